@@ -1,0 +1,8 @@
+//! SachDNS: a protective DNS resolver.
+//!
+//! Malicious names are answered with a sinkhole's address, every query leaves a record of the
+//! client that asked, and everything else is forwarded. `ARCHITECTURE.md` has the map.
+
+pub mod feed;
+pub mod name;
+pub mod policy;

@@ -1,0 +1,3 @@
+//! The `sachdns` command.
+
+fn main() {}

@@ -1,0 +1,6 @@
+//! Policy: rules, and the one function that decides which of them a query meets.
+//!
+//! No sockets, clocks, files or serialisation here: names and rules in, decisions out.
+
+pub mod action;
+pub mod trigger;
