@@ -4,5 +4,7 @@
 //! client that asked, and everything else is forwarded. `ARCHITECTURE.md` has the map.
 
 pub mod feed;
+pub mod image;
 pub mod name;
 pub mod policy;
+pub mod wire;

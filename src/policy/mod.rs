@@ -3,4 +3,9 @@
 //! No sockets, clocks, files or serialisation here: names and rules in, decisions out.
 
 pub mod action;
+pub mod compile;
+pub mod decide;
+pub mod explain;
+pub mod index;
+pub mod rule;
 pub mod trigger;

@@ -1,0 +1,724 @@
+//! DNS messages as octets: what a query asks, and a walk over a response's records.
+//!
+//! Reads and never judges: what to answer is `serve`'s, whom to believe is `resolve`'s. Allocates
+//! nothing except in [`expand_record`]; no octets may make it panic. RFC 1035, section 4, and
+//! RFC 6891 for the OPT record.
+
+use std::ops::Range;
+
+use crate::name::{self, MAX_LABEL, MAX_WIRE};
+
+/// Octets of a message's header.
+pub const HEADER: usize = 12;
+/// The largest message: a TCP length prefix holds no more.
+pub const MAX_MESSAGE: usize = 65_535;
+
+/// Response bit, third octet.
+pub const QR: u8 = 0x80;
+/// Authoritative answer bit, third octet.
+pub const AA: u8 = 0x04;
+/// Truncation bit, third octet.
+pub const TC: u8 = 0x02;
+/// Recursion desired bit, third octet.
+pub const RD: u8 = 0x01;
+/// Recursion available bit, fourth octet.
+pub const RA: u8 = 0x80;
+/// Authentic data bit, fourth octet.
+pub const AD: u8 = 0x20;
+/// Checking disabled bit, fourth octet.
+pub const CD: u8 = 0x10;
+/// The DO bit in an OPT record's TTL field.
+pub const DO: u32 = 0x8000;
+
+/// Class IN.
+pub const CLASS_IN: u16 = 1;
+
+/// Record types that the code names.
+pub mod rtype {
+    /// IPv4 address.
+    pub const A: u16 = 1;
+    /// Alias.
+    pub const CNAME: u16 = 5;
+    /// Start of authority.
+    pub const SOA: u16 = 6;
+    /// IPv6 address.
+    pub const AAAA: u16 = 28;
+    /// EDNS.
+    pub const OPT: u16 = 41;
+    /// Incremental zone transfer.
+    pub const IXFR: u16 = 251;
+    /// Zone transfer.
+    pub const AXFR: u16 = 252;
+    /// Mailbox records, obsolete meta types between which transfers lie.
+    pub const MAILB: u16 = 253;
+    /// Mail agents, obsolete.
+    pub const MAILA: u16 = 254;
+}
+
+/// Response codes that the code names (RFC 6895, section 2.3).
+pub mod rcode {
+    /// No error.
+    pub const NOERROR: u16 = 0;
+    /// The query could not be read.
+    pub const FORMERR: u16 = 1;
+    /// The server failed.
+    pub const SERVFAIL: u16 = 2;
+    /// The name does not exist.
+    pub const NXDOMAIN: u16 = 3;
+    /// The opcode is not implemented.
+    pub const NOTIMP: u16 = 4;
+    /// Refused by policy.
+    pub const REFUSED: u16 = 5;
+    /// The EDNS version is not supported.
+    pub const BADVERS: u16 = 16;
+}
+
+/// EDNS option codes that the code names.
+pub mod option {
+    /// Extended DNS error (RFC 8914).
+    pub const EDE: u16 = 15;
+}
+
+/// A well-formed query with one question.
+#[derive(Debug, Clone)]
+pub struct Query<'a> {
+    packet: &'a [u8],
+    question_end: usize,
+    edns: Option<Edns>,
+}
+
+/// What a client's OPT record says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Edns {
+    /// The largest UDP answer the client takes, as it says.
+    pub payload_size: u16,
+    /// EDNS version; only 0 exists.
+    pub version: u8,
+    /// Whether DNSSEC records are wanted.
+    pub dnssec_ok: bool,
+    /// Where the options lie in the packet.
+    pub options: Range<usize>,
+}
+
+/// Why a packet is not a query to be answered as asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reject {
+    /// No header, or a response: answering would feed loops.
+    Silent,
+    /// Not a message: FORMERR. Holds where the question ends, when it could be read.
+    Malformed(Option<usize>),
+    /// An opcode other than QUERY: NOTIMP.
+    Opcode,
+}
+
+impl<'a> Query<'a> {
+    /// Reads a packet as a query.
+    ///
+    /// # Errors
+    /// [`Reject`] says what, if anything, such a packet deserves.
+    pub fn parse(packet: &'a [u8]) -> Result<Self, Reject> {
+        if packet.len() < HEADER || packet[2] & QR != 0 {
+            return Err(Reject::Silent);
+        }
+        if packet[2] & 0x78 != 0 {
+            return Err(Reject::Opcode);
+        }
+        // QDCOUNT before anything else: a parser must not trust the counts.
+        if u16_at(packet, 4) != Some(1) {
+            return Err(Reject::Malformed(None));
+        }
+        let name_len = name::wire_len(&packet[HEADER..]).ok_or(Reject::Malformed(None))?;
+        let question_end = HEADER + name_len + 4;
+        if question_end > packet.len() {
+            return Err(Reject::Malformed(None));
+        }
+        let malformed = Reject::Malformed(Some(question_end));
+        let mut edns = None;
+        let mut records = Records::after_question(packet, question_end);
+        for record in &mut records {
+            let record = record.map_err(|_| malformed)?;
+            if record.rtype != rtype::OPT || record.section != Section::Additional {
+                continue;
+            }
+            // RFC 6891, section 6.1.1: more than one OPT, or one that is not at the root: FORMERR.
+            if edns.is_some() || packet[record.start] != 0 || !are_options(&packet[record.rdata.clone()]) {
+                return Err(malformed);
+            }
+            edns = Some(Edns {
+                payload_size: record.class,
+                version: (record.ttl >> 16) as u8,
+                dnssec_ok: record.ttl & DO != 0,
+                options: record.rdata,
+            });
+        }
+        if records.at != packet.len() {
+            return Err(malformed);
+        }
+        Ok(Self { packet, question_end, edns })
+    }
+
+    /// The whole packet.
+    pub fn packet(&self) -> &'a [u8] {
+        self.packet
+    }
+
+    /// The message id.
+    pub fn id(&self) -> u16 {
+        u16::from_be_bytes([self.packet[0], self.packet[1]])
+    }
+
+    /// Whether recursion is desired.
+    pub fn is_recursion_desired(&self) -> bool {
+        self.packet[2] & RD != 0
+    }
+
+    /// Whether the client validates by itself.
+    pub fn is_checking_disabled(&self) -> bool {
+        self.packet[3] & CD != 0
+    }
+
+    /// The question section's octets: name, type and class, in the client's case.
+    pub fn question(&self) -> &'a [u8] {
+        &self.packet[HEADER..self.question_end]
+    }
+
+    /// The qname in wire format, in the client's case.
+    pub fn qname(&self) -> &'a [u8] {
+        &self.packet[HEADER..self.question_end - 4]
+    }
+
+    /// The qtype.
+    pub fn qtype(&self) -> u16 {
+        u16::from_be_bytes([self.packet[self.question_end - 4], self.packet[self.question_end - 3]])
+    }
+
+    /// The qclass.
+    pub fn qclass(&self) -> u16 {
+        u16::from_be_bytes([self.packet[self.question_end - 2], self.packet[self.question_end - 1]])
+    }
+
+    /// The client's EDNS, if it sent an OPT record.
+    pub fn edns(&self) -> Option<&Edns> {
+        self.edns.as_ref()
+    }
+}
+
+/// A response whose sections all parse.
+#[derive(Debug, Clone, Copy)]
+pub struct Response<'a> {
+    packet: &'a [u8],
+    question_end: usize,
+    opt: Option<Opt>,
+}
+
+/// Where a response's OPT record lies.
+#[derive(Debug, Clone, Copy)]
+struct Opt {
+    start: usize,
+    end: usize,
+    options: usize,
+    extended_rcode: u8,
+}
+
+/// The message does not parse.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Malformed;
+
+impl<'a> Response<'a> {
+    /// Reads a packet as a response with exactly one question, every record's bounds checked.
+    ///
+    /// # Errors
+    /// [`Malformed`], also for trailing octets and more than one OPT record.
+    pub fn parse(packet: &'a [u8]) -> Result<Self, Malformed> {
+        if packet.len() < HEADER || packet[2] & QR == 0 || u16_at(packet, 4) != Some(1) {
+            return Err(Malformed);
+        }
+        let question_end = HEADER + name::wire_len(&packet[HEADER..]).ok_or(Malformed)? + 4;
+        if question_end > packet.len() {
+            return Err(Malformed);
+        }
+        let mut opt = None;
+        let mut records = Records::after_question(packet, question_end);
+        for record in &mut records {
+            let record = record?;
+            if record.rtype == rtype::OPT {
+                if opt.is_some() || record.section != Section::Additional || packet[record.start] != 0 {
+                    return Err(Malformed);
+                }
+                if !are_options(&packet[record.rdata.clone()]) {
+                    return Err(Malformed);
+                }
+                opt = Some(Opt {
+                    start: record.start,
+                    end: record.rdata.end,
+                    options: record.rdata.start,
+                    extended_rcode: (record.ttl >> 24) as u8,
+                });
+            }
+        }
+        if records.at != packet.len() {
+            return Err(Malformed);
+        }
+        Ok(Self { packet, question_end, opt })
+    }
+
+    /// The whole packet.
+    pub fn packet(&self) -> &'a [u8] {
+        self.packet
+    }
+
+    /// The message id.
+    pub fn id(&self) -> u16 {
+        u16::from_be_bytes([self.packet[0], self.packet[1]])
+    }
+
+    /// The question section's octets.
+    pub fn question(&self) -> &'a [u8] {
+        &self.packet[HEADER..self.question_end]
+    }
+
+    /// The response code with its extended bits (RFC 6891, section 6.1.3).
+    pub fn rcode(&self) -> u16 {
+        u16::from(self.packet[3] & 0x0f) | self.opt.map_or(0, |opt| u16::from(opt.extended_rcode) << 4)
+    }
+
+    /// Whether the answer was cut for its transport.
+    pub fn is_truncated(&self) -> bool {
+        self.packet[2] & TC != 0
+    }
+
+    /// The records after the question, section by section.
+    pub fn records(&self) -> Records<'a> {
+        Records::after_question(self.packet, self.question_end)
+    }
+
+    /// The options of the OPT record, as (code, value); none without one.
+    pub fn options(&self) -> impl Iterator<Item = (u16, &'a [u8])> + use<'a> {
+        options(self.opt.map_or(&[], |opt| &self.packet[opt.options..opt.end]))
+    }
+
+    /// Where the OPT record lies in the packet.
+    pub fn opt_range(&self) -> Option<Range<usize>> {
+        self.opt.map(|opt| opt.start..opt.end)
+    }
+}
+
+/// A message's sections after the question.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Section {
+    /// Answer.
+    Answer,
+    /// Authority.
+    Authority,
+    /// Additional.
+    Additional,
+}
+
+/// A resource record's place in its packet.
+#[derive(Debug, Clone)]
+pub struct Record {
+    /// Its section.
+    pub section: Section,
+    /// Where its owner name starts.
+    pub start: usize,
+    /// Its type.
+    pub rtype: u16,
+    /// Its class; for OPT the payload size.
+    pub class: u16,
+    /// Its TTL in seconds; for OPT rcode, version and flags.
+    pub ttl: u32,
+    /// Where its data lies; it ends the record.
+    pub rdata: Range<usize>,
+}
+
+/// Walks the records of a packet; ends after the first that does not parse.
+pub struct Records<'a> {
+    packet: &'a [u8],
+    at: usize,
+    left: [u16; 3],
+}
+
+impl<'a> Records<'a> {
+    fn after_question(packet: &'a [u8], question_end: usize) -> Self {
+        let count = |at| u16_at(packet, at).unwrap_or(0);
+        Self { packet, at: question_end, left: [count(6), count(8), count(10)] }
+    }
+
+    fn read(&mut self, section: Section) -> Option<Record> {
+        let start = self.at;
+        let fixed = skip_name(self.packet, start)?;
+        let record = Record {
+            section,
+            start,
+            rtype: u16_at(self.packet, fixed)?,
+            class: u16_at(self.packet, fixed + 2)?,
+            ttl: u32::from(u16_at(self.packet, fixed + 4)?) << 16
+                | u32::from(u16_at(self.packet, fixed + 6)?),
+            rdata: {
+                let rdata = fixed + 10;
+                rdata..rdata + usize::from(u16_at(self.packet, fixed + 8)?)
+            },
+        };
+        if record.rdata.end > self.packet.len() {
+            return None;
+        }
+        self.at = record.rdata.end;
+        Some(record)
+    }
+}
+
+impl Iterator for Records<'_> {
+    type Item = Result<Record, Malformed>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let number = self.left.iter().position(|&left| left > 0)?;
+        self.left[number] -= 1;
+        let section = [Section::Answer, Section::Authority, Section::Additional][number];
+        let record = self.read(section).ok_or(Malformed);
+        if record.is_err() {
+            self.left = [0; 3];
+        }
+        Some(record)
+    }
+}
+
+/// The options in an OPT record's data, as (code, value); ends at the first that is cut.
+pub fn options(rdata: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
+    let mut rest = rdata;
+    std::iter::from_fn(move || {
+        let (code, len) = (u16_at(rest, 0)?, usize::from(u16_at(rest, 2)?));
+        let value = rest.get(4..4 + len)?;
+        rest = &rest[4 + len..];
+        Some((code, value))
+    })
+}
+
+fn are_options(rdata: &[u8]) -> bool {
+    options(rdata).map(|(_, value)| 4 + value.len()).sum::<usize>() == rdata.len()
+}
+
+/// Reads two octets in network order.
+pub fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
+    Some(u16::from_be_bytes(bytes.get(at..at.checked_add(2)?)?.try_into().ok()?))
+}
+
+/// Where the possibly compressed name at `at` ends, its pointer not followed.
+fn skip_name(packet: &[u8], mut at: usize) -> Option<usize> {
+    let start = at;
+    loop {
+        let len = usize::from(*packet.get(at)?);
+        match len {
+            0 => return Some(at + 1),
+            1..=MAX_LABEL => at += 1 + len,
+            0xc0.. => return (at + 1 < packet.len()).then_some(at + 2),
+            _ => return None,
+        }
+        if at - start > MAX_WIRE {
+            return None;
+        }
+    }
+}
+
+/// Appends the possibly compressed name at `at` to `out`, uncompressed; returns where it ends.
+///
+/// `None` for a loop, a forward pointer, a cut or a name over 255 octets; `out` is then as before.
+pub fn expand_name(packet: &[u8], at: usize, out: &mut Vec<u8>) -> Option<usize> {
+    let start = out.len();
+    let end = expand(packet, at, out, start);
+    if end.is_none() {
+        out.truncate(start);
+    }
+    end
+}
+
+fn expand(packet: &[u8], mut at: usize, out: &mut Vec<u8>, start: usize) -> Option<usize> {
+    let mut end = None;
+    // Every pointer must lead further back than the part it stands in: no loop can be built.
+    let mut part = at;
+    loop {
+        let len = usize::from(*packet.get(at)?);
+        match len {
+            0..=MAX_LABEL => {
+                out.extend_from_slice(packet.get(at..=at + len)?);
+                if out.len() - start > MAX_WIRE {
+                    return None;
+                }
+                at += 1 + len;
+                if len == 0 {
+                    return Some(end.unwrap_or(at));
+                }
+            }
+            0xc0.. => {
+                let target = usize::from(u16_at(packet, at)? & 0x3fff);
+                if target >= part || target < HEADER {
+                    return None;
+                }
+                end.get_or_insert(at + 2);
+                at = target;
+                part = target;
+            }
+            _ => return None,
+        }
+    }
+}
+
+/// Appends a record to `out` with all its names uncompressed, so that it can stand in any message.
+///
+/// Only the types of RFC 1035 (and a few that old servers compress) may hold compressed names
+/// (RFC 3597, section 4); the data of all others is copied. `None` when a name does not parse.
+pub fn expand_record(packet: &[u8], record: &Record, out: &mut Vec<u8>) -> Option<()> {
+    let fixed = expand_name(packet, record.start, out)?;
+    out.extend_from_slice(packet.get(fixed..fixed + 8)?);
+    let len_at = out.len();
+    out.extend_from_slice(&[0, 0]);
+    let Range { start, end } = record.rdata.clone();
+    // Octets in front of the names, and how many names there are.
+    let (fixed_octets, names) = match record.rtype {
+        // NS, MD, MF, CNAME, MB, MG, MR, PTR, DNAME
+        2..=5 | 7..=9 | 12 | 39 => (0, 1),
+        // SOA, MINFO, RP
+        6 | 14 | 17 => (0, 2),
+        // MX, AFSDB, RT, KX
+        15 | 18 | 21 | 36 => (2, 1),
+        // PX
+        26 => (2, 2),
+        // SRV
+        33 => (6, 1),
+        _ => (0, 0),
+    };
+    let mut at = start + fixed_octets;
+    out.extend_from_slice(packet.get(start..at.min(end))?);
+    for _ in 0..names {
+        at = expand_name(packet, at, out)?;
+    }
+    out.extend_from_slice(packet.get(at..end)?);
+    let len = u16::try_from(out.len() - len_at - 2).ok()?;
+    out[len_at..len_at + 2].copy_from_slice(&len.to_be_bytes());
+    Some(())
+}
+
+/// The mnemonic of a record type, or `TYPE` and its number (RFC 3597, section 5).
+pub fn type_text(rtype: u16) -> std::borrow::Cow<'static, str> {
+    TYPES
+        .iter()
+        .find(|(number, _)| *number == rtype)
+        .map_or_else(|| format!("TYPE{rtype}").into(), |(_, text)| (*text).into())
+}
+
+/// Reads a record type's mnemonic (any case) or its `TYPE` form.
+pub fn type_number(text: &str) -> Option<u16> {
+    TYPES.iter().find(|(_, known)| known.eq_ignore_ascii_case(text)).map(|(number, _)| *number).or_else(
+        || {
+            let digits = text.get(..4).filter(|word| word.eq_ignore_ascii_case("TYPE")).and(text.get(4..))?;
+            digits.parse().ok()
+        },
+    )
+}
+
+/// The mnemonic of a response code, or `RCODE` and its number.
+pub fn rcode_text(rcode: u16) -> std::borrow::Cow<'static, str> {
+    let known = match rcode {
+        0 => "NOERROR",
+        1 => "FORMERR",
+        2 => "SERVFAIL",
+        3 => "NXDOMAIN",
+        4 => "NOTIMP",
+        5 => "REFUSED",
+        6 => "YXDOMAIN",
+        7 => "YXRRSET",
+        8 => "NXRRSET",
+        9 => "NOTAUTH",
+        10 => "NOTZONE",
+        16 => "BADVERS",
+        23 => "BADCOOKIE",
+        other => return format!("RCODE{other}").into(),
+    };
+    known.into()
+}
+
+/// Types in use, from IANA's registry of DNS parameters.
+const TYPES: &[(u16, &str)] = &[
+    (1, "A"),
+    (2, "NS"),
+    (5, "CNAME"),
+    (6, "SOA"),
+    (10, "NULL"),
+    (12, "PTR"),
+    (13, "HINFO"),
+    (15, "MX"),
+    (16, "TXT"),
+    (17, "RP"),
+    (18, "AFSDB"),
+    (24, "SIG"),
+    (25, "KEY"),
+    (28, "AAAA"),
+    (29, "LOC"),
+    (33, "SRV"),
+    (35, "NAPTR"),
+    (36, "KX"),
+    (37, "CERT"),
+    (39, "DNAME"),
+    (41, "OPT"),
+    (42, "APL"),
+    (43, "DS"),
+    (44, "SSHFP"),
+    (45, "IPSECKEY"),
+    (46, "RRSIG"),
+    (47, "NSEC"),
+    (48, "DNSKEY"),
+    (49, "DHCID"),
+    (50, "NSEC3"),
+    (51, "NSEC3PARAM"),
+    (52, "TLSA"),
+    (53, "SMIMEA"),
+    (55, "HIP"),
+    (59, "CDS"),
+    (60, "CDNSKEY"),
+    (61, "OPENPGPKEY"),
+    (62, "CSYNC"),
+    (63, "ZONEMD"),
+    (64, "SVCB"),
+    (65, "HTTPS"),
+    (99, "SPF"),
+    (108, "EUI48"),
+    (109, "EUI64"),
+    (249, "TKEY"),
+    (250, "TSIG"),
+    (251, "IXFR"),
+    (252, "AXFR"),
+    (253, "MAILB"),
+    (254, "MAILA"),
+    (255, "ANY"),
+    (256, "URI"),
+    (257, "CAA"),
+    (32768, "TA"),
+    (32769, "DLV"),
+];
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// `evil.example IN A`, id 0x1234, RD.
+    const PLAIN: &[u8] =
+        b"\x12\x34\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00\x04eViL\x07example\x00\x00\x01\x00\x01";
+    /// An OPT record: payload size 1232, DO.
+    const OPT: &[u8] = b"\x00\x00\x29\x04\xd0\x00\x00\x80\x00\x00\x00";
+
+    fn with_additional(records: &[&[u8]]) -> Vec<u8> {
+        let mut packet = PLAIN.to_vec();
+        packet[11] = records.len() as u8;
+        packet.extend(records.concat());
+        packet
+    }
+
+    #[test]
+    fn a_query_is_read() {
+        let packet = with_additional(&[OPT]);
+        let query = Query::parse(&packet).unwrap();
+        assert_eq!((query.id(), query.qtype(), query.qclass()), (0x1234, 1, 1));
+        assert_eq!(query.qname(), b"\x04eViL\x07example\x00");
+        assert!(query.is_recursion_desired() && !query.is_checking_disabled());
+        let edns = query.edns().unwrap();
+        assert_eq!((edns.payload_size, edns.version, edns.dnssec_ok), (1232, 0, true));
+        assert!(Query::parse(PLAIN).unwrap().edns().is_none());
+    }
+
+    #[test]
+    fn what_is_no_query_is_rejected() {
+        fn check(change: impl FnOnce(&mut Vec<u8>), expected: Reject) {
+            let mut packet = with_additional(&[OPT]);
+            change(&mut packet);
+            assert_eq!(Query::parse(&packet).map(|_| ()), Err(expected), "{packet:02x?}");
+        }
+        let end = Some(PLAIN.len());
+        check(|p| p.truncate(11), Reject::Silent);
+        check(|p| p[2] |= QR, Reject::Silent);
+        check(|p| p[2] |= 0x20, Reject::Opcode);
+        check(|p| p[5] = 0, Reject::Malformed(None));
+        check(|p| p[5] = 2, Reject::Malformed(None));
+        check(|p| p[4] = 0xff, Reject::Malformed(None));
+        check(|p| p.truncate(20), Reject::Malformed(None));
+        check(|p| p[12..14].copy_from_slice(&[0xc0, 12]), Reject::Malformed(None));
+        check(|p| p[12] = 64, Reject::Malformed(None));
+        check(|p| p.push(0), Reject::Malformed(end));
+        check(|p| p[11] = 2, Reject::Malformed(end));
+        check(|p| p.truncate(PLAIN.len() + 5), Reject::Malformed(end));
+        check(|p| *p = with_additional(&[OPT, OPT]), Reject::Malformed(end));
+        // An option that is longer than the record.
+        check(
+            |p| *p = with_additional(&[b"\x00\x00\x29\x04\xd0\x00\x00\x00\x00\x00\x04\x00\x0a\x00\x08"]),
+            Reject::Malformed(end),
+        );
+    }
+
+    #[test]
+    fn records_are_expanded() {
+        // evil.example CNAME www.<pointer to example>, owner a pointer too.
+        let mut packet = PLAIN.to_vec();
+        packet[2] |= QR;
+        packet[7] = 1;
+        packet.extend(b"\xc0\x0c\x00\x05\x00\x01\x00\x00\x00\x3c\x00\x06\x03www\xc0\x11");
+        let response = Response::parse(&packet).unwrap();
+        let record = response.records().next().unwrap().unwrap();
+        let mut out = Vec::new();
+        expand_record(&packet, &record, &mut out).unwrap();
+        assert_eq!(
+            out,
+            b"\x04eViL\x07example\x00\x00\x05\x00\x01\x00\x00\x00\x3c\x00\x0d\x03www\x07example\x00"
+                .as_slice()
+        );
+    }
+
+    #[test]
+    fn pointers_that_loop_end() {
+        let mut packet = PLAIN.to_vec();
+        let at = packet.len();
+        packet.extend([0xc0, at as u8]);
+        assert_eq!(expand_name(&packet, at, &mut Vec::new()), None);
+        let at = packet.len();
+        packet.extend([1, b'a', 0xc0, at as u8]);
+        assert_eq!(expand_name(&packet, at, &mut Vec::new()), None);
+    }
+
+    #[test]
+    fn types_have_both_forms() {
+        assert_eq!(type_text(65), "HTTPS");
+        assert_eq!(type_text(65_534), "TYPE65534");
+        assert_eq!(type_number("https"), Some(65));
+        assert_eq!(type_number("type65534"), Some(65_534));
+        assert_eq!(type_number("TYPE65536"), None);
+        assert_eq!(type_number("é"), None);
+    }
+
+    proptest! {
+        #[test]
+        fn no_octets_panic(
+            start in prop::sample::select(vec![PLAIN.to_vec(), with_additional(&[OPT])]),
+            changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..12),
+            tail in prop::collection::vec(any::<u8>(), 0..80),
+        ) {
+            let mut packet = start;
+            packet.extend(tail);
+            for (at, byte) in changes {
+                let at = at.index(packet.len());
+                packet[at] = byte;
+            }
+            let _ = Query::parse(&packet);
+            packet[2] |= QR;
+            if let Ok(response) = Response::parse(&packet) {
+                for record in response.records() {
+                    let _ = expand_record(&packet, &record.unwrap(), &mut Vec::new());
+                }
+            }
+            for at in 0..packet.len() {
+                let mut out = Vec::new();
+                if expand_name(&packet, at, &mut out).is_some() {
+                    prop_assert_eq!(name::wire_len(&out), Some(out.len()));
+                }
+            }
+        }
+    }
+}
