@@ -3,6 +3,8 @@
 //! Malicious names are answered with a sinkhole's address, every query leaves a record of the
 //! client that asked, and everything else is forwarded. `ARCHITECTURE.md` has the map.
 
+pub mod client;
+pub mod evidence;
 pub mod feed;
 pub mod image;
 pub mod name;

@@ -1,0 +1,70 @@
+//! A table for people, 80 columns wide as long as the names are short.
+
+use std::io::{self, Write};
+
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+
+use super::{qname_text, qtype_text, rcode_text};
+use crate::evidence::record::Record;
+
+/// Writes the heading.
+///
+/// # Errors
+/// What `out` said.
+pub fn write_heading(out: &mut impl Write) -> io::Result<()> {
+    writeln!(
+        out,
+        "{:<19} {:<15} {:<8} {:<5} {:<8} QNAME (feed, family)",
+        "TIME", "CLIENT", "ACTION", "TYPE", "RCODE"
+    )
+}
+
+/// Writes one record as one line, its time in `zone`.
+///
+/// # Errors
+/// What `out` said.
+pub fn write(out: &mut impl Write, record: &Record<'_>, zone: &TimeZone) -> io::Result<()> {
+    let time = Timestamp::from_microsecond(record.time).map_or_else(
+        |_| String::new(),
+        |time| time.to_zoned_datetime(zone.clone()).strftime("%Y-%m-%d %H:%M:%S").to_string(),
+    );
+    let mut qname = qname_text(record);
+    if qname.is_empty() {
+        "-".clone_into(&mut qname);
+    }
+    let dash = |text: String| if text.is_empty() { "-".to_owned() } else { text };
+    write!(
+        out,
+        "{time:<19} {:<15} {:<8} {:<5} {:<8} {qname}",
+        record.client.to_string(),
+        record.outcome.as_str(),
+        dash(qtype_text(record)),
+        dash(rcode_text(record)),
+    )?;
+    // A family comes from a feed: no control character of it may reach the terminal.
+    match (record.feed.as_deref(), record.family.as_deref()) {
+        (Some(feed), Some(family)) => writeln!(out, " ({}, {})", feed.escape_debug(), family.escape_debug()),
+        (Some(feed), None) => writeln!(out, " ({})", feed.escape_debug()),
+        (None, _) => writeln!(out),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::evidence::record::tests::sample;
+
+    #[test]
+    fn a_line_reads_well_and_holds_no_control_characters() {
+        let mut out = Vec::new();
+        write_heading(&mut out).unwrap();
+        let record = Record { family: Some("\x1b[31mred".into()), ..sample(1_795_478_400_000_000) };
+        write(&mut out, &record, &TimeZone::UTC).unwrap();
+        assert_eq!(
+            String::from_utf8(out).unwrap(),
+            "TIME                CLIENT          ACTION   TYPE  RCODE    QNAME (feed, family)\n\
+             2026-11-24 00:00:00 10.1.2.3        sinkhole A     NOERROR  evil.example (authority, \\u{1b}[31mred)\n"
+        );
+    }
+}
