@@ -9,4 +9,5 @@ pub mod feed;
 pub mod image;
 pub mod name;
 pub mod policy;
+pub mod resolve;
 pub mod wire;

@@ -1,0 +1,269 @@
+//! Forwarding: which upstream is asked, when the next one is, and what counts as an answer.
+//!
+//! The healthy upstreams are asked in configured order. The next one is asked at once after a
+//! failure (SERVFAIL, REFUSED, an error of the network), and after a while of silence, while the
+//! earlier one may still answer: the first good answer wins. One deadline bounds it all.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until};
+
+use super::exchange::{Ask, ExchangeError, exchange};
+use crate::wire::{Response, rcode};
+
+/// How queries are forwarded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Options {
+    /// Whom to ask, in this order.
+    pub upstreams: Vec<SocketAddr>,
+    /// After this much silence the next upstream is asked too.
+    pub patience: Duration,
+    /// After this a query has failed.
+    pub deadline: Duration,
+}
+
+/// Silences in a row after which an upstream is asked last.
+const MOST_SILENCES: u32 = 3;
+/// How long it then stays last, doubled with each further silence up to the second value.
+const SHORTEST_REST: Duration = Duration::from_secs(5);
+const LONGEST_REST: Duration = Duration::from_secs(60);
+/// How often each upstream is asked before giving up.
+const ROUNDS: usize = 2;
+
+/// Asks upstreams on behalf of clients.
+#[derive(Debug)]
+pub struct Forwarder {
+    options: Options,
+    health: Arc<[Health]>,
+    begun: Instant,
+}
+
+/// What is remembered of an upstream.
+#[derive(Debug, Default)]
+struct Health {
+    silences: AtomicU32,
+    /// Milliseconds after [`Forwarder::begun`] until which it is asked last.
+    rests_until: AtomicU64,
+}
+
+/// No upstream gave a good answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Failure {
+    /// At least one answered with an error; the first such answer, whole.
+    Refused(Vec<u8>),
+    /// None answered in time.
+    Silence,
+}
+
+impl Forwarder {
+    /// Forwards by `options`.
+    pub fn new(options: Options) -> Self {
+        let health = options.upstreams.iter().map(|_| Health::default()).collect();
+        Self { options, health, begun: Instant::now() }
+    }
+
+    /// Asks until a good answer comes: any rcode but FORMERR, SERVFAIL, NOTIMP, REFUSED and those of
+    /// EDNS. The message comes as the upstream sent it, with an id of its own.
+    ///
+    /// # Errors
+    /// [`Failure`], after the deadline at the latest.
+    pub async fn resolve(&self, ask: Ask) -> Result<Vec<u8>, Failure> {
+        let deadline = Instant::now() + self.options.deadline;
+        let order = self.order();
+        let mut plan = std::iter::repeat_n(order, ROUNDS).flatten();
+        let ask = Arc::new(ask);
+        let mut asked = JoinSet::new();
+        let mut spent = vec![false; self.options.upstreams.len()];
+        let mut refusal = None;
+        let mut latest: Option<usize> = None;
+        let mut ask_next_at = Instant::now();
+        loop {
+            tokio::select! {
+                biased;
+                Some(done) = asked.join_next(), if !asked.is_empty() => {
+                    // A task ends early only by a panic, which `exchange` has no cause for.
+                    let Ok((number, result)) = done else { continue };
+                    match self.judge(number, result) {
+                        Verdict::Good(answer) => return Ok(answer),
+                        Verdict::Bad(answer) => {
+                            refusal.get_or_insert(answer);
+                            spent[number] = true;
+                        }
+                        Verdict::Unreachable => {}
+                    }
+                    if latest == Some(number) {
+                        ask_next_at = Instant::now();
+                        latest = None;
+                    }
+                }
+                () = sleep_until(ask_next_at), if ask_next_at < deadline => {
+                    if let Some(silent) = latest.take() {
+                        self.note_silence(silent);
+                    }
+                    let Some(number) = plan.find(|&number| !spent[number]) else {
+                        if asked.is_empty() {
+                            break;
+                        }
+                        // Nobody is left to ask: wait for those that were.
+                        ask_next_at = deadline;
+                        continue;
+                    };
+                    let (upstream, ask) = (self.options.upstreams[number], Arc::clone(&ask));
+                    asked.spawn(async move { (number, exchange(upstream, &ask).await) });
+                    latest = Some(number);
+                    ask_next_at = Instant::now() + self.options.patience;
+                }
+                () = sleep_until(deadline) => {
+                    if let Some(silent) = latest {
+                        self.note_silence(silent);
+                    }
+                    break;
+                }
+            }
+        }
+        Err(refusal.map_or(Failure::Silence, Failure::Refused))
+    }
+
+    /// Upstreams by number: those that answer first, in configured order, and then the others.
+    fn order(&self) -> Vec<usize> {
+        let now = self.begun.elapsed().as_millis() as u64;
+        let (mut order, resting): (Vec<usize>, Vec<usize>) = (0..self.health.len())
+            .partition(|&number| self.health[number].rests_until.load(Ordering::Relaxed) <= now);
+        order.extend(resting);
+        order
+    }
+
+    fn judge(&self, number: usize, result: Result<Vec<u8>, ExchangeError>) -> Verdict {
+        let upstream = self.options.upstreams[number];
+        let answer = match result {
+            Ok(answer) => answer,
+            Err(error) => {
+                tracing::debug!(%upstream, %error, "an upstream cannot be reached");
+                self.note_silence(number);
+                return Verdict::Unreachable;
+            }
+        };
+        self.health[number].silences.store(0, Ordering::Relaxed);
+        self.health[number].rests_until.store(0, Ordering::Relaxed);
+        let rcode = Response::parse(&answer).map_or(rcode::SERVFAIL, |response| response.rcode());
+        match rcode {
+            rcode::FORMERR | rcode::SERVFAIL | rcode::NOTIMP | rcode::REFUSED | 16.. => Verdict::Bad(answer),
+            _ => Verdict::Good(answer),
+        }
+    }
+
+    fn note_silence(&self, number: usize) {
+        let health = &self.health[number];
+        let silences = health.silences.fetch_add(1, Ordering::Relaxed).saturating_add(1);
+        let Some(over) = silences.checked_sub(MOST_SILENCES) else { return };
+        let rest = SHORTEST_REST.saturating_mul(1 << over.min(8)).min(LONGEST_REST);
+        let until = self.begun.elapsed() + rest;
+        health.rests_until.store(until.as_millis() as u64, Ordering::Relaxed);
+        if over == 0 {
+            tracing::warn!(upstream = %self.options.upstreams[number], "an upstream is silent and will be asked last");
+        }
+    }
+}
+
+enum Verdict {
+    Good(Vec<u8>),
+    Bad(Vec<u8>),
+    Unreachable,
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::UdpSocket;
+
+    use super::super::exchange::Flag;
+    use super::*;
+    use crate::wire;
+
+    fn ask() -> Ask {
+        Ask {
+            question: b"\x07example\x00\x00\x01\x00\x01".to_vec(),
+            recursion: Flag::Set,
+            checking_disabled: Flag::Clear,
+            dnssec_ok: Flag::Clear,
+        }
+    }
+
+    /// An upstream that answers everything with `rcode`, or with silence.
+    async fn upstream(rcode: Option<u8>) -> SocketAddr {
+        let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let address = socket.local_addr().unwrap();
+        tokio::spawn(async move {
+            let mut buffer = [0; 512];
+            while let Ok((len, from)) = socket.recv_from(&mut buffer).await {
+                if let Some(rcode) = rcode {
+                    buffer[2] |= wire::QR;
+                    buffer[3] |= rcode;
+                    let _ = socket.send_to(&buffer[..len], from).await;
+                }
+            }
+        });
+        address
+    }
+
+    /// `None`: a silent upstream.
+    async fn check(upstreams: &[Option<u8>], expected: Result<u16, &str>) {
+        let mut addresses = Vec::new();
+        for &rcode in upstreams {
+            addresses.push(upstream(rcode).await);
+        }
+        let forwarder = Forwarder::new(Options {
+            upstreams: addresses,
+            patience: Duration::from_millis(50),
+            deadline: Duration::from_millis(400),
+        });
+        let got = match forwarder.resolve(ask()).await {
+            Ok(answer) => Ok(Response::parse(&answer).unwrap().rcode()),
+            Err(Failure::Refused(_)) => Err("refused"),
+            Err(Failure::Silence) => Err("silence"),
+        };
+        assert_eq!(got, expected, "{upstreams:?}");
+    }
+
+    #[tokio::test]
+    async fn the_first_good_answer_wins() {
+        check(&[Some(0), Some(3)], Ok(0)).await;
+        check(&[Some(3), Some(0)], Ok(3)).await;
+        check(&[Some(2), Some(0)], Ok(0)).await;
+        check(&[Some(5), Some(2), Some(3)], Ok(3)).await;
+        check(&[None, Some(0)], Ok(0)).await;
+        check(&[None, Some(2), Some(0)], Ok(0)).await;
+        check(&[Some(2), Some(5)], Err("refused")).await;
+        check(&[None, Some(2)], Err("refused")).await;
+        check(&[None], Err("silence")).await;
+    }
+
+    #[tokio::test]
+    async fn a_silent_upstream_is_asked_last() {
+        let (silent, answering) = (upstream(None).await, upstream(Some(0)).await);
+        let forwarder = Forwarder::new(Options {
+            upstreams: vec![silent, answering],
+            patience: Duration::from_millis(10),
+            deadline: Duration::from_secs(5),
+        });
+        assert_eq!(forwarder.order(), [0, 1]);
+        for _ in 0..MOST_SILENCES {
+            forwarder.resolve(ask()).await.unwrap();
+        }
+        assert_eq!(forwarder.order(), [1, 0]);
+    }
+
+    #[tokio::test]
+    async fn an_unreachable_port_fails_over_at_once() {
+        let closed = UdpSocket::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+        let forwarder = Forwarder::new(Options {
+            upstreams: vec![closed, upstream(Some(0)).await],
+            patience: Duration::from_secs(60),
+            deadline: Duration::from_secs(60),
+        });
+        forwarder.resolve(ask()).await.unwrap();
+    }
+}
