@@ -10,4 +10,5 @@ pub mod image;
 pub mod name;
 pub mod policy;
 pub mod resolve;
+pub mod serve;
 pub mod wire;

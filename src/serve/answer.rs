@@ -1,0 +1,292 @@
+//! Every octet of an answer that is made or changed here, and nothing about when.
+//!
+//! All functions append a whole message to `out`. The question is echoed as the client wrote it; RA
+//! is set, AA and AD never are; an OPT record is sent when, and only when, the client sent one
+//! (RFC 6891, section 6.1.1).
+
+use std::net::IpAddr;
+
+use crate::wire::{self, Query, Response, Section, rcode, rtype};
+
+/// The UDP payload size that clients are told, and the most that is sent to one.
+pub const PAYLOAD_SIZE: u16 = 1232;
+/// What a client without EDNS takes over UDP (RFC 1035, section 4.2.1).
+const PLAIN_SIZE: usize = 512;
+
+/// An extended DNS error (RFC 8914): code and text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ede<'a> {
+    /// Its code in IANA's registry.
+    pub code: u16,
+    /// Words for people who debug; may be empty.
+    pub text: &'a str,
+}
+
+impl Ede<'_> {
+    /// 15, Blocked: an operator's policy.
+    pub const BLOCKED: u16 = 15;
+    /// 18, Prohibited: not for this client.
+    pub const PROHIBITED: u16 = 18;
+    /// 21, Not Supported.
+    pub const NOT_SUPPORTED: u16 = 21;
+    /// 22, No Reachable Authority.
+    pub const NO_REACHABLE_AUTHORITY: u16 = 22;
+    /// 0, Other.
+    pub const OTHER: u16 = 0;
+}
+
+/// Answers a packet that is no well-formed query, or has an unknown opcode: its header and, where it
+/// could be read, its question.
+pub fn reject(packet: &[u8], question_end: Option<usize>, rcode: u16, out: &mut Vec<u8>) {
+    let Some(header) = packet.get(..wire::HEADER) else { return };
+    let question = question_end.and_then(|end| packet.get(wire::HEADER..end));
+    out.extend(&header[..2]);
+    // The opcode and RD are echoed.
+    out.push(wire::QR | header[2] & 0x79);
+    out.push(rcode as u8 & 0x0f);
+    out.extend([0, u8::from(question.is_some()), 0, 0, 0, 0, 0, 0]);
+    out.extend(question.unwrap_or_default());
+}
+
+/// An answer without records.
+pub fn error(query: &Query<'_>, rcode: u16, ede: Option<Ede<'_>>, out: &mut Vec<u8>) {
+    begin(query, rcode, out);
+    edns(query, rcode, ede, out);
+}
+
+/// An empty answer with TC set: ask again over TCP.
+pub fn truncated(query: &Query<'_>, rcode: u16, out: &mut Vec<u8>) {
+    let start = out.len();
+    error(query, rcode, None, out);
+    out[start + 2] |= wire::TC;
+}
+
+/// Addresses for the qname. Those of the other family than the qtype are left out; where none is
+/// left, the answer is NODATA.
+pub fn addresses(query: &Query<'_>, addresses: &[IpAddr], ttl: u32, ede: Ede<'_>, out: &mut Vec<u8>) {
+    let start = begin(query, rcode::NOERROR, out);
+    let mut count = 0;
+    for address in addresses {
+        match (address, query.qtype()) {
+            (IpAddr::V4(address), rtype::A) => record(rtype::A, ttl, &address.octets(), out),
+            (IpAddr::V6(address), rtype::AAAA) => record(rtype::AAAA, ttl, &address.octets(), out),
+            _ => continue,
+        }
+        count += 1;
+    }
+    if count == 0 {
+        authority(query, Apex::Qname, ttl, start, out);
+    }
+    set_count(out, start, Section::Answer, count);
+    edns(query, rcode::NOERROR, Some(ede), out);
+}
+
+/// NODATA with an SOA record, so that resolvers in between may cache it (RFC 2308).
+pub fn nodata(query: &Query<'_>, ttl: u32, ede: Ede<'_>, out: &mut Vec<u8>) {
+    let start = begin(query, rcode::NOERROR, out);
+    authority(query, Apex::Qname, ttl, start, out);
+    edns(query, rcode::NOERROR, Some(ede), out);
+}
+
+/// NXDOMAIN with an SOA record.
+pub fn nxdomain(query: &Query<'_>, ttl: u32, ede: Ede<'_>, out: &mut Vec<u8>) {
+    let start = begin(query, rcode::NXDOMAIN, out);
+    authority(query, Apex::Parent, ttl, start, out);
+    edns(query, rcode::NXDOMAIN, Some(ede), out);
+}
+
+/// An alias, and behind it what an upstream answered for the target (`None`: the alias alone).
+pub fn alias(
+    query: &Query<'_>,
+    target: &[u8],
+    ttl: u32,
+    ede: Ede<'_>,
+    resolved: Option<&Response<'_>>,
+    out: &mut Vec<u8>,
+) {
+    let code = resolved.map_or(rcode::NOERROR, Response::rcode) & 0x0f;
+    let start = begin(query, code, out);
+    record(rtype::CNAME, ttl, target, out);
+    let mut counts = [1u16, 0];
+    if let Some(response) = resolved {
+        for found in response.records().flatten() {
+            let count = match found.section {
+                Section::Answer => &mut counts[0],
+                Section::Authority => &mut counts[1],
+                Section::Additional => continue,
+            };
+            let kept = out.len();
+            if wire::expand_record(response.packet(), &found, out).is_some() {
+                *count += 1;
+            } else {
+                out.truncate(kept);
+            }
+        }
+    }
+    set_count(out, start, Section::Answer, counts[0]);
+    set_count(out, start, Section::Authority, counts[1]);
+    edns(query, code, Some(ede), out);
+}
+
+/// What an upstream answered, made to fit this client: its id and RD, our RA, neither AA nor AD, our
+/// OPT record (with the upstream's extended errors) in place of the upstream's.
+///
+/// Records behind the upstream's OPT record, which no common server sends, are left out.
+pub fn relay(query: &Query<'_>, response: &Response<'_>, out: &mut Vec<u8>) {
+    let start = out.len();
+    let packet = response.packet();
+    let end = response.opt_range().map_or(packet.len(), |opt| opt.start);
+    out.extend(&packet[..end]);
+    let header = &mut out[start..start + wire::HEADER];
+    header[..2].copy_from_slice(&query.id().to_be_bytes());
+    header[2] = flags(query) | packet[2] & wire::TC;
+    header[3] = wire::RA | cd(query) | packet[3] & 0x0f;
+    let kept = response
+        .records()
+        .flatten()
+        .filter(|record| record.section == Section::Additional && record.start < end)
+        .count();
+    set_count(out, start, Section::Additional, kept as u16);
+
+    let Some(opt) = edns_start(query, response.rcode(), out) else { return };
+    for (code, value) in response.options() {
+        if code == wire::option::EDE {
+            option(code, &[value], opt, out);
+        }
+    }
+}
+
+/// SERVFAIL with the extended errors of the upstream's own failure, or with `otherwise`.
+pub fn failure(query: &Query<'_>, response: Option<&Response<'_>>, otherwise: Ede<'_>, out: &mut Vec<u8>) {
+    begin(query, rcode::SERVFAIL, out);
+    let Some(opt) = edns_start(query, rcode::SERVFAIL, out) else { return };
+    let mut is_explained = false;
+    for (code, value) in response.into_iter().flat_map(Response::options) {
+        if code == wire::option::EDE {
+            option(code, &[value], opt, out);
+            is_explained = true;
+        }
+    }
+    if !is_explained {
+        option(wire::option::EDE, &[&otherwise.code.to_be_bytes(), otherwise.text.as_bytes()], opt, out);
+    }
+}
+
+/// The most octets that this client takes over UDP.
+pub fn udp_limit(query: &Query<'_>) -> usize {
+    let told = query.edns().map_or(PLAIN_SIZE, |edns| usize::from(edns.payload_size.min(PAYLOAD_SIZE)));
+    told.max(PLAIN_SIZE)
+}
+
+fn flags(query: &Query<'_>) -> u8 {
+    wire::QR | if query.is_recursion_desired() { wire::RD } else { 0 }
+}
+
+fn cd(query: &Query<'_>) -> u8 {
+    if query.is_checking_disabled() { wire::CD } else { 0 }
+}
+
+/// Header and question; returns where the message starts.
+fn begin(query: &Query<'_>, rcode: u16, out: &mut Vec<u8>) -> usize {
+    let start = out.len();
+    out.extend(query.id().to_be_bytes());
+    out.extend([flags(query), wire::RA | cd(query) | (rcode as u8 & 0x0f)]);
+    out.extend([0, 1, 0, 0, 0, 0, 0, 0]);
+    out.extend(query.question());
+    start
+}
+
+fn set_count(out: &mut [u8], start: usize, section: Section, count: u16) {
+    let at = start
+        + match section {
+            Section::Answer => 6,
+            Section::Authority => 8,
+            Section::Additional => 10,
+        };
+    out[at..at + 2].copy_from_slice(&count.to_be_bytes());
+}
+
+/// A record of the qname.
+fn record(rtype: u16, ttl: u32, rdata: &[u8], out: &mut Vec<u8>) {
+    // The qname always stands right behind the header.
+    out.extend([0xc0, wire::HEADER as u8]);
+    record_tail(rtype, ttl, rdata, out);
+}
+
+fn record_tail(rtype: u16, ttl: u32, rdata: &[u8], out: &mut Vec<u8>) {
+    out.extend(rtype.to_be_bytes());
+    out.extend(wire::CLASS_IN.to_be_bytes());
+    out.extend(ttl.to_be_bytes());
+    out.extend((rdata.len() as u16).to_be_bytes());
+    out.extend(rdata);
+}
+
+/// Where the zone of a negative answer is said to begin.
+#[derive(Clone, Copy)]
+enum Apex {
+    /// At the qname: it exists.
+    Qname,
+    /// Above it: it does not exist.
+    Parent,
+}
+
+/// The SOA record of a negative answer: its TTL and MINIMUM say how long it may be kept.
+fn authority(query: &Query<'_>, apex: Apex, ttl: u32, start: usize, out: &mut Vec<u8>) {
+    let first = query.qname().first().map_or(0, |&len| usize::from(len));
+    match apex {
+        Apex::Parent if first > 0 => {
+            // At most 12 + 64: one octet of the pointer is enough.
+            out.extend([0xc0, (wire::HEADER + 1 + first) as u8]);
+        }
+        _ => out.extend([0xc0, wire::HEADER as u8]),
+    }
+    let mut rdata = Vec::with_capacity(64);
+    rdata.extend(b"\x07sachdns\x07invalid\x00\x06nobody\x07invalid\x00");
+    for number in [1, 3600, 600, 86_400, ttl] {
+        rdata.extend(number.to_be_bytes());
+    }
+    record_tail(rtype::SOA, ttl, &rdata, out);
+    set_count(out, start, Section::Authority, 1);
+}
+
+fn edns(query: &Query<'_>, rcode: u16, ede: Option<Ede<'_>>, out: &mut Vec<u8>) {
+    let Some(opt) = edns_start(query, rcode, out) else { return };
+    if let Some(ede) = ede {
+        option(wire::option::EDE, &[&ede.code.to_be_bytes(), ede.text.as_bytes()], opt, out);
+    }
+}
+
+/// An OPT record's place in `out`.
+#[derive(Clone, Copy)]
+struct OptAt {
+    len: usize,
+}
+
+/// Appends an OPT record without options; `None` when the client sent none. The message must start
+/// at the front of `out`.
+fn edns_start(query: &Query<'_>, rcode: u16, out: &mut Vec<u8>) -> Option<OptAt> {
+    let asked = query.edns()?;
+    out.push(0);
+    out.extend(rtype::OPT.to_be_bytes());
+    out.extend(PAYLOAD_SIZE.to_be_bytes());
+    let do_bit = if asked.dnssec_ok { wire::DO } else { 0 };
+    out.extend((u32::from(rcode >> 4) << 24 | do_bit).to_be_bytes());
+    out.extend([0, 0]);
+    let count = u16::from_be_bytes([out[10], out[11]]) + 1;
+    set_count(out, 0, Section::Additional, count);
+    Some(OptAt { len: out.len() - 2 })
+}
+
+fn option(code: u16, parts: &[&[u8]], opt: OptAt, out: &mut Vec<u8>) {
+    let len: usize = parts.iter().map(|part| part.len()).sum();
+    out.extend(code.to_be_bytes());
+    out.extend((len as u16).to_be_bytes());
+    for part in parts {
+        out.extend(*part);
+    }
+    let total = (out.len() - opt.len - 2) as u16;
+    out[opt.len..opt.len + 2].copy_from_slice(&total.to_be_bytes());
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,188 @@
+//! Answers are read back by an independent codec.
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use hickory_proto::op::{Message, ResponseCode};
+use hickory_proto::rr::rdata::opt::EdnsOption;
+use hickory_proto::rr::{RData, RecordType};
+
+use super::*;
+
+/// `Evil.Example`, RD and CD, with an OPT record (size 4096, DO) where asked for.
+fn query(qtype: u16, has_edns: bool) -> Vec<u8> {
+    let mut packet = b"\x12\x34\x01\x10\x00\x01\x00\x00\x00\x00\x00\x00\x04Evil\x07Example\x00".to_vec();
+    packet.extend(qtype.to_be_bytes());
+    packet.extend([0, 1]);
+    if has_edns {
+        packet[11] = 1;
+        packet.extend(b"\x00\x00\x29\x10\x00\x00\x00\x80\x00\x00\x00");
+    }
+    packet
+}
+
+const EDE: Ede<'static> = Ede { code: Ede::BLOCKED, text: "authority" };
+
+/// Makes an answer and reads it with the other codec, after checking what all answers share.
+fn answer(qtype: u16, has_edns: bool, make: impl FnOnce(&Query<'_>, &mut Vec<u8>)) -> Message {
+    let packet = query(qtype, has_edns);
+    let mut out = Vec::new();
+    make(&Query::parse(&packet).unwrap(), &mut out);
+    assert!(Response::parse(&out).is_ok());
+    assert_eq!(out[wire::HEADER..][..18], packet[wire::HEADER..][..18], "the question in the client's case");
+    let message = Message::from_vec(&out).unwrap();
+    let facts = &message.metadata;
+    assert_eq!(facts.id, 0x1234);
+    assert!(facts.recursion_desired && facts.recursion_available && facts.checking_disabled);
+    assert!(!facts.authoritative && !facts.authentic_data);
+    assert_eq!(message.edns.is_some(), has_edns);
+    if let Some(edns) = &message.edns {
+        assert!(edns.flags().dnssec_ok);
+        assert_eq!(edns.max_payload(), PAYLOAD_SIZE);
+    }
+    message
+}
+
+fn ede_codes(message: &Message) -> Vec<u16> {
+    let options = message.edns.as_ref().map(|edns| edns.options().options.as_slice()).unwrap_or_default();
+    options
+        .iter()
+        .filter_map(|(_, option)| match option {
+            EdnsOption::Unknown(wire::option::EDE, value) => wire::u16_at(value, 0),
+            _ => None,
+        })
+        .collect()
+}
+
+#[test]
+fn addresses_answer_their_type_and_nodata_the_others() {
+    let sinkhole = [Ipv4Addr::new(10, 10, 10, 10).into(), "fd00::10".parse().unwrap()];
+    for has_edns in [true, false] {
+        let ede = if has_edns { vec![15] } else { vec![] };
+        let make = |query: &Query<'_>, out: &mut Vec<u8>| addresses(query, &sinkhole, 30, EDE, out);
+
+        let message = answer(rtype::A, has_edns, make);
+        assert_eq!(message.answers.len(), 1);
+        assert_eq!(message.answers[0].data, RData::A(Ipv4Addr::new(10, 10, 10, 10).into()));
+        assert_eq!(message.answers[0].ttl, 30);
+        assert_eq!(ede_codes(&message), ede);
+
+        let message = answer(rtype::AAAA, has_edns, make);
+        assert_eq!(message.answers[0].data, RData::AAAA("fd00::10".parse::<Ipv6Addr>().unwrap().into()));
+
+        for qtype in [65, 16, 15, 255] {
+            let message = answer(qtype, has_edns, make);
+            assert_eq!(message.metadata.response_code, ResponseCode::NoError);
+            assert!(message.answers.is_empty());
+            let RData::SOA(soa) = &message.authorities[0].data else { panic!("no SOA") };
+            assert_eq!((soa.minimum, message.authorities[0].ttl), (30, 30));
+            assert_eq!(message.authorities[0].name.to_ascii(), "Evil.Example.");
+            assert_eq!(ede_codes(&message), ede);
+        }
+    }
+}
+
+#[test]
+fn nxdomain_denies_below_the_parent() {
+    let message = answer(1, true, |query, out| nxdomain(query, 60, EDE, out));
+    assert_eq!(message.metadata.response_code, ResponseCode::NXDomain);
+    assert_eq!(message.authorities[0].name.to_ascii(), "Example.");
+}
+
+#[test]
+fn badvers_has_its_extended_bits() {
+    let message = answer(1, true, |query, out| error(query, rcode::BADVERS, None, out));
+    assert_eq!(u16::from(message.metadata.response_code), rcode::BADVERS);
+    assert_eq!(message.edns.unwrap().version(), 0);
+}
+
+#[test]
+fn rejects_echo_id_opcode_and_question() {
+    let mut packet = query(1, false);
+    packet[2] = 0x29; // UPDATE, RD
+    let mut out = Vec::new();
+    reject(&packet, None, rcode::NOTIMP, &mut out);
+    assert_eq!(out, b"\x12\x34\xa9\x04\x00\x00\x00\x00\x00\x00\x00\x00");
+    out.clear();
+    reject(&query(1, false), Some(30), rcode::FORMERR, &mut out);
+    assert_eq!(out.len(), 30);
+    assert_eq!(Message::from_vec(&out).unwrap().metadata.response_code, ResponseCode::FormErr);
+}
+
+/// An upstream's answer: AA, AD; a CNAME and an address, one glue record, then OPT with EDE 3 and a cookie.
+fn upstream(rcode: u8) -> Vec<u8> {
+    let mut packet = query(1, false);
+    packet[..12].copy_from_slice(b"\x77\x77\x85\xa0\x00\x01\x00\x02\x00\x00\x00\x02");
+    packet[3] |= rcode;
+    packet.extend(b"\xc0\x0c\x00\x05\x00\x01\x00\x00\x00\x3c\x00\x06\x03www\xc0\x11");
+    packet.extend(b"\xc0\x2a\x00\x01\x00\x01\x00\x00\x00\x3c\x00\x04\xc0\x00\x02\x01");
+    packet.extend(b"\xc0\x11\x00\x01\x00\x01\x00\x00\x00\x3c\x00\x04\xc0\x00\x02\x02");
+    packet.extend(
+        b"\x00\x00\x29\x04\xd0\x00\x00\x00\x00\x00\x12\x00\x0f\x00\x02\x00\x03\x00\x0a\x00\x08cookies!",
+    );
+    packet
+}
+
+#[test]
+fn a_relayed_answer_keeps_its_records_and_gets_our_opt() {
+    for has_edns in [true, false] {
+        let packet = upstream(3);
+        let response = Response::parse(&packet).unwrap();
+        let message = answer(1, has_edns, |query, out| relay(query, &response, out));
+        assert_eq!(message.metadata.response_code, ResponseCode::NXDomain);
+        assert_eq!(message.answers.len(), 2);
+        assert_eq!(message.answers[1].name.to_ascii(), "www.Example.");
+        assert_eq!(message.additionals.len(), 1);
+        assert_eq!(ede_codes(&message), if has_edns { vec![3] } else { vec![] });
+        let options = message.edns.map_or(0, |edns| edns.options().options.len());
+        assert_eq!(options, usize::from(has_edns), "no option of the upstream's but its EDE");
+    }
+}
+
+#[test]
+fn a_failure_keeps_the_upstreams_reason() {
+    let otherwise = Ede { code: Ede::NO_REACHABLE_AUTHORITY, text: "" };
+    let packet = upstream(2);
+    let response = Response::parse(&packet).unwrap();
+    let message = answer(1, true, |query, out| failure(query, Some(&response), otherwise, out));
+    assert_eq!(message.metadata.response_code, ResponseCode::ServFail);
+    assert_eq!((message.answers.len(), ede_codes(&message)), (0, vec![3]));
+    let message = answer(1, true, |query, out| failure(query, None, otherwise, out));
+    assert_eq!(ede_codes(&message), [22]);
+    answer(1, false, |query, out| failure(query, None, otherwise, out));
+}
+
+#[test]
+fn an_alias_leads_to_what_its_target_holds() {
+    let mut packet = upstream(0);
+    packet[wire::HEADER + 1] = b'W';
+    let response = Response::parse(&packet).unwrap();
+    let message =
+        answer(1, true, |query, out| alias(query, b"\x04wvil\x07example\x00", 30, EDE, Some(&response), out));
+    let names: Vec<String> = message.answers.iter().map(|record| record.name.to_ascii()).collect();
+    assert_eq!(names, ["Evil.Example.", "Wvil.Example.", "www.Example."]);
+    assert_eq!(message.answers[0].record_type(), RecordType::CNAME);
+    assert_eq!(ede_codes(&message), [15]);
+}
+
+#[test]
+fn clients_sizes_are_honoured_within_ours() {
+    let check = |size: Option<u16>, expected: usize| {
+        let mut packet = query(1, size.is_some());
+        if let Some(size) = size {
+            packet[33..35].copy_from_slice(&size.to_be_bytes());
+        }
+        assert_eq!(udp_limit(&Query::parse(&packet).unwrap()), expected, "{size:?}");
+    };
+    check(None, 512);
+    check(Some(0), 512);
+    check(Some(600), 600);
+    check(Some(4096), 1232);
+}
+
+#[test]
+fn the_root_can_be_denied() {
+    let packet = b"\x12\x34\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00\x00\x00\x01\x00\x01";
+    let mut out = Vec::new();
+    nxdomain(&Query::parse(packet).unwrap(), 60, EDE, &mut out);
+    assert!(Message::from_vec(&out).is_ok());
+}

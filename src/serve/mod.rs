@@ -1,0 +1,6 @@
+//! Serving: the transports that clients use, and the one pipeline behind them.
+
+pub mod answer;
+pub mod pipeline;
+pub mod tcp;
+pub mod udp;
