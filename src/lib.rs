@@ -6,3 +6,4 @@
 pub mod feed;
 pub mod name;
 pub mod policy;
+pub mod sinkhole;
