@@ -11,4 +11,5 @@ pub mod name;
 pub mod policy;
 pub mod resolve;
 pub mod serve;
+pub mod sinkhole;
 pub mod wire;
