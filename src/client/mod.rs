@@ -2,6 +2,7 @@
 //!
 //! Knows addresses only. Which machine stood behind one at a given time is a later part's work.
 
+pub mod admission;
 pub mod prefix;
 
 use std::net::IpAddr;

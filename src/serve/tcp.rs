@@ -3,10 +3,9 @@
 //! Connections are capped in all and a client, idle and slow ones are closed, and one connection has
 //! a bounded number of queries on their way.
 
-use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -16,19 +15,8 @@ use tokio::sync::{Semaphore, watch};
 use tokio::time::timeout;
 
 use super::pipeline::{Arrival, Pipeline, Step};
+use crate::client::admission::Admission;
 use crate::evidence::record::Transport;
-
-/// How connections are bounded.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Options {
-    /// Connections at once.
-    pub connections: usize,
-    /// Connections of one client address at once.
-    pub per_client: usize,
-    /// A connection without a whole query for this long is closed; so is one that does not read its
-    /// answer for this long.
-    pub idle: Duration,
-}
 
 /// Queries of one connection that may be on their way at once; the next one is read after that.
 const PIPELINED: usize = 32;
@@ -52,11 +40,14 @@ pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
 }
 
 /// Serves connections until `stop` says so; then ends them as soon as their answers are sent.
+///
+/// `admission` caps the connections of all listeners together. A connection without a whole query
+/// for `idle` is closed; so is one that does not read its answer for as long.
 pub async fn run(
     listener: TcpListener,
     pipeline: Arc<Pipeline>,
-    options: Options,
-    counts: Arc<Connections>,
+    idle: Duration,
+    admission: Admission,
     stop: watch::Receiver<bool>,
 ) {
     let mut stopped = stop.clone();
@@ -74,51 +65,14 @@ pub async fn run(
             }
         };
         let client = peer.ip().to_canonical();
-        let Some(place) = Connections::admit(&counts, client, &options) else { continue };
-        let (pipeline, idle, stop) = (Arc::clone(&pipeline), options.idle, stop.clone());
+        let Some(ticket) = admission.admit(client) else { continue };
+        let (pipeline, stop) = (Arc::clone(&pipeline), stop.clone());
         tokio::spawn(async move {
             if let Err(error) = connection(stream, client, pipeline, idle, stop).await {
                 tracing::debug!(%client, %error, "a TCP connection ended");
             }
-            drop(place);
+            drop(ticket);
         });
-    }
-}
-
-/// How many connections there are, in all and of each client.
-#[derive(Debug, Default)]
-pub struct Connections(Mutex<HashMap<IpAddr, usize>>);
-
-/// A connection's place in the count; gives it back when dropped.
-struct Place {
-    counts: Arc<Connections>,
-    client: IpAddr,
-}
-
-impl Connections {
-    fn admit(counts: &Arc<Self>, client: IpAddr, options: &Options) -> Option<Place> {
-        let mut open = counts.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if open.values().sum::<usize>() >= options.connections {
-            return None;
-        }
-        let own = open.entry(client).or_default();
-        if *own >= options.per_client {
-            return None;
-        }
-        *own += 1;
-        Some(Place { counts: Arc::clone(counts), client })
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let mut open = self.counts.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(own) = open.get_mut(&self.client) {
-            *own -= 1;
-            if *own == 0 {
-                open.remove(&self.client);
-            }
-        }
     }
 }
 

@@ -36,8 +36,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
-use super::admission::{Admission, Ticket};
 use super::page::{self, Agency, Listing, Notice, SECURITY_POLICY};
+use crate::client::admission::{Admission, Ticket};
 
 /// Knows what the landing page tells. The daemon implements it over the policy and the agencies.
 pub trait Site: Send + Sync + 'static {

@@ -3,7 +3,6 @@
 //! Nothing here resolves, decides or knows the configuration: whoever starts the sinkhole tells it
 //! through [`http::Site`] why a host is listed and whose machine asks.
 
-pub mod admission;
 pub mod http;
 pub mod page;
 mod wording;
