@@ -26,6 +26,17 @@ pub struct Options {
     pub deadline: Duration,
 }
 
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            upstreams: vec![SocketAddr::from(([127, 0, 0, 2], 53))],
+            patience: Duration::from_millis(800),
+            // Before the five seconds after which dig and most stubs ask again.
+            deadline: Duration::from_secs(4),
+        }
+    }
+}
+
 /// Silences in a row after which an upstream is asked last.
 const MOST_SILENCES: u32 = 3;
 /// How long it then stays last, doubled with each further silence up to the second value.

@@ -1,0 +1,358 @@
+//! The configuration file, table by table: every setting, its default and what it may be.
+//!
+//! A default that belongs to a subsystem's options is taken from there; all others stand here, once.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::num::NonZero;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use ipnet::IpNet;
+use toml::de::DeTable;
+
+use super::faults::{Fault, Faults, Problem};
+use super::reader::{
+    Reader, Table, Value, address, count, duration, integer, list, parsed, size, some, text,
+};
+use super::{Config, Limits, Server};
+use crate::client::{Agencies, Agency};
+use crate::evidence::journal;
+use crate::feed::Format;
+use crate::feed::source::{FeedAction, Source};
+use crate::name::Name;
+use crate::resolve::forward;
+use crate::serve::pipeline::{LogScope, Sinkhole};
+use crate::sinkhole::http;
+
+/// Private networks and loopback: nobody else is answered unless the operator says so.
+const ALLOW: &[&str] =
+    &["127.0.0.0/8", "::1/128", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7"];
+
+/// Names by which browsers and systems ask whether they may go around this resolver.
+const CANARIES: &[&str] = &["use-application-dns.net", "mask.icloud.com", "mask-h2.icloud.com"];
+
+const ADDRESSES: &str = "at least one address and port, such as [\"127.0.0.1:5353\"]";
+
+pub(super) fn read(path: &Path, text: &str) -> Result<Config, Faults> {
+    let mut reader = Reader::new(path, text);
+    let (document, errors) = DeTable::parse_recoverable(text);
+    if !errors.is_empty() {
+        // What a broken line meant is unknown, so the settings around it are not judged.
+        for error in errors {
+            let line = error.span().map_or(1, |span| reader.line(span.start));
+            reader.fault(line, "", Problem::Syntax(error.message().to_owned()));
+        }
+        return Err(Faults(reader.faults));
+    }
+    let config = settings(&mut reader, path, document.get_ref());
+    reader.faults.sort_by_key(|fault| fault.line);
+    if reader.faults.is_empty() {
+        return Ok(Config { lines: reader.lines, unused: reader.unused, ..config });
+    }
+    Err(Faults(reader.faults))
+}
+
+/// Every setting that there is, as `table.key`.
+#[cfg(test)]
+pub(super) fn all_settings() -> Vec<String> {
+    // The arrays' settings are asked for only where there is an element.
+    let text = "[[feed]]\n[[agency]]\n";
+    let mut reader = Reader::new(Path::new(""), text);
+    let (document, _) = DeTable::parse_recoverable(text);
+    settings(&mut reader, Path::new(""), document.get_ref());
+    reader.known
+}
+
+fn settings<'a>(reader: &mut Reader<'a>, path: &Path, document: &'a DeTable<'a>) -> Config {
+    let mut top = reader.table("", 1, document);
+    let data_dir = reader.take(&mut top, "data_dir", PathBuf::from("data"), file_path);
+    let diagnostics = reader.take(
+        &mut top,
+        "diagnostics",
+        tracing::Level::INFO,
+        parsed("\"error\", \"warn\", \"info\", \"debug\" or \"trace\"", str::parse),
+    );
+    let server = server(reader, &mut top);
+    let forward = resolver(reader, &mut top);
+    let canaries = policy(reader, &mut top);
+    let limits_table = reader.sub_table(&mut top, "limits");
+    let (limits, http_limits) = limits(reader, limits_table);
+    let (sinkhole, http) = sinkhole(reader, &mut top, http_limits);
+    let feeds = feeds(reader, &mut top);
+    let agencies = agencies(reader, &mut top);
+    let (log_scope, log) = log(reader, &mut top, &data_dir);
+    reader.finish(top, &["zone", "gate", "console"]);
+    Config {
+        path: path.to_owned(),
+        data_dir,
+        diagnostics,
+        server,
+        forward,
+        canaries,
+        sinkhole,
+        http,
+        feeds,
+        agencies,
+        log_scope,
+        log,
+        limits,
+        unused: Vec::new(),
+        lines: std::collections::BTreeMap::new(),
+    }
+}
+
+fn server<'a>(reader: &mut Reader<'a>, top: &mut Table<'a>) -> Server {
+    let mut table = reader.sub_table(top, "server");
+    let listen = reader.take(
+        &mut table,
+        "listen",
+        vec![([127, 0, 0, 1], 5353).into()],
+        some(ADDRESSES, address),
+    );
+    let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
+    let workers = reader.take(&mut table, "workers", 0, integer("a number of threads up to 256", 0..=256));
+    let allow = reader.take(&mut table, "allow", networks_of(ALLOW), list(network));
+    reader.finish(table, &["tls_listen", "https_listen", "quic_listen"]);
+    Server { listen, workers: if workers == 0 { cores } else { workers as usize }, allow }
+}
+
+fn resolver<'a>(reader: &mut Reader<'a>, top: &mut Table<'a>) -> forward::Options {
+    let mut table = reader.sub_table(top, "resolver");
+    let default = forward::Options::default();
+    reader.take(
+        &mut table,
+        "mode",
+        (),
+        parsed("\"forward\", and upstreams = [\"ADDRESS:PORT\"]", |text| match text {
+            "forward" => Ok(()),
+            "recurse" => Err("this release forwards and does not recurse yet"),
+            _ => Err("no such mode"),
+        }),
+    );
+    let upstreams = reader.take(&mut table, "upstreams", default.upstreams, some("at least one resolver, such as [\"192.0.2.53:53\"]", upstream));
+    let patience = reader.take(&mut table, "patience", default.patience, duration);
+    let deadline = reader.take(&mut table, "deadline", default.deadline, duration);
+    reader.finish(table, &["root_hints", "dnssec", "trust_anchors", "negative_trust_anchors"]);
+    forward::Options { upstreams, patience, deadline }
+}
+
+fn policy<'a>(reader: &mut Reader<'a>, top: &mut Table<'a>) -> Vec<Name> {
+    let mut table = reader.sub_table(top, "policy");
+    let default = CANARIES.iter().filter_map(|name| Name::from_host(name).ok()).collect();
+    let canaries = reader.take(
+        &mut table,
+        "canaries",
+        default,
+        list(parsed("a name such as \"use-application-dns.net\"", Name::from_host)),
+    );
+    reader.finish(table, &[]);
+    canaries
+}
+
+fn sinkhole<'a>(reader: &mut Reader<'a>, top: &mut Table<'a>, limits: http::Options) -> (Sinkhole, http::Options) {
+    let mut table = reader.sub_table(top, "sinkhole");
+    let ipv4 = reader.take(
+        &mut table,
+        "ipv4",
+        Some(Ipv4Addr::new(10, 10, 10, 10)),
+        parsed("an IPv4 address such as \"10.10.10.10\", or \"\" for none", empty_or::<Ipv4Addr>),
+    );
+    let ipv6 = reader.take(
+        &mut table,
+        "ipv6",
+        Some(Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, 0x10)),
+        parsed("an IPv6 address such as \"fd00::10\", or \"\" for none", empty_or::<Ipv6Addr>),
+    );
+    let ttl = reader.take(&mut table, "ttl", 30, integer("seconds from 0 to 86400", 0..=86_400));
+    let listen = reader.take(&mut table, "http_listen", limits.listen, list(address));
+    reader.finish(table, &[]);
+    let addresses = [ipv4.map(IpAddr::from), ipv6.map(IpAddr::from)].into_iter().flatten().collect();
+    (Sinkhole { addresses, ttl: ttl as u32 }, http::Options { listen, ..limits })
+}
+
+fn feeds<'a>(reader: &mut Reader<'a>, top: &mut Table<'a>) -> Vec<Source> {
+    let mut feeds: Vec<Source> = Vec::new();
+    for mut table in reader.tables(top, "feed") {
+        let line = table.line();
+        let name = reader.required(&mut table, "name", "name = \"authority\"", identifier);
+        let path = reader.required(&mut table, "source", "source = \"zones/authority.txt\"", feed_path);
+        let format = reader.take(
+            &mut table,
+            "format",
+            Format::Auto,
+            parsed("\"auto\" or one of the formats of config/sachdns.toml", str::parse),
+        );
+        let action = reader.take(
+            &mut table,
+            "action",
+            FeedAction::default(),
+            parsed("an action such as \"sinkhole\"", str::parse),
+        );
+        reader.finish(table, &["refresh", "gate"]);
+        let (Some(name), Some(path)) = (name, path) else { continue };
+        if feeds.iter().any(|feed| *feed.name == *name) {
+            reader.fault(line, "feed.name", Problem::Twice(name));
+            continue;
+        }
+        feeds.push(Source { name: name.into(), path, format, action });
+    }
+    feeds
+}
+
+fn agencies<'a>(reader: &mut Reader<'a>, top: &mut Table<'a>) -> Vec<Agency> {
+    let mut agencies: Vec<Agency> = Vec::new();
+    let mut claims: HashMap<IpNet, String> = HashMap::new();
+    for mut table in reader.tables(top, "agency") {
+        let line = table.line();
+        let id = reader.required(&mut table, "id", "id = \"so-tttt\"", identifier);
+        let name = reader.required(&mut table, "name", "name = \"Sở Thông tin và Truyền thông\"", some_text);
+        let networks = reader.required(
+            &mut table,
+            "networks",
+            "networks = [\"10.1.0.0/16\"]",
+            some("at least one network, such as [\"10.1.0.0/16\"]", network),
+        );
+        let contact = reader.optional(&mut table, "contact", some_text);
+        reader.finish(table, &[]);
+        let (Some(id), Some(name), Some(networks)) = (id, name, networks) else { continue };
+        if agencies.iter().any(|agency| *agency.id == *id) {
+            reader.fault(line, "agency.id", Problem::Twice(id));
+            continue;
+        }
+        for network in &networks {
+            if let Some(other) = claims.insert(*network, id.clone()) {
+                reader.fault(line, "agency.networks", Problem::Twice(format!("{network} of {other} and {id}")));
+            }
+        }
+        let contact = contact.map(Into::into);
+        agencies.push(Agency { id: id.into(), name: name.into(), contact, networks });
+    }
+    debug_assert!(!reader.faults.is_empty() || Agencies::new(agencies.clone()).is_ok());
+    agencies
+}
+
+fn log<'a>(reader: &mut Reader<'a>, top: &mut Table<'a>, data_dir: &Path) -> (LogScope, journal::Options) {
+    let mut table = reader.sub_table(top, "log");
+    let scope = reader.take(
+        &mut table,
+        "queries",
+        LogScope::All,
+        parsed("\"all\" or \"hits\"", |text| match text {
+            "all" => Ok(LogScope::All),
+            "hits" => Ok(LogScope::Hits),
+            _ => Err("neither of the two"),
+        }),
+    );
+    let sync = reader.take(&mut table, "sync", Duration::from_secs(1), duration);
+    let max_bytes = reader.take(&mut table, "max_size", 50 << 30, size);
+    reader.finish(table, &[]);
+    (scope, journal::Options { folder: data_dir.join("log"), sync, max_bytes })
+}
+
+fn limits<'a>(reader: &mut Reader<'a>, mut table: Table<'a>) -> (Limits, http::Options) {
+    let limits = Limits {
+        pending: reader.take(&mut table, "pending", 10_000, count("a number of queries from 1 to 1000000")),
+        tcp_connections: reader.take(&mut table, "tcp_connections", 1024, count("a number of connections, at least 1")),
+        tcp_per_client: reader.take(&mut table, "tcp_per_client", 64, count("a number of connections, at least 1")),
+        tcp_idle: reader.take(&mut table, "tcp_idle", Duration::from_secs(10), duration),
+    };
+    let default = http::Options::default();
+    let http = http::Options {
+        connections: reader.take(
+            &mut table,
+            "http_connections",
+            default.connections,
+            count("a number of connections, at least 1"),
+        ),
+        per_client: reader.take(
+            &mut table,
+            "http_per_client",
+            default.per_client,
+            count("a number of connections, at least 1"),
+        ),
+        ..default
+    };
+    reader.finish(table, &["client_qps"]);
+    (limits, http)
+}
+
+fn file_path(value: Value<'_>) -> Result<PathBuf, Problem> {
+    some_text(value).map(PathBuf::from)
+}
+
+/// A file that can be read now: a typing error should show at once, with its line.
+fn feed_path(value: Value<'_>) -> Result<PathBuf, Problem> {
+    let text = some_text(value)?;
+    if let Some((scheme, _)) = text.split_once("://") {
+        return Err(Problem::Value {
+            got: text.clone(),
+            why: format!("this release reads files and does not fetch {scheme} yet"),
+            expected: "the path of a file that another program fetches, such as \"zones/authority.txt\"",
+        });
+    }
+    let path = PathBuf::from(text);
+    let problem = |why: String| Problem::File { path: path.clone(), why };
+    let file = std::fs::File::open(&path).map_err(|error| problem(error.to_string()))?;
+    match file.metadata() {
+        Ok(facts) if facts.is_file() => Ok(path),
+        Ok(_) => Err(problem("not a file".to_owned())),
+        Err(error) => Err(problem(error.to_string())),
+    }
+}
+
+fn some_text(value: Value<'_>) -> Result<String, Problem> {
+    let text = text(value)?;
+    if text.trim().is_empty() {
+        let (got, why) = (text.to_owned(), "there is nothing in it".to_owned());
+        return Err(Problem::Value { got, why, expected: "some text" });
+    }
+    Ok(text.to_owned())
+}
+
+/// A word that logs, file names and commands can carry.
+fn identifier(value: Value<'_>) -> Result<String, Problem> {
+    let text = some_text(value)?;
+    let is_plain = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_' | '.');
+    if text.chars().all(is_plain) && text.len() <= 64 {
+        return Ok(text);
+    }
+    Err(Problem::Value {
+        got: text,
+        why: "it has other characters, or more than 64".to_owned(),
+        expected: "a word of letters, digits, `-`, `_` and `.`",
+    })
+}
+
+fn network(value: Value<'_>) -> Result<IpNet, Problem> {
+    parsed("a network such as \"10.1.0.0/16\" or \"fd00::/8\"", |text: &str| {
+        let net: IpNet = match text.parse::<IpAddr>() {
+            Ok(address) => IpNet::from(address),
+            Err(_) => text.parse().map_err(|_| "not a network".to_owned())?,
+        };
+        if net.trunc() != net {
+            return Err(format!("it has host bits; the network is {}", net.trunc()));
+        }
+        Ok(net)
+    })(value)
+}
+
+fn upstream(value: Value<'_>) -> Result<std::net::SocketAddr, Problem> {
+    parsed("an address and a port, such as \"192.0.2.53:53\"", |text: &str| {
+        if text.contains("://") {
+            return Err("this release asks upstreams over UDP and TCP only".to_owned());
+        }
+        if let Ok(address) = text.parse::<IpAddr>() {
+            return Ok((address, 53).into());
+        }
+        text.parse().map_err(|_| "not an address and a port".to_owned())
+    })(value)
+}
+
+fn empty_or<T: std::str::FromStr<Err: std::fmt::Display>>(text: &str) -> Result<Option<T>, String> {
+    if text.is_empty() { Ok(None) } else { text.parse().map(Some).map_err(|error: T::Err| error.to_string()) }
+}
+
+fn networks_of(texts: &[&str]) -> Vec<IpNet> {
+    texts.iter().filter_map(|text| text.parse().ok()).collect()
+}

@@ -1,0 +1,117 @@
+//! The configuration: immutable, validated, and with the place of every setting.
+//!
+//! [`file`] mirrors the TOML file; here is what the daemon and the commands get. Subsystems own
+//! their options and never import this module.
+
+mod faults;
+mod file;
+mod reader;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+pub use faults::{Fault, Faults, Problem};
+
+use crate::client::Agency;
+use crate::evidence::journal;
+use crate::feed::source::Source;
+use crate::name::Name;
+use crate::resolve::forward;
+use crate::serve::pipeline::{LogScope, Sinkhole};
+use crate::sinkhole::http;
+
+/// Everything that can be set.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The file that it was read from.
+    pub path: PathBuf,
+    /// Everything that the server writes is below this folder.
+    pub data_dir: PathBuf,
+    /// How much the server says about itself.
+    pub diagnostics: tracing::Level,
+    /// Serving stubs.
+    pub server: Server,
+    /// Forwarding.
+    pub forward: forward::Options,
+    /// Names that are NXDOMAIN whatever the feeds say.
+    pub canaries: Vec<Name>,
+    /// Where sinkholed names lead.
+    pub sinkhole: Sinkhole,
+    /// The landing page.
+    pub http: http::Options,
+    /// Feeds in order; the earlier one wins.
+    pub feeds: Vec<Source>,
+    /// Agencies.
+    pub agencies: Vec<Agency>,
+    /// Which queries are recorded.
+    pub log_scope: LogScope,
+    /// How records are kept.
+    pub log: journal::Options,
+    /// Bounds.
+    pub limits: Limits,
+    /// Settings that a later release will know: they do nothing yet, which people should be told.
+    pub unused: Vec<Fault>,
+    lines: BTreeMap<String, usize>,
+}
+
+/// `[server]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Server {
+    /// Where UDP and TCP are served.
+    pub listen: Vec<SocketAddr>,
+    /// UDP workers an address, at least one.
+    pub workers: usize,
+    /// Networks whose clients are answered.
+    pub allow: Vec<ipnet::IpNet>,
+}
+
+/// `[limits]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// Queries that wait for upstreams at once.
+    pub pending: usize,
+    /// TCP connections at once.
+    pub tcp_connections: usize,
+    /// TCP connections of one client at once.
+    pub tcp_per_client: usize,
+    /// After which an idle TCP connection is closed.
+    pub tcp_idle: Duration,
+}
+
+impl Config {
+    /// Reads and checks the file at `path`. Relative paths in it start from the working directory.
+    ///
+    /// # Errors
+    /// [`Faults`]: everything that is wrong, at once.
+    pub fn load(path: &Path) -> Result<Self, Faults> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|source| Faults(vec![Fault::whole_file(path, Problem::Unreadable(source.to_string()))]))?;
+        Self::parse(path, &text)
+    }
+
+    /// Checks the text of a configuration; `path` is what faults name.
+    ///
+    /// # Errors
+    /// As [`Config::load`].
+    pub fn parse(path: &Path, text: &str) -> Result<Self, Faults> {
+        file::read(path, text)
+    }
+
+    /// `FILE:LINE: SETTING`, for errors that show only later, such as a port in use.
+    pub fn place(&self, setting: &str) -> String {
+        match self.lines.get(setting) {
+            Some(line) => format!("{}:{line}: {setting}", self.path.display()),
+            None => format!("{}: {setting} (not set there: its default)", self.path.display()),
+        }
+    }
+
+    /// Where the policy image is.
+    pub fn image_path(&self) -> PathBuf {
+        self.data_dir.join("policy.img")
+    }
+}
+
+#[cfg(test)]
+mod tests;
