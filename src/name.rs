@@ -146,6 +146,22 @@ impl Name {
         is_within(&self.0, &ancestor.0)
     }
 
+    /// The name as it stands when `self` is relative to `origin`; `None` past 255 octets.
+    pub fn under(&self, origin: &Self) -> Option<Self> {
+        let relative = self.0.split_last()?.1;
+        let len = relative.len() + origin.0.len();
+        (len <= MAX_WIRE).then(|| Self([relative, &origin.0].concat().into_boxed_slice()))
+    }
+
+    /// The name as seen from `ancestor`, which itself becomes the root; `None` when it is not within.
+    pub fn relative_to(&self, ancestor: &Self) -> Option<Self> {
+        if !self.is_within(ancestor) {
+            return None;
+        }
+        let relative = self.0.len() - ancestor.0.len();
+        Some(Self([&self.0[..relative], &[0]].concat().into_boxed_slice()))
+    }
+
     /// The name without its first label; `None` for the root.
     pub fn parent(&self) -> Option<Self> {
         let first = usize::from(*self.0.first()?);
@@ -185,7 +201,7 @@ impl fmt::Display for Presentation<'_> {
             for &byte in label {
                 match byte {
                     b'.' | b'\\' | b'"' | b';' | b'(' | b')' | b'@' | b'$' => {
-                        write!(f, "\\{}", char::from(byte))?
+                        write!(f, "\\{}", char::from(byte))?;
                     }
                     0x21..=0x7e => write!(f, "{}", char::from(byte))?,
                     _ => write!(f, "\\{byte:03}")?,
@@ -423,6 +439,24 @@ mod tests {
         check("www.evil.example", "evil.example", true);
         check("notevil.example", "evil.example", false);
         check("example", "evil.example", false);
+    }
+
+    #[test]
+    fn relative_names_go_both_ways() {
+        fn check(name: &str, origin: &str, expected: Option<&str>) {
+            let name = Name::from_presentation(name).unwrap();
+            let origin = Name::from_presentation(origin).unwrap();
+            let relative = name.relative_to(&origin);
+            assert_eq!(relative.as_ref().map(Name::to_string).as_deref(), expected, "{name} from {origin}");
+            assert!(relative.is_none_or(|relative| relative.under(&origin) == Some(name)));
+        }
+        check("a.b.c", "c", Some("a.b"));
+        check("a.b.c", ".", Some("a.b.c"));
+        check("a.b.c", "A.B.C", Some("."));
+        check("ab.c", "b.c", None);
+        check("c", "b.c", None);
+        let long = Name::from_host(&["a"; 64].join(".")).unwrap();
+        assert_eq!(long.under(&long), None);
     }
 
     #[test]

@@ -1,17 +1,49 @@
 //! Feeds: bytes in, indicators and diagnostics out.
 //!
 //! One file a format. A line that cannot be read is a [`Diagnostic`] and never ends a feed; nothing
-//! here decides what an indicator does to a query.
+//! here decides what an indicator does to a query, and nothing is ever resolved or fetched.
+//!
+//! ```text
+//! bytes ─► read (gzip, size cap, lines) ─► detect, for `auto` ─► plain │ hosts │ adblock │ dnsmasq │ rpz
+//!                                                                  └────────────┴─ token ──┘
+//! ```
+//!
+//! A listed name means itself and everything below it, except where the format says otherwise: the
+//! owners of an RPZ, and `*.` in an Adblock rule. Duplicates are kept; the compiler folds them.
+
+mod adblock;
+mod detect;
+mod dnsmasq;
+mod fault;
+mod format;
+mod hosts;
+pub mod json;
+mod master;
+mod output;
+mod plain;
+mod read;
+mod rpz;
+#[cfg(test)]
+mod tests;
+mod token;
 
 use std::fmt;
+use std::io::Read;
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use ipnet::IpNet;
 
-use crate::name::{Name, NameError};
+use crate::name::Name;
 use crate::policy::action::Action;
 use crate::policy::trigger::Scope;
+
+pub use fault::Fault;
+pub use format::{Format, FormatError};
+pub use read::{MAX_LINE, MAX_SIZE, ReadError};
+
+use output::{Output, excerpt};
+use read::{Content, Line, Lines};
 
 /// Something malicious that a feed lists, with where it stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,18 +64,18 @@ pub struct Indicator {
 pub enum Value {
     /// A domain name and how much around it is meant.
     Name(Name, Scope),
-    /// One address.
+    /// One address. An address that is listed with a port counts as this too.
     Ip(IpAddr),
-    /// A network, without host bits.
+    /// A network of more than one address, without host bits.
     Net(IpNet),
-    /// A URL or a host with a path, as written: it says nothing about the whole host.
+    /// A URL, or a host with a path or a port, as written: it says nothing about the whole host.
     Url(String),
 }
 
 /// A line that gave no indicator, though it is neither blank nor a comment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Diagnostic {
-    /// The line, from 1.
+    /// The line, from 1. What concerns the whole file is said of line 1.
     pub line: u64,
     /// What is wrong with it.
     pub fault: Fault,
@@ -57,10 +89,83 @@ impl fmt::Display for Diagnostic {
     }
 }
 
-/// Why a line gave no indicator.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Fault {
-    /// A name was expected.
-    #[error("not a domain name ({0})")]
-    Name(#[from] NameError),
+/// Takes what a feed gives, as it is read and in the feed's order.
+pub trait Sink {
+    /// Takes one indicator.
+    fn indicator(&mut self, indicator: Indicator);
+    /// Takes the reason why a line gave none.
+    fn diagnostic(&mut self, diagnostic: Diagnostic);
+}
+
+/// A sink that keeps everything in memory.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Parsed {
+    /// Everything listed, duplicates included.
+    pub indicators: Vec<Indicator>,
+    /// Every line that gave nothing.
+    pub diagnostics: Vec<Diagnostic>,
+}
+
+impl Sink for Parsed {
+    fn indicator(&mut self, indicator: Indicator) {
+        self.indicators.push(indicator);
+    }
+
+    fn diagnostic(&mut self, diagnostic: Diagnostic) {
+        self.diagnostics.push(diagnostic);
+    }
+}
+
+/// Reads a feed, gzip or not, to its end, and returns the format that was used.
+///
+/// Memory stays bounded whatever the size: one line of at most [`MAX_LINE`] octets is held, and an
+/// RPZ record that goes on over several lines. A file that is no list at all (HTML, UTF-16, binary)
+/// gives one diagnostic and no indicator; the format returned is then the one that was asked for.
+///
+/// # Errors
+/// When the bytes end too soon or cannot be had. What was read until then is in the sink already,
+/// so a caller that must not take half a feed drops it.
+pub fn parse(reader: impl Read, format: Format, sink: &mut dyn Sink) -> Result<Format, ReadError> {
+    parse_within(reader, format, MAX_SIZE, sink)
+}
+
+fn parse_within(
+    reader: impl Read,
+    format: Format,
+    max_size: u64,
+    sink: &mut dyn Sink,
+) -> Result<Format, ReadError> {
+    let mut lines = Lines::open(reader, max_size)?;
+    let fault = match lines.content() {
+        Content::Text => None,
+        Content::Utf16 => Some(Fault::Utf16),
+        Content::Binary => Some(Fault::Binary),
+        Content::Markup => Some(Fault::Markup),
+    };
+    if let Some(fault) = fault {
+        let text = excerpt(&String::from_utf8_lossy(lines.head()));
+        sink.diagnostic(Diagnostic { line: 1, fault, text });
+        return Ok(format);
+    }
+    let format = if format == Format::Auto { detect::format(lines.head()) } else { format };
+    let mut out = Output::new(sink);
+    let mut zone = rpz::Reader::default();
+    while let Some(line) = lines.next(&mut out.line)? {
+        let text = match line {
+            Line::Whole(text) => text,
+            Line::TooLong(start) => {
+                out.fault(Fault::LineTooLong, &start);
+                continue;
+            }
+        };
+        match format {
+            Format::Auto | Format::Plain => plain::read_line(&text, &mut out),
+            Format::Hosts => hosts::read_line(&text, &mut out),
+            Format::Adblock => adblock::read_line(&text, &mut out),
+            Format::Dnsmasq => dnsmasq::read_line(&text, &mut out),
+            Format::Rpz => zone.read_line(&text, &mut out),
+        }
+    }
+    zone.finish(&mut out);
+    Ok(format)
 }

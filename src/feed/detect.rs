@@ -1,0 +1,158 @@
+//! Autodetection: which format the first lines of a feed are written in.
+//!
+//! Only guesses; reads nothing. Each significant line is given to the one format whose mark it
+//! bears:
+//!
+//! | format  | mark of a line                                                                   |
+//! |---------|----------------------------------------------------------------------------------|
+//! | rpz     | `$TTL`, `$ORIGIN` and the like; `CNAME`, `SOA` or `NS` behind at most three words |
+//! | dnsmasq | `address=/`, `local=/`, `server=/`                                                |
+//! | adblock | starts with `||`, `@@` or `!`, holds `##`, `#@#` or `#?#`, or is an `[Adblock …]` header |
+//! | hosts   | starts with an address no server on the internet has, then a blank, then a word   |
+//! | plain   | one word, or two columns divided by a TAB                                         |
+//!
+//! The format that could read the most lines wins. An Adblock list may hold bare hosts, and those
+//! may fill the whole head (URLhaus puts 25,768 of them before its first `||`); so with one mark of
+//! its own, if only a `!` comment, it is given the one-word lines too. A draw goes to the format
+//! that stands higher in the table. Without any mark the feed is read as plain: its lines then come
+//! back as diagnostics, and nothing is lost without a word.
+
+use std::net::IpAddr;
+
+use super::{Format, hosts, token};
+
+/// How many lines bear each format's mark.
+#[derive(Default)]
+struct Tally {
+    rpz: usize,
+    dnsmasq: usize,
+    adblock: usize,
+    hosts: usize,
+    word: usize,
+    columns: usize,
+}
+
+/// The format that the start of a feed is most likely written in; never `Auto`.
+pub(super) fn format(head: &[u8]) -> Format {
+    let mut tally = Tally::default();
+    for line in head.split(|&byte| byte == b'\n') {
+        tally.count(String::from_utf8_lossy(line).trim());
+    }
+    let adblock = if tally.adblock > 0 { tally.adblock + tally.word } else { 0 };
+    let mut best = (0, Format::Plain);
+    for (lines, format) in [
+        (tally.rpz, Format::Rpz),
+        (tally.dnsmasq, Format::Dnsmasq),
+        (adblock, Format::Adblock),
+        (tally.hosts, Format::Hosts),
+        (tally.word + tally.columns, Format::Plain),
+    ] {
+        if lines > best.0 {
+            best = (lines, format);
+        }
+    }
+    best.1
+}
+
+impl Tally {
+    fn count(&mut self, line: &str) {
+        if is_adblock(line) {
+            self.adblock += 1;
+        } else if line.is_empty() || line.starts_with(['#', ';']) || line.starts_with("//") {
+            // Everyone's comment.
+        } else if is_rpz(line) {
+            self.rpz += 1;
+        } else if ["address=/", "local=/", "server=/"].iter().any(|option| line.starts_with(option)) {
+            self.dnsmasq += 1;
+        } else if is_hosts(line) {
+            self.hosts += 1;
+        } else if line.contains('\t') {
+            self.columns += 1;
+        } else if is_word(line) {
+            self.word += 1;
+        }
+    }
+}
+
+fn is_adblock(line: &str) -> bool {
+    let is_rule = line.starts_with("||") || line.starts_with("@@");
+    let is_header = line.starts_with("[Adblock");
+    // `## Section` is a comment of some plain lists.
+    let is_cosmetic =
+        ["##", "#@#", "#?#"].iter().any(|mark| line.find(mark).is_some_and(|at| at > 0)) && is_word(line);
+    is_rule || is_header || line.starts_with('!') || (is_cosmetic && !line.starts_with('#'))
+}
+
+fn is_rpz(line: &str) -> bool {
+    if let Some(directive) = line.strip_prefix('$') {
+        return directive.starts_with(|char: char| char.is_ascii_alphabetic());
+    }
+    let words: Vec<&str> = line.split_ascii_whitespace().take(6).collect();
+    let is_type = |word: &str| ["CNAME", "SOA", "NS"].iter().any(|name| word.eq_ignore_ascii_case(name));
+    // The data that follows the type is what a family's name in a second column lacks.
+    words.split_last().is_some_and(|(_, before)| before.iter().take(4).any(|word| is_type(word)))
+}
+
+fn is_hosts(line: &str) -> bool {
+    let mut words = line.split_ascii_whitespace();
+    let is_sink = match words.next().and_then(hosts::sink_address) {
+        Some(IpAddr::V4(address)) => {
+            address.is_unspecified()
+                || address.is_loopback()
+                || address.is_private()
+                || address.is_broadcast()
+        }
+        Some(IpAddr::V6(address)) => {
+            address.is_unspecified()
+                || address.is_loopback()
+                || address.is_multicast()
+                || address.is_unicast_link_local()
+                || address.is_unique_local()
+        }
+        None => false,
+    };
+    is_sink && words.next().is_some_and(|word| !word.starts_with('#') && token::address(word).is_none())
+}
+
+/// One word, a comment behind it not counted.
+fn is_word(line: &str) -> bool {
+    let text = line.split(" #").next().unwrap_or(line).trim_end();
+    !text.is_empty() && !text.contains([' ', '\t'])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_lines_tell() {
+        fn check(head: &str, expected: Format) {
+            assert_eq!(format(head.as_bytes()), expected, "{head:?}");
+        }
+        check("", Format::Plain);
+        check("# only\n; comments\n", Format::Plain);
+        check("evil.example\n1.2.3.4\n", Format::Plain);
+        check("# 0.0.0.0 a.example\nevil.example # why\n", Format::Plain);
+        check("evil.example\temotet\n", Format::Plain);
+        check("1.2.3.4\t10\n", Format::Plain);
+        check("http://evil.example/a\n", Format::Plain);
+        check("*.evil.example\n*.ads-*.example\n", Format::Plain);
+        check("## Section\nevil.example\n", Format::Plain);
+        check("these are three words\nand so are these\n", Format::Plain);
+        check("0.0.0.0 evil.example\r\n", Format::Hosts);
+        check("127.0.0.1\tlocalhost\n10.10.10.10 evil.example\n", Format::Hosts);
+        check("::1 localhost\n:: evil.example\n", Format::Hosts);
+        check("127.0.0.1 localhost\na.example\nb.example\n", Format::Plain);
+        check("||evil.example^\n", Format::Adblock);
+        check("[Adblock Plus 2.0]\nevil.example\n", Format::Adblock);
+        check("! Title: x\nevil.example\nother.example\n", Format::Adblock);
+        check("! Title: x\n0.0.0.0 a.example\n0.0.0.0 b.example\n", Format::Hosts);
+        check("@@||good.example^\nevil.example\n", Format::Adblock);
+        check("a.example##.ad\n", Format::Adblock);
+        check("address=/evil.example/0.0.0.0\n", Format::Dnsmasq);
+        check("port=53\nlocal=/evil.example/\nserver=/a.example/\n", Format::Dnsmasq);
+        check("; x\n$TTL 30\n@ SOA a. b. 1 2 3 4 5\nevil.example CNAME .\n", Format::Rpz);
+        check("evil.example 300 IN CNAME .\n", Format::Rpz);
+        check("evil.example\tNS\n", Format::Plain);
+    }
+}

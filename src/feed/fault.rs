@@ -1,0 +1,127 @@
+//! Faults: why a line gave no indicator.
+//!
+//! Every reason of every format, and its words. The reading itself is in the formats' own files.
+
+use ipnet::IpNet;
+
+use crate::name::{Name, NameError};
+
+use super::read::MAX_LINE;
+
+/// Why a line gave no indicator.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Fault {
+    /// A name was expected.
+    #[error("not a domain name ({0})")]
+    Name(#[from] NameError),
+    /// One label alone, in any format: to take it would take a whole top-level domain.
+    #[error("a single label; listing it would take a whole top-level domain")]
+    SingleLabel,
+    /// Every name or every address there is: `*` in an RPZ, `/#/` in dnsmasq, `0.0.0.0/0`.
+    #[error("this stands for everything")]
+    Everything,
+    /// A `*` other than a whole first label.
+    #[error("a * inside the name; only whole labels in front can be left open")]
+    Wildcard,
+    /// Digits and dots that are no IPv4 address, or a name whose last label is a number.
+    #[error("looks like an IPv4 address, and is none")]
+    Address,
+    /// An address in a place where the format has names.
+    #[error("an address where a name belongs")]
+    AddressAsName,
+    /// A network in whose text bits beyond the prefix are set. Whether the address or the network
+    /// is meant cannot be known, and the network may hold thousands of strangers.
+    #[error("host bits are set; the network would be {0}")]
+    HostBits(IpNet),
+    /// A number after an address and a slash that is no length of a prefix.
+    #[error("not the length of a prefix")]
+    PrefixLength,
+    /// A URL without a host, or with blanks or control characters in it.
+    #[error("not a URL")]
+    Url,
+    /// More on the line than the format has columns for.
+    #[error("more columns than a name and a family; is this another format?")]
+    Columns,
+    /// A family of more than 200 octets, or with control characters.
+    #[error("the second column is not the name of a malware family")]
+    Family,
+    /// Octets that are not UTF-8, outside a comment.
+    #[error("not UTF-8")]
+    NotUtf8,
+    /// A line that was not kept.
+    #[error("longer than {MAX_LINE} octets, left out")]
+    LineTooLong,
+    /// A file with zero octets near its start: an archive, a spreadsheet, a program.
+    #[error("this file is binary, not a list; nothing was read")]
+    Binary,
+    /// A file with the byte order mark of UTF-16.
+    #[error("this file is UTF-16; save it as UTF-8. Nothing was read")]
+    Utf16,
+    /// A file that starts as HTML or XML does, most often an error or log-in page.
+    #[error("this file is a web page or XML, not a list; nothing was read")]
+    Markup,
+
+    /// hosts: the line does not start with an address.
+    #[error("no address in front")]
+    NoAddress,
+    /// hosts: an address alone.
+    #[error("an address without a name")]
+    NoName,
+
+    /// Adblock: a rule that hides elements of a page.
+    #[error("a cosmetic rule, which speaks of pages and not of hosts")]
+    Cosmetic,
+    /// Adblock: a regular expression.
+    #[error("a regular expression")]
+    Regex,
+    /// Adblock: a piece of a URL that is tied to no host.
+    #[error("a pattern for parts of URLs, tied to no host")]
+    Pattern,
+    /// Adblock: a modifier by which the rule no longer speaks of the whole host.
+    #[error("the modifier {0:?} narrows the rule to less than the host")]
+    Modifier(String),
+
+    /// dnsmasq: an option that lists no names.
+    #[error("the option {0:?} lists no names")]
+    Setting(String),
+    /// dnsmasq: names that are asked of a server of their own.
+    #[error("these names are sent to the server {0:?}, not refused")]
+    Forwarded(String),
+    /// dnsmasq: something other than `/name/…/` and an address.
+    #[error("not of the form /name/address")]
+    Syntax,
+
+    /// RPZ: `$INCLUDE`, which a feed may not have: it would open files of this machine.
+    #[error("$INCLUDE is not followed")]
+    Include,
+    /// RPZ: `$GENERATE` or a directive nobody knows, or one without its argument.
+    #[error("the directive {0:?} cannot be read")]
+    Directive(String),
+    /// RPZ: a parenthesis without its other half within the lines that a record may take.
+    #[error("an unbalanced parenthesis")]
+    Parenthesis,
+    /// RPZ: a quote that is still open at the end of the line.
+    #[error("an open quote")]
+    Quote,
+    /// RPZ: a line that starts blank where no usable owner stands before.
+    #[error("no owner, and none before to take over")]
+    NoOwner,
+    /// RPZ: no type, or not the data that the type needs.
+    #[error("not a whole record")]
+    Record,
+    /// RPZ: an owner outside the zone.
+    #[error("the owner is not within the zone {0}")]
+    OutOfZone(Name),
+    /// RPZ: records other than CNAME.
+    #[error("local data of type {0}; this release reads only CNAME actions")]
+    LocalData(String),
+    /// RPZ: a CNAME to `*.` and a name.
+    #[error("a wildcard CNAME, which this release cannot answer")]
+    WildcardCname,
+    /// RPZ: a trigger other than names and answer addresses.
+    #[error("an {0} trigger; this release knows names and rpz-ip")]
+    Trigger(&'static str),
+    /// RPZ: an `rpz-ip` owner that holds no prefix and reversed address.
+    #[error("not a prefix length and a reversed address in front of rpz-ip")]
+    AddressTrigger,
+}
