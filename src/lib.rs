@@ -3,7 +3,10 @@
 //! Malicious names are answered with a sinkhole's address, every query leaves a record of the
 //! client that asked, and everything else is forwarded. `ARCHITECTURE.md` has the map.
 
+pub mod cli;
 pub mod client;
+pub mod config;
+pub mod daemon;
 pub mod evidence;
 pub mod feed;
 pub mod image;
@@ -12,4 +15,5 @@ pub mod policy;
 pub mod resolve;
 pub mod serve;
 pub mod sinkhole;
+pub mod update;
 pub mod wire;

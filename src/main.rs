@@ -1,3 +1,7 @@
 //! The `sachdns` command.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    sachdns::cli::run()
+}

@@ -11,7 +11,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use toml::de::DeTable;
 
-use super::faults::{Fault, Faults, Problem};
+use super::faults::{Faults, Problem};
 use super::reader::{
     Reader, Table, Value, address, count, duration, integer, list, parsed, size, some, text,
 };
@@ -104,12 +104,8 @@ fn settings<'a>(reader: &mut Reader<'a>, path: &Path, document: &'a DeTable<'a>)
 
 fn server<'a>(reader: &mut Reader<'a>, top: &mut Table<'a>) -> Server {
     let mut table = reader.sub_table(top, "server");
-    let listen = reader.take(
-        &mut table,
-        "listen",
-        vec![([127, 0, 0, 1], 5353).into()],
-        some(ADDRESSES, address),
-    );
+    let listen =
+        reader.take(&mut table, "listen", vec![([127, 0, 0, 1], 5353).into()], some(ADDRESSES, address));
     let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
     let workers = reader.take(&mut table, "workers", 0, integer("a number of threads up to 256", 0..=256));
     let allow = reader.take(&mut table, "allow", networks_of(ALLOW), list(network));
@@ -130,7 +126,12 @@ fn resolver<'a>(reader: &mut Reader<'a>, top: &mut Table<'a>) -> forward::Option
             _ => Err("no such mode"),
         }),
     );
-    let upstreams = reader.take(&mut table, "upstreams", default.upstreams, some("at least one resolver, such as [\"192.0.2.53:53\"]", upstream));
+    let upstreams = reader.take(
+        &mut table,
+        "upstreams",
+        default.upstreams,
+        some("at least one resolver, such as [\"192.0.2.53:53\"]", upstream),
+    );
     let patience = reader.take(&mut table, "patience", default.patience, duration);
     let deadline = reader.take(&mut table, "deadline", default.deadline, duration);
     reader.finish(table, &["root_hints", "dnssec", "trust_anchors", "negative_trust_anchors"]);
@@ -150,7 +151,11 @@ fn policy<'a>(reader: &mut Reader<'a>, top: &mut Table<'a>) -> Vec<Name> {
     canaries
 }
 
-fn sinkhole<'a>(reader: &mut Reader<'a>, top: &mut Table<'a>, limits: http::Options) -> (Sinkhole, http::Options) {
+fn sinkhole<'a>(
+    reader: &mut Reader<'a>,
+    top: &mut Table<'a>,
+    limits: http::Options,
+) -> (Sinkhole, http::Options) {
     let mut table = reader.sub_table(top, "sinkhole");
     let ipv4 = reader.take(
         &mut table,
@@ -222,7 +227,11 @@ fn agencies<'a>(reader: &mut Reader<'a>, top: &mut Table<'a>) -> Vec<Agency> {
         }
         for network in &networks {
             if let Some(other) = claims.insert(*network, id.clone()) {
-                reader.fault(line, "agency.networks", Problem::Twice(format!("{network} of {other} and {id}")));
+                reader.fault(
+                    line,
+                    "agency.networks",
+                    Problem::Twice(format!("{network} of {other} and {id}")),
+                );
             }
         }
         let contact = contact.map(Into::into);
@@ -253,8 +262,18 @@ fn log<'a>(reader: &mut Reader<'a>, top: &mut Table<'a>, data_dir: &Path) -> (Lo
 fn limits<'a>(reader: &mut Reader<'a>, mut table: Table<'a>) -> (Limits, http::Options) {
     let limits = Limits {
         pending: reader.take(&mut table, "pending", 10_000, count("a number of queries from 1 to 1000000")),
-        tcp_connections: reader.take(&mut table, "tcp_connections", 1024, count("a number of connections, at least 1")),
-        tcp_per_client: reader.take(&mut table, "tcp_per_client", 64, count("a number of connections, at least 1")),
+        tcp_connections: reader.take(
+            &mut table,
+            "tcp_connections",
+            1024,
+            count("a number of connections, at least 1"),
+        ),
+        tcp_per_client: reader.take(
+            &mut table,
+            "tcp_per_client",
+            64,
+            count("a number of connections, at least 1"),
+        ),
         tcp_idle: reader.take(&mut table, "tcp_idle", Duration::from_secs(10), duration),
     };
     let default = http::Options::default();

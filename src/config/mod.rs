@@ -86,8 +86,9 @@ impl Config {
     /// # Errors
     /// [`Faults`]: everything that is wrong, at once.
     pub fn load(path: &Path) -> Result<Self, Faults> {
-        let text = std::fs::read_to_string(path)
-            .map_err(|source| Faults(vec![Fault::whole_file(path, Problem::Unreadable(source.to_string()))]))?;
+        let text = std::fs::read_to_string(path).map_err(|source| {
+            Faults(vec![Fault::whole_file(path, Problem::Unreadable(source.to_string()))])
+        })?;
         Self::parse(path, &text)
     }
 

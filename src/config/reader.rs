@@ -33,23 +33,15 @@ pub(super) struct Table<'a> {
     known: Vec<&'static str>,
 }
 
-/// A value with its line.
+/// A setting's value.
 #[derive(Clone, Copy)]
 pub(super) struct Value<'a> {
-    pub(super) value: &'a DeValue<'a>,
-    pub(super) line: usize,
+    value: &'a DeValue<'a>,
 }
 
 impl<'a> Reader<'a> {
     pub(super) fn new(path: &'a Path, text: &'a str) -> Self {
-        Self {
-            path,
-            text,
-            faults: Vec::new(),
-            unused: Vec::new(),
-            lines: BTreeMap::new(),
-            known: Vec::new(),
-        }
+        Self { path, text, faults: Vec::new(), unused: Vec::new(), lines: BTreeMap::new(), known: Vec::new() }
     }
 
     pub(super) fn line(&self, at: usize) -> usize {
@@ -93,7 +85,7 @@ impl<'a> Reader<'a> {
         let at = table.entries.iter().position(|(name, ..)| name == key)?;
         let (_, line, value) = table.entries.swap_remove(at);
         self.lines.entry(setting.clone()).or_insert(line);
-        match read(Value { value, line }) {
+        match read(Value { value }) {
             Ok(value) => Some(value),
             Err(problem) => {
                 self.fault(line, &setting, problem);
@@ -138,7 +130,11 @@ impl<'a> Reader<'a> {
         let Some(at) = top.entries.iter().position(|(name, ..)| name == key) else { return Vec::new() };
         let (_, line, value) = top.entries.swap_remove(at);
         let Some(array) = value.as_array() else {
-            self.fault(line, key, Problem::Type { expected: "a list of tables: [[…]]", got: value.type_str() });
+            self.fault(
+                line,
+                key,
+                Problem::Type { expected: "a list of tables: [[…]]", got: value.type_str() },
+            );
             return Vec::new();
         };
         let mut tables = Vec::new();
@@ -211,7 +207,7 @@ pub(super) fn list<T>(
             .value
             .as_array()
             .ok_or(Problem::Type { expected: "a list: [\"…\"]", got: value.value.type_str() })?;
-        array.iter().map(Spanned::get_ref).map(|element| read(Value { value: element, ..value })).collect()
+        array.iter().map(Spanned::get_ref).map(|element| read(Value { value: element })).collect()
     }
 }
 
@@ -262,7 +258,10 @@ pub(super) fn address(value: Value<'_>) -> Result<SocketAddr, Problem> {
 pub(super) fn duration(value: Value<'_>) -> Result<Duration, Problem> {
     parsed("a time such as \"800ms\", \"30s\" or \"1h\"", |text| {
         let duration = text.parse::<SignedDuration>().map_err(|error| error.to_string())?;
-        Duration::try_from(duration).ok().filter(|duration| !duration.is_zero()).ok_or("must be more than nothing".to_owned())
+        Duration::try_from(duration)
+            .ok()
+            .filter(|duration| !duration.is_zero())
+            .ok_or("must be more than nothing".to_owned())
     })(value)
 }
 

@@ -23,6 +23,7 @@ mod output;
 mod plain;
 mod read;
 mod rpz;
+pub mod source;
 #[cfg(test)]
 mod tests;
 mod token;

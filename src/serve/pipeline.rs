@@ -64,6 +64,7 @@ pub struct Pipeline {
     /// The journal of everything but the UDP workers' own answers.
     journal: Mutex<Journal>,
     pending: Arc<Semaphore>,
+    capacity: usize,
 }
 
 /// Who asked, how, and when.
@@ -143,7 +144,8 @@ impl Pipeline {
         Self {
             state: ArcSwap::from_pointee(state),
             journal: Mutex::new(journal),
-            pending: Arc::new(Semaphore::new(pending.min(Semaphore::MAX_PERMITS))),
+            pending: Arc::new(Semaphore::new(pending)),
+            capacity: pending,
         }
     }
 
@@ -209,47 +211,28 @@ impl Pipeline {
             let met = shadowed(&decision).unwrap_or_else(|| Met::nothing(Outcome::Forward));
             return self.wait(state, query, arrival, met, None, journal, out);
         };
-        let ede = Ede { code: Ede::BLOCKED, text: &ruling.feed.name };
-        let Sinkhole { addresses, ttl } = &state.sinkhole;
-        let outcome = match &ruling.rule.action {
-            Action::Sinkhole => {
-                answer::addresses(query, addresses, *ttl, ede, out);
-                Outcome::Sinkhole
-            }
-            Action::Nxdomain => {
-                answer::nxdomain(query, *ttl, ede, out);
-                Outcome::Nxdomain
-            }
-            Action::Nodata => {
-                answer::nodata(query, *ttl, ede, out);
-                Outcome::Nodata
-            }
-            Action::Drop => Outcome::Drop,
-            Action::TcpOnly if arrival.transport == Transport::Udp => {
-                answer::truncated(query, rcode::NOERROR, out);
-                Outcome::TcpOnly
-            }
-            Action::Cname(target) => {
+        let outcome = match apply(&state.sinkhole, &ruling, query, arrival.transport, out) {
+            Applied::Answer(outcome) => outcome,
+            Applied::Alias(target) => {
                 let met = Met::rule(Outcome::Cname, &ruling);
                 return self.wait(state, query, arrival, met, Some(target.clone()), journal, out);
             }
-            Action::TcpOnly | Action::Passthru | Action::Shadow => {
+            Applied::Resolve => {
                 let met = Met::rule(Outcome::Passthru, &ruling);
                 return self.wait(state, query, arrival, met, None, journal, out);
             }
         };
-        let is_answered = outcome != Outcome::Drop;
         let met = Met::rule(outcome, &ruling);
         let rcode = Response::parse(out).ok().map(|answer| answer.rcode());
         let mut entry = entry(state, arrival, Some(query), &met, rcode);
         let answered: Vec<IpAddr>;
         if outcome == Outcome::Sinkhole {
-            answered =
-                addresses.iter().copied().filter(|address| query.qtype() == address_type(*address)).collect();
+            let is_asked = |address: &&IpAddr| address_type(**address) == query.qtype();
+            answered = state.sinkhole.addresses.iter().filter(is_asked).copied().collect();
             entry.answers = (&answered).into();
         }
         note(state, journal, &entry);
-        if is_answered { Step::Answered } else { Step::Silent }
+        if outcome == Outcome::Drop { Step::Silent } else { Step::Answered }
     }
 
     #[expect(
@@ -308,6 +291,13 @@ impl Pipeline {
         self.with_journal(|journal| note(&state, journal, &entry));
     }
 
+    /// Waits until no query is on its way to an upstream, or until `longest` has passed.
+    pub async fn drain(&self, longest: std::time::Duration) {
+        let all = u32::try_from(self.capacity).unwrap_or(u32::MAX);
+        // The semaphore is never closed; a time-out leaves the stragglers to their fate.
+        let _ = tokio::time::timeout(longest, self.pending.acquire_many(all)).await;
+    }
+
     /// Runs `add` on the shared journal and commits it.
     pub fn with_journal<T>(&self, add: impl FnOnce(&mut Journal) -> T) -> T {
         let mut journal = self.journal.lock().unwrap_or_else(PoisonError::into_inner);
@@ -315,6 +305,50 @@ impl Pipeline {
         journal.commit(microseconds_now());
         result
     }
+}
+
+/// What a rule makes of a query.
+pub enum Applied<'p> {
+    /// This outcome; the answer is in the buffer, which stays empty for a drop.
+    Answer(Outcome),
+    /// An alias to this name, which must be resolved.
+    Alias(&'p Name),
+    /// It must be resolved as if there were no rule.
+    Resolve,
+}
+
+/// Applies the rule that was decided on to a query. The query path and `explain` both call this.
+pub fn apply<'p>(
+    sinkhole: &Sinkhole,
+    ruling: &Ruling<'p>,
+    query: &Query<'_>,
+    transport: Transport,
+    out: &mut Vec<u8>,
+) -> Applied<'p> {
+    let ede = Ede { code: Ede::BLOCKED, text: &ruling.feed.name };
+    let ttl = sinkhole.ttl;
+    Applied::Answer(match &ruling.rule.action {
+        Action::Sinkhole => {
+            answer::addresses(query, &sinkhole.addresses, ttl, ede, out);
+            Outcome::Sinkhole
+        }
+        Action::Nxdomain => {
+            answer::nxdomain(query, ttl, ede, out);
+            Outcome::Nxdomain
+        }
+        Action::Nodata => {
+            answer::nodata(query, ttl, ede, out);
+            Outcome::Nodata
+        }
+        Action::Drop => Outcome::Drop,
+        Action::TcpOnly if transport == Transport::Udp => {
+            answer::truncated(query, rcode::NOERROR, out);
+            Outcome::TcpOnly
+        }
+        Action::Cname(target) => return Applied::Alias(target),
+        // `decide` reports shadow rules apart; one that came here would still change nothing.
+        Action::TcpOnly | Action::Passthru | Action::Shadow => return Applied::Resolve,
+    })
 }
 
 /// What a record keeps of an upstream's answer.

@@ -90,19 +90,6 @@ impl Default for Options {
     }
 }
 
-/// An address that the sinkhole cannot listen on.
-#[derive(Debug, thiserror::Error)]
-#[error(
-    "cannot listen on {address} for the landing page: {source}; is it an address of this machine, \
-     is it free, and may this user bind its port?"
-)]
-pub struct BindError {
-    /// The address.
-    pub address: SocketAddr,
-    /// What the system said.
-    pub source: io::Error,
-}
-
 /// The least that hyper takes for its read buffer.
 const MIN_HEAD_BYTES: usize = 8 * 1024;
 /// The pause after an accept error; doubled with each further one in a row.
@@ -115,28 +102,6 @@ const GRACE: Duration = Duration::from_secs(1);
 const MAX_DISCARDED: u64 = 256 * 1024;
 /// … and the longest time that is spent on it.
 const LINGER: Duration = Duration::from_secs(2);
-
-/// Opens the listening sockets, so that the caller knows they are open before it says so.
-///
-/// # Errors
-/// The first address that cannot be bound.
-pub fn bind(listen: &[SocketAddr]) -> Result<Vec<TcpListener>, BindError> {
-    listen.iter().map(|&address| open(address).map_err(|source| BindError { address, source })).collect()
-}
-
-fn open(address: SocketAddr) -> io::Result<TcpListener> {
-    use socket2::{Domain, Protocol, Socket, Type};
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-    if address.is_ipv6() {
-        // So that `0.0.0.0` and `[::]` can both be listened on.
-        socket.set_only_v6(true)?;
-    }
-    socket.set_reuse_address(true)?;
-    socket.set_nonblocking(true)?;
-    socket.bind(&address.into())?;
-    socket.listen(1024)?;
-    TcpListener::from_std(socket.into())
-}
 
 /// Answers every request on `listeners` with the landing page, until `shutdown` completes.
 ///

@@ -1,0 +1,22 @@
+//! `sachdns check`
+
+use std::io::Write as _;
+
+use super::{CliError, ConfigArg};
+use crate::update::{self, Plan};
+
+pub(super) fn run(arguments: &ConfigArg) -> Result<(), CliError> {
+    let config = arguments.load()?;
+    let (compiled, reports) = update::compile(Plan { canaries: &config.canaries, feeds: &config.feeds })?;
+    let mut out = std::io::stdout().lock();
+    super::policy::write_reports(&mut out, &reports)?;
+    writeln!(
+        out,
+        "{}: good: {} feeds, {} names, {} agencies",
+        config.path.display(),
+        config.feeds.len(),
+        compiled.name_count(),
+        config.agencies.len()
+    )?;
+    Ok(())
+}

@@ -1,0 +1,187 @@
+//! `sachdns explain`
+
+use std::io::{self, Write};
+use std::net::IpAddr;
+
+use clap::Args;
+
+use super::{CliError, ConfigArg};
+use crate::client::Agencies;
+use crate::config::Config;
+use crate::evidence::record::Transport;
+use crate::feed::source::Source;
+use crate::image::{self, ImageError};
+use crate::name::{Key, Name, NameError};
+use crate::policy::decide::Ruling;
+use crate::policy::explain::{Explanation, explain};
+use crate::policy::index::Index;
+use crate::serve::pipeline::{Applied, apply};
+use crate::update::{self, Plan};
+use crate::wire::{self, Query, Response, rtype};
+
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    #[command(flatten)]
+    config: ConfigArg,
+    /// The name, in any case, with letters of any language, or with \DDD escapes.
+    #[arg(value_parser = name)]
+    name: Name,
+    /// The record type.
+    #[arg(long = "type", value_name = "TYPE", default_value = "A", value_parser = qtype)]
+    qtype: u16,
+    /// Also tell whether this client is answered, and whose it is.
+    #[arg(long, value_name = "IP")]
+    client: Option<IpAddr>,
+}
+
+pub(super) fn name(text: &str) -> Result<Name, NameError> {
+    // Underscores, escapes and other octets are fine in a query's name.
+    if text.is_ascii() { Name::from_presentation(text) } else { Name::from_host(text) }
+}
+
+fn qtype(text: &str) -> Result<u16, &'static str> {
+    wire::type_number(text).ok_or("no such record type; write A, HTTPS, TYPE65 …")
+}
+
+pub(super) fn run(arguments: &Arguments) -> Result<(), CliError> {
+    let config = arguments.config.load()?;
+    let mut out = io::stdout().lock();
+    writeln!(out, "question  {} {}", arguments.name, wire::type_text(arguments.qtype))?;
+    if let Some(client) = arguments.client {
+        write_client(&mut out, &config, client)?;
+    }
+    let plan = Plan { canaries: &config.canaries, feeds: &config.feeds };
+    let path = config.image_path();
+    match image::open(&path) {
+        Ok(image) => {
+            let built = super::policy::local_time(image.facts.built_at);
+            let state = if update::is_current(plan, &image.facts.fingerprint) {
+                ""
+            } else {
+                "; the feeds may have changed since: `sachdns reload`"
+            };
+            writeln!(out, "policy    {} names, built {built}{state}", image.facts.name_count)?;
+            write_rules(&mut out, &config, arguments, &image.index)
+        }
+        Err(ImageError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+            writeln!(out, "policy    none was built yet; this is what the feeds say now")?;
+            let (compiled, _) = update::compile(plan)?;
+            let index = compiled.into_index().map_err(|source| ImageError::Index { path, source })?;
+            write_rules(&mut out, &config, arguments, &index)
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn write_client(out: &mut impl Write, config: &Config, client: IpAddr) -> io::Result<()> {
+    let is_allowed = config.server.allow.iter().any(|net| net.contains(&client));
+    let allowed = if is_allowed { "answered" } else { "REFUSED: in no network of server.allow" };
+    let agencies = Agencies::new(config.agencies.clone()).unwrap_or_default();
+    match agencies.of(client) {
+        Some(agency) => {
+            writeln!(out, "client    {client}: {allowed}; agency {} ({})", agency.id, agency.name)
+        }
+        None => writeln!(out, "client    {client}: {allowed}; of no agency"),
+    }
+}
+
+fn write_rules<D: AsRef<[u8]>>(
+    out: &mut impl Write,
+    config: &Config,
+    arguments: &Arguments,
+    index: &Index<D>,
+) -> Result<(), CliError> {
+    let Explanation { steps, decision } = explain(index, &Key::from(&arguments.name));
+    let is = |ruling: &Ruling<'_>, chosen: Option<Ruling<'_>>| {
+        chosen.is_some_and(|chosen| std::ptr::eq(chosen.rule, ruling.rule) && chosen.labels == ruling.labels)
+    };
+    for step in &steps {
+        let ruling = &step.ruling;
+        let listed = ancestor(&arguments.name, ruling.labels);
+        let verdict = if is(ruling, decision.ruling) {
+            "decides"
+        } else if is(ruling, decision.shadow) {
+            "shadow: would decide"
+        } else if step.covers {
+            "outranked"
+        } else {
+            "does not cover this name"
+        };
+        write!(out, "rule      {listed} ({}) of feed {}", ruling.rule.scope, ruling.feed.name)?;
+        if let Some(family) = ruling.family {
+            write!(out, ", family {}", family.escape_debug())?;
+        }
+        write!(out, ", {}: {verdict}", ruling.rule.action)?;
+        writeln!(out, "{}", origin(&config.feeds, &ruling.feed.name, &listed))?;
+    }
+    if steps.is_empty() {
+        writeln!(out, "rule      none: no feed lists this name or one above it")?;
+    }
+    write_answer(out, config, arguments, decision.ruling)?;
+    Ok(())
+}
+
+/// ` [FILE:LINE]` of the feed's line; nothing for what comes from the configuration.
+fn origin(feeds: &[Source], feed: &str, listed: &Name) -> String {
+    let Some(source) = feeds.iter().find(|source| *source.name == *feed) else { return String::new() };
+    match update::line_of(source, listed) {
+        Ok(Some(line)) => format!(" [{}:{line}]", source.path.display()),
+        Ok(None) => format!(" [no longer in {}]", source.path.display()),
+        Err(_) => format!(" [{} cannot be read now]", source.path.display()),
+    }
+}
+
+/// What the query path would answer over UDP, read back from its octets.
+fn write_answer(
+    out: &mut impl Write,
+    config: &Config,
+    arguments: &Arguments,
+    ruling: Option<Ruling<'_>>,
+) -> io::Result<()> {
+    let mut packet = b"\x00\x00\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00".to_vec();
+    packet.extend(arguments.name.as_wire());
+    packet.extend(arguments.qtype.to_be_bytes());
+    packet.extend(wire::CLASS_IN.to_be_bytes());
+    let mut octets = Vec::new();
+    let applied = match (&ruling, Query::parse(&packet)) {
+        (Some(ruling), Ok(query)) => apply(&config.sinkhole, ruling, &query, Transport::Udp, &mut octets),
+        _ => Applied::Resolve,
+    };
+    write!(out, "answer    ")?;
+    match applied {
+        Applied::Resolve => return writeln!(out, "whatever the upstreams say"),
+        Applied::Alias(target) => return writeln!(out, "CNAME {target}, and what the upstreams say for it"),
+        Applied::Answer(_) => {}
+    }
+    let Ok(response) = Response::parse(&octets) else { return writeln!(out, "none: the query is dropped") };
+    if response.is_truncated() {
+        return writeln!(out, "empty, truncated: the client asks again over TCP and is answered there");
+    }
+    write!(out, "{}", wire::rcode_text(response.rcode()))?;
+    let mut is_empty = true;
+    for record in response.records().flatten() {
+        let rdata = &response.packet()[record.rdata.clone()];
+        let address = match record.rtype {
+            rtype::A => <[u8; 4]>::try_from(rdata).ok().map(IpAddr::from),
+            rtype::AAAA => <[u8; 16]>::try_from(rdata).ok().map(IpAddr::from),
+            _ => None,
+        };
+        if let Some(address) = address {
+            write!(out, ", {} {address}, TTL {}", wire::type_text(record.rtype), record.ttl)?;
+            is_empty = false;
+        }
+    }
+    writeln!(out, "{}", if is_empty { ", no data" } else { "" })
+}
+
+/// The ancestor of `name` (or itself) with this many labels.
+fn ancestor(name: &Name, labels: usize) -> Name {
+    let mut ancestor = name.clone();
+    while ancestor.label_count() > labels {
+        match ancestor.parent() {
+            Some(parent) => ancestor = parent,
+            None => break,
+        }
+    }
+    ancestor
+}

@@ -1,0 +1,82 @@
+//! `sachdns feed`
+
+use std::fs::File;
+use std::io::{self, BufWriter, Write as _};
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+
+use super::CliError;
+use crate::feed::{self, Diagnostic, Format, Indicator, Sink, json};
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Read a feed's file and print its indicators; lines that give none go to standard error.
+    Parse(Parse),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Parse {
+    /// The file, gzip or not.
+    file: PathBuf,
+    /// How it is written: auto, plain, hosts, adblock, dnsmasq or rpz.
+    #[arg(long, default_value = "auto")]
+    format: Format,
+    /// Print one JSON object a line: kind, value, match, family, action, line. Otherwise only counts.
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn run(command: &Command) -> Result<(), CliError> {
+    let Command::Parse(arguments) = command;
+    let path = &arguments.file;
+    let file = File::open(path).map_err(|source| CliError::Open { path: path.clone(), source })?;
+    let mut printer = Printer {
+        path: path.display().to_string(),
+        out: arguments.json.then(|| BufWriter::new(io::stdout().lock())),
+        failed: None,
+        indicators: 0,
+        diagnostics: 0,
+    };
+    let format = feed::parse(file, arguments.format, &mut printer)
+        .map_err(|source| CliError::Feed { path: path.clone(), source })?;
+    if let Some(error) = printer.failed {
+        return Err(error.into());
+    }
+    match &mut printer.out {
+        Some(out) => out.flush()?,
+        None => writeln!(
+            io::stdout(),
+            "{}: {format}: {} indicators, {} lines without one",
+            path.display(),
+            printer.indicators,
+            printer.diagnostics
+        )?,
+    }
+    Ok(())
+}
+
+struct Printer {
+    path: String,
+    out: Option<BufWriter<io::StdoutLock<'static>>>,
+    failed: Option<io::Error>,
+    indicators: u64,
+    diagnostics: u64,
+}
+
+impl Sink for Printer {
+    fn indicator(&mut self, indicator: Indicator) {
+        self.indicators += 1;
+        if let (Some(out), None) = (&mut self.out, &self.failed)
+            && let Err(error) = json::write_line(out, &indicator)
+        {
+            self.failed = Some(error);
+        }
+    }
+
+    fn diagnostic(&mut self, diagnostic: Diagnostic) {
+        self.diagnostics += 1;
+        // Standard error may be closed; the indicators matter more.
+        let _ = writeln!(io::stderr(), "{}:{diagnostic}", self.path);
+    }
+}

@@ -1,0 +1,138 @@
+//! `sachdns log`
+
+use std::io::{self, BufWriter, Write};
+use std::net::IpAddr;
+use std::ops::ControlFlow;
+
+use clap::{Args, ValueEnum};
+use jiff::tz::TimeZone;
+use jiff::{Span, SpanRelativeTo, Timestamp};
+
+use super::{CliError, ConfigArg, absolute};
+use crate::evidence::export::{csv, jsonl, table};
+use crate::evidence::record::Record;
+use crate::evidence::store::segments::Segments;
+use crate::evidence::store::{Filter, Kind, Store as _};
+use crate::name::Name;
+
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    #[command(flatten)]
+    config: ConfigArg,
+    /// Only queries of this client address.
+    #[arg(long, value_name = "IP")]
+    client: Option<IpAddr>,
+    /// Only queries of clients of the agency with this id.
+    #[arg(long, value_name = "ID")]
+    agency: Option<String>,
+    /// Only queries for this name and all names below it.
+    #[arg(long, value_name = "NAME", value_parser = super::explain::name)]
+    name: Option<Name>,
+    /// Only queries from this time on: RFC 3339 (2026-11-24T08:00:00+07:00) or an age (2h, 90d).
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    since: Option<i64>,
+    /// Only queries before this time.
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    until: Option<i64>,
+    /// Only hits: queries that a rule of a threat feed met.
+    #[arg(long)]
+    hits: bool,
+    /// At most this many, the newest.
+    #[arg(long, value_name = "N")]
+    limit: Option<u64>,
+    /// How to print.
+    #[arg(long, value_enum, default_value_t = Form::Table)]
+    format: Form,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Form {
+    Table,
+    Jsonl,
+    Csv,
+}
+
+/// Microseconds since 1970.
+fn time(text: &str) -> Result<i64, String> {
+    if let Ok(time) = text.parse::<Timestamp>() {
+        return Ok(time.as_microsecond());
+    }
+    let wrong = || {
+        format!("{text:?} is neither a time such as 2026-11-24T08:00:00+07:00 nor an age such as 2h or 90d")
+    };
+    let age = text
+        .parse::<Span>()
+        .and_then(|span| span.to_duration(SpanRelativeTo::days_are_24_hours()))
+        .map_err(|_| wrong())?;
+    Timestamp::now().checked_sub(age.abs()).map(Timestamp::as_microsecond).map_err(|_| wrong())
+}
+
+pub(super) fn run(arguments: &Arguments) -> Result<(), CliError> {
+    let config = arguments.config.load()?;
+    let folder = &config.log.folder;
+    if !folder.exists() {
+        return Err(CliError::NoLog { path: absolute(folder) });
+    }
+    let filter = Filter {
+        client: arguments.client,
+        agency: arguments.agency.clone(),
+        name: arguments.name.clone(),
+        since: arguments.since,
+        until: arguments.until,
+        kind: if arguments.hits { Kind::Hits } else { Kind::All },
+    };
+    let mut printer = Printer {
+        out: BufWriter::new(io::stdout().lock()),
+        form: arguments.format,
+        zone: TimeZone::system(),
+        left: arguments.limit.unwrap_or(u64::MAX),
+    };
+    printer.heading()?;
+    let mut failed = None;
+    let scan = Segments::new(folder).newest_first(&filter, &mut |record| match printer.record(record) {
+        Ok(flow) => flow,
+        Err(error) => {
+            failed = Some(error);
+            ControlFlow::Break(())
+        }
+    })?;
+    if let Some(error) = failed {
+        return Err(error.into());
+    }
+    printer.out.flush()?;
+    for (path, octets) in scan.torn {
+        // A record is being written at this moment, or the power failed while one was.
+        eprintln!("note: {}: the last {octets} octets are no whole record", path.display());
+    }
+    Ok(())
+}
+
+struct Printer<W: Write> {
+    out: W,
+    form: Form,
+    zone: TimeZone,
+    left: u64,
+}
+
+impl<W: Write> Printer<W> {
+    fn heading(&mut self) -> io::Result<()> {
+        match self.form {
+            Form::Table => table::write_heading(&mut self.out),
+            Form::Csv => csv::write_heading(&mut self.out),
+            Form::Jsonl => Ok(()),
+        }
+    }
+
+    fn record(&mut self, record: &Record<'_>) -> io::Result<ControlFlow<()>> {
+        if self.left == 0 {
+            return Ok(ControlFlow::Break(()));
+        }
+        self.left -= 1;
+        match self.form {
+            Form::Table => table::write(&mut self.out, record, &self.zone)?,
+            Form::Jsonl => jsonl::write(&mut self.out, record)?,
+            Form::Csv => csv::write(&mut self.out, record)?,
+        }
+        Ok(if self.left == 0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+    }
+}

@@ -1,0 +1,122 @@
+//! The command line: typed arguments and what is printed; no logic of its own.
+//!
+//! Results go to standard output, everything about them to standard error. Exit status: 0 done, 1
+//! not done (the reason is printed), 2 wrong usage.
+
+mod check;
+mod explain;
+mod feed;
+mod log;
+mod policy;
+mod reload;
+mod serve;
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::{Config, Faults};
+use crate::daemon::DaemonError;
+use crate::evidence::store::StoreError;
+use crate::feed::ReadError;
+use crate::image::ImageError;
+use crate::update::UpdateError;
+
+/// A protective DNS resolver: malicious names lead to a sinkhole, every query leaves its record.
+#[derive(Debug, Parser)]
+#[command(name = "sachdns", version, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve until SIGINT or SIGTERM; SIGHUP reloads.
+    Serve(ConfigArg),
+    /// Make the running server read its configuration and feeds again; returns once they are in force.
+    Reload(ConfigArg),
+    /// Check the configuration and read every feed once; changes nothing.
+    Check(ConfigArg),
+    /// Tell what happens to a name, and which rule of which feed decides it.
+    Explain(explain::Arguments),
+    /// Print the query log, newest first.
+    Log(log::Arguments),
+    /// Read feeds.
+    #[command(subcommand)]
+    Feed(feed::Command),
+    /// Build the policy image, or say what is in it.
+    #[command(subcommand)]
+    Policy(policy::Command),
+}
+
+#[derive(Debug, Args)]
+struct ConfigArg {
+    /// The configuration file. Relative paths in it start from the working directory.
+    #[arg(long, value_name = "FILE", default_value = "config/sachdns.toml")]
+    config: PathBuf,
+}
+
+impl ConfigArg {
+    fn load(&self) -> Result<Config, Faults> {
+        let config = Config::load(&self.config)?;
+        for unused in &config.unused {
+            eprintln!("warning: {unused}");
+        }
+        Ok(config)
+    }
+}
+
+/// Why a command was not done.
+#[derive(Debug, thiserror::Error)]
+enum CliError {
+    #[error(transparent)]
+    Config(#[from] Faults),
+    #[error(transparent)]
+    Daemon(#[from] DaemonError),
+    #[error(transparent)]
+    Update(#[from] UpdateError),
+    #[error(transparent)]
+    Image(#[from] ImageError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("{path}: {source}")]
+    Open { path: PathBuf, source: io::Error },
+    #[error("{path}: {source}")]
+    Feed { path: PathBuf, source: ReadError },
+    #[error(
+        "{path}: no query log here; start `sachdns serve` first, or check data_dir and the working directory"
+    )]
+    NoLog { path: PathBuf },
+    #[error("writing the output: {0}")]
+    Output(#[from] io::Error),
+}
+
+/// Runs the command that the process's arguments ask for.
+pub fn run() -> ExitCode {
+    let done = match Cli::parse().command {
+        Command::Serve(arguments) => serve::run(&arguments),
+        Command::Reload(arguments) => reload::run(&arguments),
+        Command::Check(arguments) => check::run(&arguments),
+        Command::Explain(arguments) => explain::run(&arguments),
+        Command::Log(arguments) => log::run(&arguments),
+        Command::Feed(command) => feed::run(&command),
+        Command::Policy(command) => policy::run(&command),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        // Whoever reads has seen enough (`| head`).
+        Err(CliError::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// A path as it will be looked for, so that an error shows which folder was meant.
+fn absolute(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
+}

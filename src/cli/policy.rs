@@ -1,0 +1,102 @@
+//! `sachdns policy`
+
+use std::io::{self, Write};
+
+use clap::Subcommand;
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+
+use super::{CliError, ConfigArg};
+use crate::image::{self, Facts};
+use crate::serve::pipeline::microseconds_now;
+use crate::update::{self, FeedReport, Plan};
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Build the policy image from the feeds; a running server takes it with `sachdns reload`.
+    Build(ConfigArg),
+    /// Say what is in the policy image.
+    Stat(ConfigArg),
+}
+
+pub(super) fn run(command: &Command) -> Result<(), CliError> {
+    let mut out = io::stdout().lock();
+    match command {
+        Command::Build(arguments) => {
+            let config = arguments.load()?;
+            let plan = Plan { canaries: &config.canaries, feeds: &config.feeds };
+            let begun = std::time::Instant::now();
+            let (image, reports) = update::build(plan, &config.image_path(), microseconds_now())?;
+            write_reports(&mut out, &reports)?;
+            writeln!(
+                out,
+                "{}: {} names in {} bytes, built in {} ms",
+                config.image_path().display(),
+                image.facts.name_count,
+                image.facts.file_len,
+                begun.elapsed().as_millis()
+            )?;
+        }
+        Command::Stat(arguments) => {
+            let config = arguments.load()?;
+            let path = config.image_path();
+            let image = image::open(&path)?;
+            let provenance = image.index.provenance();
+            let Facts { file_len, automaton_len, name_count, fingerprint, digest, .. } = &image.facts;
+            let plan = Plan { canaries: &config.canaries, feeds: &config.feeds };
+            let feeds: Vec<&str> = provenance.feeds.iter().map(|feed| &*feed.name).collect();
+            let a_name = if *name_count == 0 { 0.0 } else { *file_len as f64 / *name_count as f64 };
+            writeln!(out, "image      {}", super::absolute(&path).display())?;
+            writeln!(out, "built      {}", local_time(image.facts.built_at))?;
+            writeln!(out, "names      {name_count}")?;
+            writeln!(out, "families   {}", provenance.families.len())?;
+            writeln!(out, "feeds      {}", feeds.join(", "))?;
+            writeln!(out, "rule sets  {}", image.index.rule_set_count())?;
+            writeln!(out, "bytes      {file_len} ({a_name:.2} a name; automaton {automaton_len})")?;
+            writeln!(out, "sha256     {}", hexadecimal(digest))?;
+            if update::is_current(plan, fingerprint) {
+                writeln!(out, "state      up to date with its feeds")?;
+            } else {
+                writeln!(
+                    out,
+                    "state      the feeds or the configuration may have changed since: `sachdns reload` rebuilds it"
+                )?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// One line a feed, and under it why lines gave nothing.
+pub(super) fn write_reports(out: &mut impl Write, reports: &[FeedReport]) -> io::Result<()> {
+    for report in reports {
+        let FeedReport { name, format, names, addresses, urls, .. } = report;
+        write!(out, "feed {name} ({format}): {names} names")?;
+        if *addresses > 0 {
+            write!(out, ", {addresses} addresses (not acted on in this release)")?;
+        }
+        if *urls > 0 {
+            write!(out, ", {urls} URLs (say nothing about their hosts)")?;
+        }
+        writeln!(out, ", {} lines not read", report.fault_count())?;
+        for (reason, count) in &report.faults {
+            writeln!(out, "    {count} × {reason}")?;
+        }
+        for example in &report.examples {
+            writeln!(out, "    line {example}")?;
+        }
+    }
+    Ok(())
+}
+
+/// A time on this machine's clock, for people.
+pub(super) fn local_time(microseconds: i64) -> String {
+    Timestamp::from_microsecond(microseconds).map_or_else(
+        |_| "unknown".to_owned(),
+        |time| time.to_zoned_datetime(TimeZone::system()).strftime("%Y-%m-%d %H:%M:%S %:z").to_string(),
+    )
+}
+
+fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}

@@ -1,0 +1,136 @@
+//! The sample file holds every setting with its default; faults come all at once, with their places.
+
+use std::path::Path;
+
+use super::*;
+
+const SAMPLE: &str = include_str!("../../config/sachdns.toml");
+
+/// Everything but where it was read from.
+fn content(config: &Config) -> String {
+    format!("{:?}", Config { path: PathBuf::new(), lines: BTreeMap::new(), ..config.clone() })
+}
+
+fn parse(text: &str) -> Result<Config, Faults> {
+    Config::parse(Path::new("sachdns.toml"), text)
+}
+
+/// The sample with its examples of `[[feed]]` and `[[agency]]` in use.
+fn sample_with_examples() -> String {
+    SAMPLE.replace("\n#: ", "\n").replace("\n#:", "\n#")
+}
+
+#[test]
+fn the_sample_is_the_defaults() {
+    assert_eq!(content(&parse(SAMPLE).unwrap()), content(&parse("").unwrap()));
+}
+
+#[test]
+fn the_samples_examples_are_the_defaults_of_their_tables() {
+    let with_examples = parse(&sample_with_examples()).unwrap();
+    let feed = &with_examples.feeds[0];
+    let bare = parse("[[feed]]\nname = \"authority\"\nsource = \"zones/quickstart.txt\"\n").unwrap();
+    assert_eq!(*feed, bare.feeds[0]);
+    assert_eq!(&*with_examples.agencies[0].id, "so-tttt");
+}
+
+#[test]
+fn the_sample_holds_every_setting() {
+    let mut settings = file::all_settings();
+    settings.sort();
+    settings.dedup();
+    assert!(settings.len() > 25);
+    let text = sample_with_examples();
+    let sample = parse(&text).unwrap();
+    for setting in settings {
+        assert!(sample.lines.contains_key(&setting), "{setting} is not in config/sachdns.toml");
+    }
+}
+
+#[test]
+fn every_fault_is_told_at_once_with_its_line() {
+    let faults = parse(
+        "data_dir = 7\n\
+         [server]\n\
+         lisen = [\"127.0.0.1:53\"]\n\
+         allow = [\"10.0.0.1/8\"]\n\
+         workers = 300\n\
+         [resolver]\n\
+         mode = \"recurse\"\n\
+         upstreams = []\n\
+         [sinkhole]\n\
+         ipv4 = \"fd00::1\"\n\
+         [[feed]]\n\
+         name = \"a\"\n\
+         source = \"/nonexistent/list.txt\"\n\
+         format = \"stix\"\n\
+         action = \"block\"\n\
+         [[agency]]\n\
+         id = \"x y\"\n\
+         [log]\n\
+         sync = \"0s\"\n\
+         max_size = \"50\"\n",
+    )
+    .unwrap_err();
+    let got: Vec<String> = faults.0.iter().map(ToString::to_string).collect();
+    let expected = [
+        ("sachdns.toml:1: data_dir: is integer, but must be a text in quotes", ""),
+        ("sachdns.toml:3: server.lisen: no such setting", "did you mean `listen`?"),
+        ("sachdns.toml:4: server.allow: ", "the network is 10.0.0.0/8"),
+        ("sachdns.toml:5: server.workers: ", "0"),
+        ("sachdns.toml:7: resolver.mode: ", "upstreams = "),
+        ("sachdns.toml:8: resolver.upstreams: ", "such as"),
+        ("sachdns.toml:10: sinkhole.ipv4: ", "10.10.10.10"),
+        ("sachdns.toml:13: feed.source: /nonexistent/list.txt: ", "working directory"),
+        ("sachdns.toml:14: feed.format: ", "this release cannot read stix"),
+        ("sachdns.toml:15: feed.action: ", "sinkhole"),
+        ("sachdns.toml:16: agency.name: is missing", "name = "),
+        ("sachdns.toml:16: agency.networks: is missing", "networks = "),
+        ("sachdns.toml:17: agency.id: ", "a word of letters"),
+        ("sachdns.toml:19: log.sync: ", "30s"),
+        ("sachdns.toml:20: log.max_size: ", "50GiB"),
+    ];
+    assert_eq!(got.len(), expected.len(), "{got:#?}");
+    for (got, (start, part)) in got.iter().zip(expected) {
+        assert!(got.starts_with(start) && got.contains(part), "{got}\n  should be {start}… {part}");
+    }
+}
+
+#[test]
+fn what_two_tables_claim_is_a_fault() {
+    fn check(text: &str, line: usize, part: &str) {
+        let faults = parse(text).unwrap_err();
+        assert_eq!(faults.0.len(), 1, "{faults}");
+        assert_eq!(faults.0[0].line, Some(line), "{faults}");
+        assert!(faults.to_string().contains(part), "{faults}");
+    }
+    let agency =
+        |id: &str, net: &str| format!("[[agency]]\nid = {id:?}\nname = \"x\"\nnetworks = [{net:?}]\n");
+    check(&(agency("a", "10.1.0.0/16") + &agency("a", "10.2.0.0/16")), 5, "\"a\" is there twice");
+    check(&(agency("a", "10.1.0.0/16") + &agency("b", "10.1.0.0/16")), 5, "10.1.0.0/16 of a and b");
+    let feed = "[[feed]]\nname = \"a\"\nsource = \"Cargo.toml\"\n";
+    check(&feed.repeat(2), 4, "\"a\" is there twice");
+    check("[server\n", 1, "not valid TOML");
+    check("a = 1\na = 2\n", 2, "not valid TOML");
+}
+
+#[test]
+fn settings_of_later_releases_are_told_and_not_refused() {
+    let config = parse("[resolver]\ndnssec = true\n[gate]\nmax_shrink = 0.5\n").unwrap();
+    let told: Vec<String> = config.unused.iter().map(ToString::to_string).collect();
+    assert_eq!(told.len(), 2);
+    assert!(told[0].starts_with("sachdns.toml:2: resolver.dnssec: "), "{told:?}");
+}
+
+#[test]
+fn a_file_that_cannot_be_read_is_named() {
+    let faults = Config::load(Path::new("/nonexistent/sachdns.toml")).unwrap_err();
+    assert!(faults.to_string().starts_with("/nonexistent/sachdns.toml: cannot be read"), "{faults}");
+}
+
+#[test]
+fn the_place_of_a_setting_is_known() {
+    let config = parse("\n[server]\nlisten = [\"127.0.0.1:0\"]\n").unwrap();
+    assert_eq!(config.place("server.listen"), "sachdns.toml:3: server.listen");
+    assert!(config.place("sinkhole.http_listen").contains("default"));
+}

@@ -1,0 +1,89 @@
+//! The control socket: how `sachdns reload` reaches the running server.
+//!
+//! A Unix socket in the data folder. The client sends one line, `reload`; the server answers `ok` or
+//! `error`, a space and a text, and closes.
+
+use std::fs::{self, File};
+use std::io::{self, Read as _, Write as _};
+use std::os::fd::AsRawFd as _;
+use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::net::UnixStream as BlockingStream;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{UnixListener, UnixStream};
+
+use super::{DaemonError, Reloader, folder_error};
+
+const NAME: &str = "control.sock";
+const REQUEST: &[u8] = b"reload\n";
+/// How long a client may take to say what it wants.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// The socket's path by way of its open folder: a Unix socket's path has at most 107 octets, and a
+/// data folder's may be longer.
+fn short_path(folder: &File) -> PathBuf {
+    PathBuf::from(format!("/proc/self/fd/{}/{NAME}", folder.as_raw_fd()))
+}
+
+pub(super) fn bind(data_dir: &Path) -> Result<UnixListener, DaemonError> {
+    let path = data_dir.join(NAME);
+    // The data folder is locked: an old socket belongs to a process that is gone.
+    match fs::remove_file(&path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(folder_error(&path)(error)),
+        _ => {}
+    }
+    let folder = File::open(data_dir).map_err(folder_error(data_dir))?;
+    let listener = UnixListener::bind(short_path(&folder)).map_err(folder_error(&path))?;
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).map_err(folder_error(&path))?;
+    Ok(listener)
+}
+
+pub(super) async fn run(listener: UnixListener, reloader: Reloader) {
+    loop {
+        match listener.accept().await {
+            // One at a time: a reload uses a core and much memory, so a second one waits.
+            Ok((stream, _)) => {
+                if let Err(error) = serve(stream, &reloader).await {
+                    tracing::debug!(%error, "the control socket");
+                }
+            }
+            Err(error) => {
+                tracing::warn!(%error, "the control socket");
+                tokio::time::sleep(PATIENCE).await;
+            }
+        }
+    }
+}
+
+async fn serve(mut stream: UnixStream, reloader: &Reloader) -> io::Result<()> {
+    let mut request = [0; REQUEST.len()];
+    tokio::time::timeout(PATIENCE, stream.read_exact(&mut request)).await??;
+    let answer = if request == REQUEST {
+        match reloader.reload().await {
+            Ok(line) => format!("ok {line}"),
+            Err(why) => format!("error {why}"),
+        }
+    } else {
+        "error unknown request".to_owned()
+    };
+    tokio::time::timeout(PATIENCE, stream.write_all(answer.as_bytes())).await?
+}
+
+/// Asks the server that uses `data_dir` to reload, and waits until it has; returns what it says.
+///
+/// # Errors
+/// [`DaemonError::NotRunning`] and [`DaemonError::Refused`].
+pub fn ask_to_reload(data_dir: &Path) -> Result<String, DaemonError> {
+    let not_running = |source| DaemonError::NotRunning { path: data_dir.join(NAME), source };
+    let folder = File::open(data_dir).map_err(not_running)?;
+    let mut stream = BlockingStream::connect(short_path(&folder)).map_err(not_running)?;
+    let mut answer = String::new();
+    stream.write_all(REQUEST).and_then(|()| stream.read_to_string(&mut answer)).map_err(not_running)?;
+    match answer.split_once(' ') {
+        Some(("ok", line)) => Ok(line.to_owned()),
+        Some(("error", why)) => Err(DaemonError::Refused(why.to_owned())),
+        _ => Err(DaemonError::Refused("the server stopped before it had reloaded".to_owned())),
+    }
+}

@@ -1,0 +1,376 @@
+//! Updating: from the configured feeds to a policy image in its place.
+//!
+//! Joins `feed`, `policy` and `image`, for the daemon and the commands alike. Blocks while it reads
+//! and sorts: never call it where queries are answered.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use sha2::{Digest as _, Sha256};
+
+use crate::feed::source::{FeedAction, Source};
+use crate::feed::{self, Diagnostic, Format, Indicator, ReadError, Sink, Value};
+use crate::image::{self, Fingerprint, Image, ImageError};
+use crate::name::Name;
+use crate::policy::action::Action;
+use crate::policy::compile::{Compiled, Compiler};
+use crate::policy::rule::{Feed, FeedIndex, FeedKind};
+use crate::policy::trigger::Scope;
+
+/// What a policy is made from.
+#[derive(Debug, Clone, Copy)]
+pub struct Plan<'a> {
+    /// Names that are NXDOMAIN before any feed is asked.
+    pub canaries: &'a [Name],
+    /// Feeds in order of precedence.
+    pub feeds: &'a [Source],
+}
+
+/// The name under which canaries appear beside the feeds.
+const CANARY: &str = "canary";
+/// A feed that changed less than this ago might change again without a new time stamp.
+const RACY: Duration = Duration::from_secs(2);
+/// Diagnostics of a feed that are kept whole; all are counted.
+const EXAMPLES: usize = 3;
+/// Different reasons that are told apart: some carry words of the feed's own.
+const REASONS: usize = 100;
+
+/// What came of one feed.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct FeedReport {
+    /// Its name.
+    pub name: String,
+    /// How it was read.
+    pub format: Format,
+    /// Indicators by kind.
+    pub names: u64,
+    /// Addresses and networks: counted, and not acted on in this release.
+    pub addresses: u64,
+    /// URLs and hosts with a path: never a rule.
+    pub urls: u64,
+    /// Lines that gave nothing, by reason.
+    pub faults: BTreeMap<String, u64>,
+    /// The first of them.
+    pub examples: Vec<Diagnostic>,
+}
+
+impl FeedReport {
+    /// How many lines gave nothing.
+    pub fn fault_count(&self) -> u64 {
+        self.faults.values().sum()
+    }
+}
+
+/// Why there is no new policy. The old one is untouched.
+#[derive(Debug, thiserror::Error)]
+pub enum UpdateError {
+    /// A feed's file cannot be opened.
+    #[error("feed {feed:?}: {path}: {source}; relative paths start from the working directory")]
+    Open {
+        /// The feed's name.
+        feed: Arc<str>,
+        /// Its file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A feed's file cannot be read to its end.
+    #[error("feed {feed:?}: {path}: {source}; fetch it again")]
+    Read {
+        /// The feed's name.
+        feed: Arc<str>,
+        /// Its file.
+        path: PathBuf,
+        /// Where and why.
+        source: ReadError,
+    },
+    /// A feed's file has lines, and none of them lists anything.
+    #[error(
+        "feed {feed:?}: {path}: no line could be read as {format} (line {example}); check the file, or set the feed's format"
+    )]
+    Nothing {
+        /// The feed's name.
+        feed: Arc<str>,
+        /// Its file.
+        path: PathBuf,
+        /// How it was read.
+        format: Format,
+        /// The first line that gave nothing.
+        example: Diagnostic,
+    },
+    /// The image cannot be written or read back.
+    #[error(transparent)]
+    Image(#[from] ImageError),
+    /// The folder for it cannot be used.
+    #[error("{path}: {source}; data_dir must be a folder that the server may write")]
+    Folder {
+        /// The folder or lock file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+/// Opens the image at `path` if it is whole and was made from just these feeds, and builds it anew
+/// otherwise.
+///
+/// # Errors
+/// [`UpdateError`].
+pub fn ensure(
+    plan: Plan<'_>,
+    path: &Path,
+    now: i64,
+) -> Result<(Image, Option<Vec<FeedReport>>), UpdateError> {
+    match image::open(path) {
+        Ok(image) if is_current(plan, &image.facts.fingerprint) => return Ok((image, None)),
+        Ok(_) => {}
+        Err(ImageError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {}
+        // Whatever is wrong with the old image, a new one mends it.
+        Err(error) => tracing::warn!(%error, "the policy image is built anew"),
+    }
+    let (image, reports) = build(plan, path, now)?;
+    Ok((image, Some(reports)))
+}
+
+/// Builds the image from its feeds, puts it in place and opens it.
+///
+/// # Errors
+/// [`UpdateError`]; the image that was there stays.
+pub fn build(plan: Plan<'_>, path: &Path, now: i64) -> Result<(Image, Vec<FeedReport>), UpdateError> {
+    let folder = path.parent().unwrap_or(Path::new(""));
+    let lock_path = path.with_extension("lock");
+    let failed = |path: &Path| {
+        let path = path.to_owned();
+        move |source| UpdateError::Folder { path, source }
+    };
+    fs::create_dir_all(folder).map_err(failed(folder))?;
+    // A server's reload and a `policy build` by hand may meet: one after the other. The lock goes
+    // with the file.
+    let lock = File::create(&lock_path).map_err(failed(&lock_path))?;
+    lock.lock().map_err(failed(&lock_path))?;
+    image::remove_scratch(path);
+
+    // Taken before the feeds are read: what changes meanwhile makes the image out of date.
+    let fingerprint = fingerprint(plan).unwrap_or_default();
+    let (compiled, reports) = compile(plan)?;
+    image::write(path, &compiled, &fingerprint, now)?;
+    drop(compiled);
+    Ok((image::open(path)?, reports))
+}
+
+/// Reads all feeds and compiles their rules in memory.
+///
+/// # Errors
+/// [`UpdateError`], for the first feed that cannot be used.
+pub fn compile(plan: Plan<'_>) -> Result<(Compiled, Vec<FeedReport>), UpdateError> {
+    let canary = Feed { name: CANARY.into(), kind: FeedKind::Housekeeping };
+    let feeds =
+        plan.feeds.iter().map(|source| Feed { name: Arc::clone(&source.name), kind: FeedKind::Threat });
+    let mut compiler = Compiler::new(std::iter::once(canary).chain(feeds).collect());
+    for name in plan.canaries {
+        compiler.add(0, name, Scope::Subtree, Action::Nxdomain, None);
+    }
+    let mut reports = Vec::new();
+    for (number, source) in plan.feeds.iter().enumerate() {
+        let report = FeedReport { name: source.name.to_string(), ..FeedReport::default() };
+        // The configuration has far fewer feeds than 65535.
+        let mut intake =
+            Intake { compiler: &mut compiler, feed: number as FeedIndex + 1, action: &source.action, report };
+        let file = File::open(&source.path).map_err(|error| UpdateError::Open {
+            feed: Arc::clone(&source.name),
+            path: source.path.clone(),
+            source: error,
+        })?;
+        let format = feed::parse(file, source.format, &mut intake).map_err(|error| UpdateError::Read {
+            feed: Arc::clone(&source.name),
+            path: source.path.clone(),
+            source: error,
+        })?;
+        let mut report = intake.report;
+        report.format = format;
+        if report.names + report.addresses + report.urls == 0
+            && let Some(example) = report.examples.first().cloned()
+        {
+            let (feed, path) = (Arc::clone(&source.name), source.path.clone());
+            return Err(UpdateError::Nothing { feed, path, format, example });
+        }
+        reports.push(report);
+    }
+    Ok((compiler.finish(), reports))
+}
+
+/// Puts the indicators of one feed into the compiler and counts.
+struct Intake<'a> {
+    compiler: &'a mut Compiler,
+    feed: FeedIndex,
+    action: &'a FeedAction,
+    report: FeedReport,
+}
+
+impl Sink for Intake<'_> {
+    fn indicator(&mut self, indicator: Indicator) {
+        match indicator.value {
+            Value::Name(name, scope) => {
+                self.report.names += 1;
+                if let Some(action) = self.action.of(indicator.action) {
+                    self.compiler.add(self.feed, &name, scope, action, indicator.family.as_ref());
+                }
+            }
+            Value::Ip(_) | Value::Net(_) => self.report.addresses += 1,
+            Value::Url(_) => self.report.urls += 1,
+        }
+    }
+
+    fn diagnostic(&mut self, diagnostic: Diagnostic) {
+        let faults = &mut self.report.faults;
+        let reason = diagnostic.fault.to_string();
+        let is_room = faults.len() < REASONS || faults.contains_key(&reason);
+        *faults.entry(if is_room { reason } else { "other reasons".to_owned() }).or_default() += 1;
+        if self.report.examples.len() < EXAMPLES {
+            self.report.examples.push(diagnostic);
+        }
+    }
+}
+
+/// Whether an image with this fingerprint was made from just these feeds.
+pub fn is_current(plan: Plan<'_>, of_image: &Fingerprint) -> bool {
+    fingerprint(plan).is_ok_and(|current| current == *of_image)
+}
+
+/// Digests the plan, and size, time and inode of each feed's file.
+///
+/// A file that was changed a moment ago could change again within one tick of the file system's
+/// clock: then there is no fingerprint, and the image is built anew at the next start.
+fn fingerprint(plan: Plan<'_>) -> io::Result<Fingerprint> {
+    use std::os::unix::fs::MetadataExt as _;
+    let mut hasher = Sha256::new();
+    let mut field = |bytes: &[u8]| {
+        hasher.update((bytes.len() as u64).to_le_bytes());
+        hasher.update(bytes);
+    };
+    field(env!("CARGO_PKG_VERSION").as_bytes());
+    for name in plan.canaries {
+        field(name.as_wire());
+    }
+    for source in plan.feeds {
+        let facts = fs::metadata(&source.path)?;
+        let age = SystemTime::now().duration_since(facts.modified()?).unwrap_or_default();
+        if age < RACY {
+            return Err(io::Error::other("changed a moment ago"));
+        }
+        field(source.name.as_bytes());
+        field(source.path.as_os_str().as_encoded_bytes());
+        field(source.format.as_str().as_bytes());
+        field(source.action.to_string().as_bytes());
+        for number in
+            [facts.dev(), facts.ino(), facts.size(), facts.mtime() as u64, facts.mtime_nsec() as u64]
+        {
+            field(&number.to_le_bytes());
+        }
+    }
+    Ok(hasher.finalize().into())
+}
+
+/// The line of `source` that lists `name`, the first if there are several.
+///
+/// # Errors
+/// When the file cannot be read.
+pub fn line_of(source: &Source, name: &Name) -> Result<Option<u64>, ReadError> {
+    struct Finder<'a> {
+        name: &'a Name,
+        line: Option<u64>,
+    }
+    impl Sink for Finder<'_> {
+        fn indicator(&mut self, indicator: Indicator) {
+            if self.line.is_none()
+                && let Value::Name(name, _) = &indicator.value
+                && name == self.name
+            {
+                self.line = Some(indicator.line);
+            }
+        }
+        fn diagnostic(&mut self, _: Diagnostic) {}
+    }
+    let file = File::open(&source.path).map_err(|source| ReadError::Io { after_line: 0, source })?;
+    let mut finder = Finder { name, line: None };
+    feed::parse(file, source.format, &mut finder)?;
+    Ok(finder.line)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::name::Key;
+    use crate::policy::decide::{Unobserved, decide};
+
+    fn source(folder: &Path, name: &str, text: &str) -> Source {
+        let path = folder.join(name);
+        fs::write(&path, text).unwrap();
+        Source { name: name.into(), path, format: Format::Auto, action: FeedAction::default() }
+    }
+
+    fn age(source: &Source) {
+        let long_ago = SystemTime::now() - Duration::from_secs(3600);
+        File::options().append(true).open(&source.path).unwrap().set_modified(long_ago).unwrap();
+    }
+
+    #[test]
+    fn an_image_is_built_once_and_again_when_a_feed_changes() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("data/policy.img");
+        let feeds = [source(folder.path(), "authority", "evil.example\nnot a name at all\n192.0.2.1\n")];
+        let plan = Plan { canaries: &[], feeds: &feeds };
+        let (image, reports) = ensure(plan, &path, 1).unwrap();
+        let reports = reports.unwrap();
+        assert_eq!((reports[0].names, reports[0].addresses, reports[0].fault_count()), (1, 1, 1));
+        assert_eq!(
+            image.facts.fingerprint,
+            Fingerprint::default(),
+            "too young to be told from its next version"
+        );
+        assert!(ensure(plan, &path, 2).unwrap().1.is_some());
+
+        age(&feeds[0]);
+        assert!(ensure(plan, &path, 3).unwrap().1.is_some());
+        assert!(ensure(plan, &path, 4).unwrap().1.is_none(), "nothing changed");
+        assert_eq!(image::open(&path).unwrap().facts.built_at, 3);
+
+        let canaries = [Name::from_host("canary.example").unwrap()];
+        let plan = Plan { canaries: &canaries, ..plan };
+        let (image, reports) = ensure(plan, &path, 5).unwrap();
+        assert!(reports.is_some(), "the plan changed");
+        let key = Key::from(&canaries[0]);
+        let ruling = decide(&image.index, &key, &mut Unobserved).ruling.unwrap();
+        assert!(!ruling.is_hit());
+
+        fs::write(&path, "damaged").unwrap();
+        assert!(ensure(plan, &path, 6).unwrap().1.is_some(), "a damaged image is mended");
+        assert_eq!(line_of(&feeds[0], &Name::from_host("evil.example").unwrap()).unwrap(), Some(1));
+    }
+
+    #[test]
+    fn an_unusable_feed_leaves_the_old_image() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("policy.img");
+        let good = [source(folder.path(), "authority", "evil.example\n")];
+        build(Plan { canaries: &[], feeds: &good }, &path, 1).unwrap();
+        for text in ["<!DOCTYPE html><html>sign in</html>", "only prose here, and no names\n"] {
+            let bad = [source(folder.path(), "authority", text)];
+            let error = build(Plan { canaries: &[], feeds: &bad }, &path, 2).map(|_| ()).unwrap_err();
+            assert!(matches!(error, UpdateError::Nothing { .. }), "{error}");
+            assert_eq!(image::open(&path).unwrap().facts.built_at, 1);
+        }
+    }
+
+    #[test]
+    fn an_empty_list_is_a_list() {
+        let folder = tempfile::tempdir().unwrap();
+        let feeds = [source(folder.path(), "own", "# nothing yet\n")];
+        let (compiled, _) = compile(Plan { canaries: &[], feeds: &feeds }).unwrap();
+        assert_eq!(compiled.name_count(), 0);
+    }
+}
