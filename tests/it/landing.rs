@@ -1,0 +1,129 @@
+//! Who follows a listed name into the sinkhole finds a page that says what happened and what to do.
+
+use std::net::{IpAddr, SocketAddr};
+
+use crate::harness::house::Setup;
+use crate::harness::http::{self, Response};
+use crate::harness::nsd;
+use crate::harness::server::Server;
+
+const AGENCY: &str = "Sở Thông tin và Truyền thông";
+const CONTACT: &str = "Nguyễn Văn A, 0200 000 000";
+
+fn serve() -> (Server, SocketAddr) {
+    let server = Setup::new(nsd::address())
+        .sinkhole("ipv4 = \"127.0.0.1\"\nipv6 = \"::1\"\nttl = 30\nhttp_listen = [\"127.0.0.1:0\"]\n")
+        .feed("authority", "evil.example.test\n")
+        .agency("so-tttt", AGENCY, "127.0.0.0/8", CONTACT)
+        .serve();
+    let http = server.http.expect("a line `listening http ADDRESS` before `ready`");
+    (server, http)
+}
+
+/// Fails the test unless this is our page, fit for any browser and harmless.
+#[track_caller]
+fn assert_page(response: &Response) {
+    let kind = response.field("content-type").unwrap_or_default().to_ascii_lowercase();
+    assert!(kind.starts_with("text/html") && kind.contains("utf-8"), "{response:#?}");
+    let body = response.body.to_ascii_lowercase();
+    assert!(body.contains("<html") && body.contains("lang=\"vi\""), "Vietnamese first: {response:#?}");
+    assert!(body.contains("viewport"), "fit for a phone: {response:#?}");
+    // No script, nothing from outside (a link to follow is no resource).
+    for unwanted in [
+        "<script",
+        "javascript:",
+        "onerror=\"",
+        "src=\"http",
+        "@import",
+        "<link rel=\"stylesheet\" href=\"http",
+    ] {
+        assert!(!body.contains(unwanted), "{unwanted}: {response:#?}");
+    }
+    // A browser must not keep it once the machine is clean.
+    assert_eq!(response.field("cache-control").map(|value| value.contains("no-store")), Some(true));
+}
+
+#[test]
+fn the_page_behind_a_listed_name() {
+    let (server, http) = serve();
+    let reply = server.dig().ask("www.evil.example.test", "A");
+    let sinkhole: IpAddr = reply.rdata("A")[0].parse().unwrap();
+    assert_eq!(sinkhole, http.ip());
+
+    let there = SocketAddr::new(sinkhole, http.port());
+    for path in ["/", "/gate.php?id=1&x=%00", "/a/b/../c", "/favicon.ico"] {
+        for host in ["www.evil.example.test", "WWW.Evil.example.test:80"] {
+            let page = http::fetch(there, host, path);
+            assert_page(&page);
+            for shown in ["www.evil.example.test", "127.0.0.1", AGENCY, CONTACT] {
+                assert!(page.body.contains(shown), "{shown}: {page:#?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn other_methods_get_the_page_too() {
+    let (_server, http) = serve();
+    let post = b"POST /upload HTTP/1.1\r\nHost: evil.example.test\r\nContent-Length: 5\r\nConnection: close\r\n\r\nloot!";
+    assert_page(&http::exchange(http, post));
+    let head =
+        http::exchange(http, b"HEAD / HTTP/1.1\r\nHost: evil.example.test\r\nConnection: close\r\n\r\n");
+    assert!(head.body.is_empty(), "{head:#?}");
+}
+
+#[test]
+fn a_hostile_host_is_shown_as_text_or_not_at_all() {
+    let (server, http) = serve();
+    for host in [
+        "<script>alert(1)</script>.evil.example.test",
+        "\"><img src=x onerror=alert(1)>.evil.example.test",
+        "'><svg/onload=alert(1)>",
+        "{{7*7}}.evil.example.test",
+        "evil.example.test\t<b>",
+        "-",
+        "[::1]",
+        "..",
+        "",
+    ] {
+        for path in ["/", "/<script>alert(2)</script>?\"onmouseover=\"alert(3)"] {
+            let page = http::fetch(http, host, path);
+            assert!((200..500).contains(&page.status), "{page:#?}");
+            for markup in ["<script", "<img src=x", "<svg", "<b>", "\"onmouseover=\"", ">49<"] {
+                assert!(!page.body.contains(markup), "{host:?} put {markup} into the page: {page:#?}");
+            }
+        }
+    }
+    let without = http::exchange(http, b"GET / HTTP/1.0\r\n\r\n");
+    assert!((200..500).contains(&without.status), "{without:#?}");
+    let long = http::fetch(http, &"a.".repeat(3000), "/");
+    assert!((200..500).contains(&long.status) && long.body.len() < 100_000, "{:?}", long.head);
+    let octets = b"GET / HTTP/1.1\r\nHost: \xff\xfe<i>\r\nConnection: close\r\n\r\n";
+    assert!(!http::exchange(http, octets).body.contains("<i>"));
+
+    assert_page(&http::fetch(http, "evil.example.test", "/"));
+    assert!(!server.stderr().text().contains("panicked"), "{}", server.stderr().text());
+}
+
+#[test]
+fn what_is_not_http_does_not_hurt() {
+    use std::io::Write as _;
+
+    let (mut server, http) = serve();
+    let hello = [0x16, 3, 1, 0, 200, 1, 0, 0, 196, 3, 3];
+    for octets in [&hello[..], &[0; 64], b"\r\n\r\n", b"GET", &[b'A'; 70_000]] {
+        let mut stream = std::net::TcpStream::connect(http).unwrap();
+        // The server may close before it has read all.
+        let _ = stream.write_all(octets);
+    }
+    assert_page(&http::fetch(http, "evil.example.test", "/"));
+    server.assert_well();
+}
+
+#[test]
+fn idle_connections_do_not_keep_others_out() {
+    let (mut server, http) = serve();
+    let _idle: Vec<_> = (0..100).map(|_| std::net::TcpStream::connect(http).unwrap()).collect();
+    assert_page(&http::fetch(http, "evil.example.test", "/"));
+    server.assert_well();
+}

@@ -1,0 +1,21 @@
+//! The promises of `sachdns`, kept by the real binary over real sockets.
+//!
+//! One module a promise; `harness` starts the servers and reads their answers. No fixed ports, no
+//! internet, no sleep where an event can be awaited.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a harness that meets a surprise fails its test")]
+
+mod access;
+mod actions;
+mod failover;
+mod forwarding;
+mod harness;
+mod images;
+mod landing;
+mod log;
+mod log_filters;
+mod malformed;
+mod quickstart;
+mod reload;
+mod shutdown;
+mod sinkhole_answers;
+mod start_errors;
