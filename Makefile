@@ -1,0 +1,53 @@
+# Everything that one does with this repository from a terminal; `make` alone lists it.
+
+CARGO ?= cargo
+CONFIG := config/quickstart.toml
+SACHDNS := target/release/sachdns
+
+.PHONY: help run build test test-deps lint fmt doc bench
+.DEFAULT_GOAL := help
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+build: ## Build the release binary, target/release/sachdns
+	@command -v cc >/dev/null || { echo 'cc: not found; install it with: apt-get install gcc libc6-dev' >&2; exit 1; }
+	$(CARGO) build --locked --release
+
+# The server gets a process group of its own (set -m): Ctrl-C reaches it alone, it stops cleanly, and make
+# ends as well as it did.
+run: build ## Build, and serve the quick start on 127.0.0.1:5353 until Ctrl-C
+	@mkdir -p data
+	@echo
+	@echo 'SachDNS starts now, with $(CONFIG). Once it says "ready", try in another terminal:'
+	@echo
+	@echo '  dig @127.0.0.1 -p 5353 malware-demo.test'
+	@echo '      A listed name: NOERROR, answered with the sinkhole, 127.0.0.1, and EDE 15 (Blocked).'
+	@echo '  dig @127.0.0.1 -p 5353 www.example.com'
+	@echo '      Any other name: what the upstream says (resolver.upstreams in $(CONFIG)).'
+	@echo "  curl -H 'Host: malware-demo.test' http://127.0.0.1:8080/"
+	@echo '      The page that a listed name leads to; http://127.0.0.1:8080/ shows it in a browser.'
+	@echo '  $(SACHDNS) log --config $(CONFIG) --since 1h'
+	@echo '      Both queries, with who asked and what was done; --hits shows only the first.'
+	@echo
+	@command -v dig >/dev/null || printf '%s\n\n' 'dig is not installed here: apt-get install bind9-dnsutils'
+	@bash -c 'set -m; $(SACHDNS) serve --config $(CONFIG); exit $$?'
+
+test: test-deps ## Install what the tests need, and run all of them
+	$(CARGO) test --locked
+
+test-deps: ## Install the name server and tools that the tests run (Debian packages)
+	@tests/install-deps.sh
+
+lint: ## Check the format and the lints, warnings denied
+	$(CARGO) fmt --check
+	$(CARGO) clippy --locked --all-targets -- -D warnings
+
+fmt: ## Format the code
+	$(CARGO) fmt
+
+doc: ## Build the documentation, warnings denied
+	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --locked --no-deps --document-private-items
+
+bench: ## Measure (SACHDNS_BENCH=once runs each bench a single time)
+	$(CARGO) bench --locked --bench '*'
