@@ -193,21 +193,6 @@ fn the_upstreams_extended_error_is_passed_on() {
 }
 
 #[test]
-fn an_upstream_without_edns_serves_too() {
-    let upstream = Scripted::answering(|query| {
-        if wire::decode(&query.bytes).edns.is_some() {
-            // As servers older than EDNS do (RFC 6891, section 7).
-            query.answer(wire::RA, 1, &[], None)
-        } else {
-            query.answer_a([192, 0, 2, 7])
-        }
-    });
-    let server = Setup::new(upstream.address).serve();
-    let reply = server.dig().ask("www.test", "A");
-    assert_eq!(reply.rdata("A"), ["192.0.2.7"], "{}", reply.raw);
-}
-
-#[test]
 fn clients_options_and_ids_do_not_mix() {
     let server = serve();
     // The same question in flight many times, each with its own id and case.

@@ -55,7 +55,9 @@ fn the_page_behind_a_listed_name() {
         for host in ["www.evil.example.test", "WWW.Evil.example.test:80"] {
             let page = http::fetch(there, host, path);
             assert_page(&page);
-            for shown in ["www.evil.example.test", "127.0.0.1", AGENCY, CONTACT] {
+            // The name may be shown as asked or folded.
+            assert!(page.body.to_ascii_lowercase().contains("www.evil.example.test"), "{page:#?}");
+            for shown in ["127.0.0.1", AGENCY, CONTACT] {
                 assert!(page.body.contains(shown), "{shown}: {page:#?}");
             }
         }
@@ -78,9 +80,9 @@ fn a_hostile_host_is_shown_as_text_or_not_at_all() {
     for host in [
         "<script>alert(1)</script>.evil.example.test",
         "\"><img src=x onerror=alert(1)>.evil.example.test",
-        "'><svg/onload=alert(1)>",
+        "'><iframe/onload=alert(1)>",
         "{{7*7}}.evil.example.test",
-        "evil.example.test\t<b>",
+        "evil.example.test\t<blink>",
         "-",
         "[::1]",
         "..",
@@ -89,7 +91,7 @@ fn a_hostile_host_is_shown_as_text_or_not_at_all() {
         for path in ["/", "/<script>alert(2)</script>?\"onmouseover=\"alert(3)"] {
             let page = http::fetch(http, host, path);
             assert!((200..500).contains(&page.status), "{page:#?}");
-            for markup in ["<script", "<img src=x", "<svg", "<b>", "\"onmouseover=\"", ">49<"] {
+            for markup in ["<script", "<img src=x", "<iframe", "<blink>", "\"onmouseover=\"", ">49<"] {
                 assert!(!page.body.contains(markup), "{host:?} put {markup} into the page: {page:#?}");
             }
         }
@@ -98,8 +100,8 @@ fn a_hostile_host_is_shown_as_text_or_not_at_all() {
     assert!((200..500).contains(&without.status), "{without:#?}");
     let long = http::fetch(http, &"a.".repeat(3000), "/");
     assert!((200..500).contains(&long.status) && long.body.len() < 100_000, "{:?}", long.head);
-    let octets = b"GET / HTTP/1.1\r\nHost: \xff\xfe<i>\r\nConnection: close\r\n\r\n";
-    assert!(!http::exchange(http, octets).body.contains("<i>"));
+    let octets = b"GET / HTTP/1.1\r\nHost: \xff\xfe<blink>\r\nConnection: close\r\n\r\n";
+    assert!(!http::exchange(http, octets).body.contains("<blink>"));
 
     assert_page(&http::fetch(http, "evil.example.test", "/"));
     assert!(!server.stderr().text().contains("panicked"), "{}", server.stderr().text());
@@ -121,9 +123,17 @@ fn what_is_not_http_does_not_hurt() {
 }
 
 #[test]
-fn idle_connections_do_not_keep_others_out() {
+fn one_clients_idle_connections_do_not_keep_others_out() {
+    use socket2::{Domain, Socket, Type};
+
     let (mut server, http) = serve();
-    let _idle: Vec<_> = (0..100).map(|_| std::net::TcpStream::connect(http).unwrap()).collect();
+    let idle = || {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        socket.bind(&SocketAddr::from(([127, 0, 0, 9], 0)).into()).unwrap();
+        socket.connect(&http.into()).unwrap();
+        socket
+    };
+    let _idle: Vec<_> = (0..100).map(|_| idle()).collect();
     assert_page(&http::fetch(http, "evil.example.test", "/"));
     server.assert_well();
 }

@@ -73,8 +73,6 @@ pub(crate) fn spawn(command: &mut Command) -> Child {
         let program = command.get_program().to_string_lossy().into_owned();
         let package = match &*program {
             "dig" => "bind9-dnsutils",
-            "kdig" => "knot-dnsutils",
-            "sh" | "nsd" => "nsd",
             "ldns-keygen" | "ldns-signzone" => "ldnsutils",
             _ => panic!("{program}: {error}"),
         };
