@@ -122,9 +122,11 @@ fn it_is_read_without_a_server_too() {
 }
 
 #[test]
-fn no_log_yet_is_no_error() {
-    let house = Setup::new(nsd::address()).lay();
-    assert!(house.log(&[]).is_empty());
+fn no_log_yet_is_told() {
+    // More likely the wrong working directory than a province without queries.
+    let finished = Setup::new(nsd::address()).lay().run("log", &[]);
+    assert_eq!(finished.code(), 1, "{finished:#?}");
+    assert!(finished.stderr.contains("data_dir") && finished.stdout.is_empty(), "{finished:#?}");
 }
 
 #[test]

@@ -33,7 +33,9 @@ impl Setup {
             upstreams: vec![upstream.to_string()],
             allow: r#"["127.0.0.0/8", "::1/128"]"#.to_owned(),
             server: String::new(),
-            sinkhole: "ipv4 = \"10.10.10.10\"\nipv6 = \"fd00::10\"\nttl = 30\n".to_owned(),
+            sinkhole:
+                "ipv4 = \"10.10.10.10\"\nipv6 = \"fd00::10\"\nttl = 30\nhttp_listen = [\"127.0.0.1:0\"]\n"
+                    .to_owned(),
             rest: String::new(),
             feeds: Vec::new(),
         }

@@ -225,7 +225,11 @@ pub(crate) fn decode(answer: &[u8]) -> Message {
 /// The rcode, its upper bits from the OPT record included.
 pub(crate) fn rcode(message: &Message) -> ResponseCode {
     let high = message.edns.as_ref().map_or(0, Edns::rcode_high);
-    ResponseCode::from(high, message.metadata.response_code.low())
+    match ResponseCode::from(high, message.metadata.response_code.low()) {
+        // Both are 16: BADSIG stands only in TSIG records (RFC 6895, section 2.3).
+        ResponseCode::BADSIG => ResponseCode::BADVERS,
+        other => other,
+    }
 }
 
 /// The info code of the extended DNS error.
