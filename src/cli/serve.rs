@@ -1,6 +1,6 @@
 //! `sachdns serve`
 
-use std::io;
+use std::io::{self, IsTerminal as _};
 
 use super::{CliError, ConfigArg};
 use crate::daemon;
@@ -10,6 +10,7 @@ pub(super) fn run(arguments: &ConfigArg) -> Result<(), CliError> {
     tracing_subscriber::fmt()
         .with_max_level(config.diagnostics)
         .with_writer(io::stderr)
+        .with_ansi(io::stderr().is_terminal())
         .with_target(false)
         .init();
     daemon::run(config, |listening| {

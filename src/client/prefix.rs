@@ -151,7 +151,7 @@ mod tests {
             let map = PrefixMap::new(nets.iter().map(|net| (*net, net.prefix_len()))).unwrap();
             for asked in asked {
                 let asked = IpAddr::from(address(asked));
-                let naive = nets.iter().filter(|net| net.contains(&asked)).map(|net| net.prefix_len()).max();
+                let naive = nets.iter().filter(|net| net.contains(&asked)).map(IpNet::prefix_len).max();
                 prop_assert_eq!(map.find(asked).copied(), naive);
             }
         }

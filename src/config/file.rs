@@ -3,7 +3,7 @@
 //! A default that belongs to a subsystem's options is taken from there; all others stand here, once.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -74,7 +74,7 @@ fn settings<'a>(reader: &mut Reader<'a>, path: &Path, document: &'a DeTable<'a>)
         parsed("\"error\", \"warn\", \"info\", \"debug\" or \"trace\"", str::parse),
     );
     let server = server(reader, &mut top);
-    let forward = resolver(reader, &mut top);
+    let forward = resolver(reader, &mut top, &server.listen);
     let canaries = policy(reader, &mut top);
     let limits_table = reader.sub_table(&mut top, "limits");
     let (limits, http_limits) = limits(reader, limits_table);
@@ -113,7 +113,7 @@ fn server<'a>(reader: &mut Reader<'a>, top: &mut Table<'a>) -> Server {
     Server { listen, workers: if workers == 0 { cores } else { workers as usize }, allow }
 }
 
-fn resolver<'a>(reader: &mut Reader<'a>, top: &mut Table<'a>) -> forward::Options {
+fn resolver<'a>(reader: &mut Reader<'a>, top: &mut Table<'a>, listen: &[SocketAddr]) -> forward::Options {
     let mut table = reader.sub_table(top, "resolver");
     let default = forward::Options::default();
     reader.take(
@@ -130,7 +130,7 @@ fn resolver<'a>(reader: &mut Reader<'a>, top: &mut Table<'a>) -> forward::Option
         &mut table,
         "upstreams",
         default.upstreams,
-        some("at least one resolver, such as [\"192.0.2.53:53\"]", upstream),
+        some("at least one resolver, such as [\"192.0.2.53:53\"]", |value| other_upstream(value, listen)),
     );
     let patience = reader.take(&mut table, "patience", default.patience, duration);
     let deadline = reader.take(&mut table, "deadline", default.deadline, duration);
@@ -356,7 +356,7 @@ fn network(value: Value<'_>) -> Result<IpNet, Problem> {
     })(value)
 }
 
-fn upstream(value: Value<'_>) -> Result<std::net::SocketAddr, Problem> {
+fn upstream(value: Value<'_>) -> Result<SocketAddr, Problem> {
     parsed("an address and a port, such as \"192.0.2.53:53\"", |text: &str| {
         if text.contains("://") {
             return Err("this release asks upstreams over UDP and TCP only".to_owned());
@@ -366,6 +366,24 @@ fn upstream(value: Value<'_>) -> Result<std::net::SocketAddr, Problem> {
         }
         text.parse().map_err(|_| "not an address and a port".to_owned())
     })(value)
+}
+
+/// An upstream that is not this server itself: such a query would go round until nothing is left.
+fn other_upstream(value: Value<'_>, listen: &[SocketAddr]) -> Result<SocketAddr, Problem> {
+    let upstream = upstream(value)?;
+    let is_ours = |own: &SocketAddr| {
+        own.port() == upstream.port()
+            && own.port() != 0
+            && (own.ip() == upstream.ip() || own.ip().is_unspecified() && upstream.ip().is_loopback())
+    };
+    if listen.iter().any(is_ours) {
+        return Err(Problem::Value {
+            got: upstream.to_string(),
+            why: "server.listen has this address: every query would be asked of this server again".to_owned(),
+            expected: "the address of another resolver, such as \"192.0.2.53:53\"",
+        });
+    }
+    Ok(upstream)
 }
 
 fn empty_or<T: std::str::FromStr<Err: std::fmt::Display>>(text: &str) -> Result<Option<T>, String> {

@@ -138,7 +138,7 @@ impl<'a> Reader<'a> {
             return Vec::new();
         };
         let mut tables = Vec::new();
-        for element in array.iter() {
+        for element in array {
             let line = self.line(element.span().start);
             match element.get_ref().as_table() {
                 Some(table) => tables.push(self.table(key, line, table)),
@@ -154,33 +154,37 @@ impl<'a> Reader<'a> {
 
     /// What is left in a table is unknown, or known to be of a later release.
     pub(super) fn finish(&mut self, table: Table<'a>, later: &[&'static str]) {
-        for (key, line, _) in &table.entries {
-            let setting = table.setting(key);
+        let Table { name, entries, known, .. } = table;
+        for (key, line, _) in entries {
+            let setting = full_name(&name, &key);
             if later.contains(&key.as_str()) {
                 let path = self.path.to_owned();
-                self.unused.push(Fault { path, line: Some(*line), setting, problem: Problem::Unused });
+                self.unused.push(Fault { path, line: Some(line), setting, problem: Problem::Unused });
                 continue;
             }
-            let nearest = table
-                .known
+            let nearest = known
                 .iter()
-                .map(|known| (strsim::normalized_damerau_levenshtein(known, key), *known))
+                .map(|known| (strsim::normalized_damerau_levenshtein(known, &key), *known))
                 .filter(|(likeness, _)| *likeness >= 0.5)
                 .max_by(|a, b| a.0.total_cmp(&b.0))
                 .map(|(_, known)| known.to_owned());
-            self.fault(*line, &setting, Problem::Unknown { nearest });
+            self.fault(line, &setting, Problem::Unknown { nearest });
         }
     }
 }
 
 impl Table<'_> {
     fn setting(&self, key: &str) -> String {
-        if self.name.is_empty() { key.to_owned() } else { format!("{}.{key}", self.name) }
+        full_name(&self.name, key)
     }
 
     pub(super) fn line(&self) -> usize {
         self.line
     }
+}
+
+fn full_name(table: &str, key: &str) -> String {
+    if table.is_empty() { key.to_owned() } else { format!("{table}.{key}") }
 }
 
 pub(super) fn text<'a>(value: Value<'a>) -> Result<&'a str, Problem> {

@@ -110,6 +110,8 @@ fn what_two_tables_claim_is_a_fault() {
     check(&(agency("a", "10.1.0.0/16") + &agency("b", "10.1.0.0/16")), 5, "10.1.0.0/16 of a and b");
     let feed = "[[feed]]\nname = \"a\"\nsource = \"Cargo.toml\"\n";
     check(&feed.repeat(2), 4, "\"a\" is there twice");
+    let own = "[server]\nlisten = [\"0.0.0.0:5300\"]\n[resolver]\nupstreams = [\"127.0.0.1:5300\"]\n";
+    check(own, 4, "asked of this server again");
     check("[server\n", 1, "not valid TOML");
     check("a = 1\na = 2\n", 2, "not valid TOML");
 }

@@ -4,6 +4,7 @@
 //! as lost and the caller answers all the same: DNS comes first.
 
 use std::fs::File;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -129,7 +130,8 @@ impl Journal {
     /// # Errors
     /// What the system said when the folder was made.
     pub fn open(folder: &Path, number: u16, ledger: &Arc<Ledger>) -> std::io::Result<Self> {
-        std::fs::create_dir_all(folder)?;
+        // Who asked for what is nobody's business but the staff's.
+        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
         let place = Arc::new(Place::default());
         ledger.places().push(Arc::clone(&place));
         Ok(Self {

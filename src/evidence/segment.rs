@@ -17,6 +17,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use super::record::{self, Record};
@@ -106,7 +107,7 @@ impl Writer {
     pub fn create(folder: &Path, mut id: Id) -> io::Result<Self> {
         loop {
             let path = folder.join(id.file_name());
-            match OpenOptions::new().append(true).create_new(true).open(&path) {
+            match OpenOptions::new().append(true).create_new(true).mode(0o600).open(&path) {
                 Ok(file) => {
                     let mut writer = Self { file, path, len: 0 };
                     let begun = writer.append(MAGIC).and_then(|()| File::open(folder)?.sync_all());

@@ -389,7 +389,7 @@ fn assemble(
         Err(Failure::Refused(message)) => {
             failed(Response::parse(message).ok().as_ref(), "every upstream failed", out)
         }
-        Err(Failure::Silence) => failed(None, "no upstream answered in time", out),
+        Err(Failure::Silence) => failed(None, "no upstream answered", out),
     }
 }
 

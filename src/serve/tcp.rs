@@ -91,9 +91,9 @@ async fn connection(
         let packet = tokio::select! {
             packet = timeout(idle, read_message(&mut reader)) => match packet {
                 Ok(Ok(Some(packet))) => packet,
-                Ok(Ok(None)) => break,
                 Ok(Err(error)) => return Err(error),
-                Err(_) => break,
+                // Closed by the client, or idle.
+                Ok(Ok(None)) | Err(_) => break,
             },
             _ = stop.wait_for(|stop| *stop) => break,
         };

@@ -116,7 +116,7 @@ impl Stream {
         };
         self.octets.clear();
         let mut records = Records::new(&octets);
-        while let Some(record) = records.next() {
+        for record in records.by_ref() {
             if filter.takes(&record) {
                 let start = self.octets.len();
                 record.encode(&mut self.octets);

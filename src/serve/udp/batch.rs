@@ -151,13 +151,14 @@ fn send_batch(socket: &UdpSocket, answers: &[(Path, &[u8])]) -> usize {
     let mut refused = 0;
     let mut at = 0;
     while at < answers.len() {
-        // SAFETY: the headers from `at` on point to names, vectors and control buffers that live
-        // until the end of this function and, through the vectors, to the borrowed answers.
+        let ahead = &mut headers[at..answers.len()];
+        // SAFETY: the headers point to names, vectors and control buffers that live until the end
+        // of this function and, through the vectors, to the borrowed answers.
         let sent = unsafe {
             libc::sendmmsg(
                 socket.as_raw_fd(),
-                headers.as_mut_ptr().add(at),
-                (answers.len() - at) as libc::c_uint,
+                ahead.as_mut_ptr(),
+                ahead.len() as libc::c_uint,
                 libc::MSG_DONTWAIT as _,
             )
         };
@@ -276,7 +277,9 @@ fn put_control<T>(header: &mut libc::msghdr, level: libc::c_int, kind: libc::c_i
     let control = unsafe { libc::CMSG_FIRSTHDR(header) };
     let len = size_of::<T>() as libc::c_uint;
     // SAFETY: pure arithmetic on the length.
-    let (filled, space) = unsafe { (libc::CMSG_LEN(len), libc::CMSG_SPACE(len)) };
+    let filled = unsafe { libc::CMSG_LEN(len) };
+    // SAFETY: as above.
+    let space = unsafe { libc::CMSG_SPACE(len) };
     // SAFETY: `control` points to a writable, aligned header at the front of the buffer.
     unsafe {
         control.write(libc::cmsghdr { cmsg_len: filled as _, cmsg_level: level, cmsg_type: kind });

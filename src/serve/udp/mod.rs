@@ -102,15 +102,14 @@ impl Worker {
         let state = pipeline.state();
         let (time, instant) = (microseconds_now(), Instant::now());
         let mut paths: [Option<Path>; batch::BATCH] = [None; batch::BATCH];
-        for n in 0..count {
+        for (n, (reply, answered)) in self.replies.iter_mut().zip(&mut paths).take(count).enumerate() {
             let Some((packet, path)) = self.batch.packet(n) else { continue };
-            let reply = &mut self.replies[n];
             reply.clear();
             let client = path.peer.ip().to_canonical();
             let arrival = Arrival { client, transport: Transport::Udp, time, instant };
             match pipeline.front(&state, packet, arrival, journal, reply) {
                 Step::Silent => {}
-                Step::Answered => paths[n] = Some(path),
+                Step::Answered => *answered = Some(path),
                 Step::Wait(job) => {
                     let (pipeline, socket) = (Arc::clone(pipeline), Arc::clone(&self.socket));
                     runtime.spawn(async move {
