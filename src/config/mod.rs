@@ -1,6 +1,6 @@
 //! The configuration: immutable, validated, and with the place of every setting.
 //!
-//! [`file`] mirrors the TOML file; here is what the daemon and the commands get. Subsystems own
+//! `file` mirrors the TOML file; here is what the daemon and the commands get. Subsystems own
 //! their options and never import this module.
 
 mod faults;
