@@ -14,9 +14,9 @@ use sachdns::feed::{self, Format, Indicator, Parsed, Value};
 use sachdns::image;
 use sachdns::name::{Key, Name};
 use sachdns::policy::action::Action;
-use sachdns::policy::compile::Compiler;
+use sachdns::policy::compile::{Compiler, Listing};
 use sachdns::policy::decide::{Unobserved, decide};
-use sachdns::policy::rule::{Feed, FeedKind};
+use sachdns::policy::rule::{Feed, FeedKind, Mode};
 use sachdns::policy::trigger::Scope;
 
 const REAL_LIST: &str =
@@ -51,7 +51,9 @@ fn measure(kind: &str, list: &[(Name, Option<Arc<str>>)], repetitions: usize) {
     let begun = Instant::now();
     let mut compiler = Compiler::new(vec![Feed { name: "bench".into(), kind: FeedKind::Threat }]);
     for (name, family) in list {
-        compiler.add(0, name, Scope::Subtree, Action::Sinkhole, family.as_ref());
+        let (scope, action, mode) = (Scope::Subtree, Action::Sinkhole, Mode::Enforced);
+        let listing = Listing { feed: 0, scope, action, mode, family: family.as_ref() };
+        compiler.add(name, listing).expect("far below 4 GiB");
     }
     let compiled = compiler.finish();
     image::write(&path, &compiled, &[0; 32], 0).expect("the image can be written");

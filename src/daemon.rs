@@ -5,7 +5,7 @@
 mod control;
 mod landing;
 
-use std::fs::{self, File};
+use std::fs::{self, File, TryLockError};
 use std::io::{self, Read as _, Write as _};
 use std::net::{SocketAddr, UdpSocket};
 use std::path::{Path, PathBuf};
@@ -15,18 +15,20 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
-use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
+use tokio::task::JoinSet;
 
 use crate::client::Agencies;
 use crate::client::admission::Admission;
 use crate::client::prefix::PrefixMap;
+use crate::clock;
 use crate::config::{Config, Faults};
 use crate::evidence::journal::{Journal, Ledger, Options};
 use crate::image::Image;
-use crate::resolve::forward::Forwarder;
-use crate::serve::pipeline::{Pipeline, State, microseconds_now};
+use crate::listener;
+use crate::resolve::forward;
+use crate::serve::pipeline::{Pipeline, State};
 use crate::serve::{tcp, udp};
 use crate::sinkhole::http;
 use crate::update::{self, FeedReport, Plan, UpdateError};
@@ -35,6 +37,8 @@ pub use control::ask_to_reload;
 
 /// How long a stop waits for queries on their way, beyond the resolver's own deadline.
 const GRACE: Duration = Duration::from_secs(1);
+/// Descriptors for listeners, journals, the image and what the runtime needs.
+const OTHER_FILES: usize = 256;
 /// How often the log's size is looked at.
 const RETIRE_EVERY: Duration = Duration::from_secs(60);
 
@@ -88,6 +92,17 @@ pub enum DaemonError {
         /// What the system said.
         source: io::Error,
     },
+    /// The control socket belongs to another user.
+    #[error("{path}: {source}; run this as the user that the server runs as, or as root")]
+    NotAllowed {
+        /// The control socket.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A listener's task ended by itself, which is a bug.
+    #[error("a part of the server ended unexpectedly; start it again, and please report it")]
+    PartEnded,
     /// The running server refused to reload.
     #[error("{0}")]
     Refused(String),
@@ -100,19 +115,29 @@ fn folder_error(path: &Path) -> impl FnOnce(io::Error) -> DaemonError + '_ {
 /// Serves until SIGINT or SIGTERM. Once every listener answers, calls `ready` with their addresses.
 ///
 /// # Errors
-/// [`DaemonError`], at start only: afterwards trouble is reported and serving goes on.
+/// [`DaemonError`], at start, or when a part that must not end has ended: afterwards all other trouble
+/// is reported and serving goes on.
 pub fn run(config: Config, ready: impl FnOnce(&Listening)) -> Result<(), DaemonError> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let _entered = runtime.enter();
+    // First of all: a signal during a long start must find its handler.
+    let mut signals = Signals::new()?;
     let _lock = lock_data_dir(&config.data_dir)?;
-    let sockets = Sockets::bind(&config, &runtime)?;
-    let (image, reports) = update::ensure(plan(&config), &config.image_path(), microseconds_now())?;
+    if !config.image_path().exists() {
+        config.check_feeds()?;
+    }
+    let sockets = Sockets::bind(&config)?;
+    let (image, reports) = update::ensure(plan(&config), &config.image_path(), clock::now())?;
     tell(&image, reports.as_deref());
 
     let ledger = Arc::new(Ledger::default());
     let open_journal =
         |number| Journal::open(&config.log.folder, number, &ledger).map_err(folder_error(&config.log.folder));
-    let pipeline = Arc::new(Pipeline::new(state(&config, image), open_journal(0)?, config.limits.pending));
-    let stop = Arc::new(AtomicBool::new(false));
+    let pending = affordable(&config);
+    let state = state(&config, image);
+    let pipeline = Arc::new(Pipeline::new(state, config.forward.clone(), open_journal(0)?, pending));
+    let control = control::bind(&config.data_dir)?;
+    let stop = StopOnDrop(Arc::default());
     let (stop_sender, stop_receiver) = watch::channel(false);
 
     let listening = sockets.listening();
@@ -120,50 +145,102 @@ pub fn run(config: Config, ready: impl FnOnce(&Listening)) -> Result<(), DaemonE
     for (number, socket) in sockets.udp.into_iter().enumerate() {
         // Journal 0 is the shared one; sockets are far fewer than 65535.
         let journal = open_journal(number as u16 + 1)?;
-        let (pipeline, handle, stop) = (Arc::clone(&pipeline), runtime.handle().clone(), Arc::clone(&stop));
+        let (pipeline, handle, stop) = (Arc::clone(&pipeline), runtime.handle().clone(), Arc::clone(&stop.0));
         threads.push(thread(&format!("udp-{number}"), move || {
             udp::run(Arc::new(socket), &pipeline, journal, &handle, &stop);
         })?);
     }
-    threads.push(keep_log(&config.log, &ledger, &stop)?);
+    let log_keeper = keep_log(&config.log, &ledger, &stop.0)?;
 
     let config = Arc::new(config);
-    let reloader =
-        Reloader { started: Arc::clone(&config), pipeline: Arc::clone(&pipeline), turn: Arc::default() };
-    runtime.block_on(async {
+    let reloader = Reloader {
+        started: Arc::clone(&config),
+        pipeline: Arc::clone(&pipeline),
+        turn: Arc::default(),
+        asked: Arc::default(),
+    };
+    let outcome = runtime.block_on(async {
         let limits = &config.limits;
+        let mut parts = JoinSet::new();
         let admission = Admission::new(limits.tcp_connections, limits.tcp_per_client);
-        for listener in sockets.tcp {
-            let (pipeline, admission, stop) =
-                (Arc::clone(&pipeline), admission.clone(), stop_receiver.clone());
-            tokio::spawn(tcp::run(listener, pipeline, limits.tcp_idle, admission, stop));
-        }
+        parts.spawn(tcp::run(
+            sockets.tcp,
+            Arc::clone(&pipeline),
+            limits.tcp_idle,
+            admission,
+            stop_receiver.clone(),
+        ));
         let site = Arc::new(landing::Landing(Arc::clone(&pipeline)));
         let mut stopped = stop_receiver.clone();
-        let page = tokio::spawn(http::serve(sockets.http, site, config.http.clone(), async move {
+        parts.spawn(http::serve(sockets.http, site, config.http.clone(), async move {
             let _ = stopped.wait_for(|stop| *stop).await;
         }));
-        let control = control::bind(&config.data_dir)?;
-        tokio::spawn(control::run(control, reloader.clone()));
-        let mut signals = Signals::new()?;
+        let control = tokio::spawn(control::run(control, reloader.clone()));
+        let reloads = tokio::spawn(reloader.clone().run());
         ready(&listening);
 
-        signals.until_stop(&reloader).await;
+        let outcome = tokio::select! {
+            () = signals.until_stop(&reloader) => Ok(()),
+            // None of them ends before it is told to.
+            Some(_) = parts.join_next() => Err(DaemonError::PartEnded),
+        };
         tracing::info!("stopping");
-        stop.store(true, Ordering::Release);
+        control.abort();
+        reloads.abort();
+        // No query may come in any more when those on their way are waited for.
+        stop.0.store(true, Ordering::Release);
         let _ = stop_sender.send(true);
+        let joined = tokio::task::spawn_blocking(move || {
+            for thread in threads {
+                // A worker reports its panics itself.
+                let _ = thread.join();
+            }
+        });
+        let _ = joined.await;
         pipeline.drain(config.forward.deadline + GRACE).await;
-        let _ = tokio::time::timeout(GRACE, page).await;
-        Ok::<(), DaemonError>(())
-    })?;
-    for thread in threads {
-        // A worker that panicked has reported it already.
-        let _ = thread.join();
-    }
+        let _ = tokio::time::timeout(2 * GRACE, async { while parts.join_next().await.is_some() {} }).await;
+        outcome
+    });
+    let _ = log_keeper.join();
+    drop(_entered);
     runtime.shutdown_timeout(GRACE);
     ledger.sync();
     tracing::info!(records = ledger.written(), lost = ledger.lost(), "stopped");
-    Ok(())
+    outcome
+}
+
+/// Tells all threads to stop, also when the start fails half-way.
+struct StopOnDrop(Arc<AtomicBool>);
+
+impl Drop for StopOnDrop {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Release);
+    }
+}
+
+/// How many queries may wait at once: `limits.pending`, or fewer where the system's limit of open files
+/// (which is raised as far as it goes) does not allow that many sockets.
+fn affordable(config: &Config) -> usize {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    if let Err(error) = setrlimit(Resource::Nofile, limit) {
+        tracing::warn!(%error, "the limit of open files cannot be raised");
+    }
+    let Some(files) = getrlimit(Resource::Nofile).current else { return config.limits.pending };
+    let files = usize::try_from(files).unwrap_or(usize::MAX);
+    let others = config.limits.tcp_connections + config.http.connections + OTHER_FILES;
+    let a_query = forward::MOST_SOCKETS * config.forward.upstreams.len();
+    let affordable = (files.saturating_sub(others) / a_query).max(1);
+    if affordable < config.limits.pending {
+        tracing::warn!(
+            files,
+            affordable,
+            wanted = config.limits.pending,
+            "limits.pending is lowered to what the limit of open files allows; raise it (ulimit -n, LimitNOFILE=)"
+        );
+    }
+    affordable.min(config.limits.pending)
 }
 
 /// Where the daemon answers.
@@ -183,9 +260,8 @@ struct Sockets {
 }
 
 impl Sockets {
-    fn bind(config: &Config, runtime: &Runtime) -> Result<Self, DaemonError> {
-        // Tokio's sockets belong to a runtime from birth.
-        let _entered = runtime.enter();
+    /// Call it inside a runtime, to which tokio's sockets belong from birth.
+    fn bind(config: &Config) -> Result<Self, DaemonError> {
         let mut sockets = Self { udp: Vec::new(), tcp: Vec::new(), http: Vec::new() };
         let failed = |setting, address| {
             let place = config.place(setting);
@@ -198,7 +274,7 @@ impl Sockets {
             sockets.tcp.push(tcp);
         }
         for &address in &config.http.listen {
-            let listener = tcp::bind(address).map_err(failed("sinkhole.http_listen", address))?;
+            let listener = listener::bind(address).map_err(failed("sinkhole.http_listen", address))?;
             sockets.http.push(listener);
         }
         Ok(sockets)
@@ -214,7 +290,7 @@ impl Sockets {
 /// One TCP listener and `workers` UDP sockets on the same port, which the system chooses for port 0.
 fn bind_dns(address: SocketAddr, workers: usize) -> io::Result<(Vec<UdpSocket>, TcpListener)> {
     // TCP first: it does not share its port, so a second server is told at once.
-    let tcp = tcp::bind(address)?;
+    let tcp = listener::bind(address)?;
     let address = SocketAddr::new(address.ip(), tcp.local_addr()?.port());
     let udp = (0..workers).map(|_| udp::bind(address)).collect::<io::Result<_>>()?;
     Ok((udp, tcp))
@@ -244,10 +320,14 @@ fn lock_data_dir(folder: &Path) -> Result<File, DaemonError> {
         .truncate(false)
         .open(&path)
         .map_err(folder_error(&path))?;
-    if file.try_lock().is_err() {
-        let mut pid = String::new();
-        let _ = file.read_to_string(&mut pid);
-        return Err(DaemonError::Taken { path: folder.to_owned(), pid: pid.trim().to_owned() });
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => {
+            let mut pid = String::new();
+            let _ = file.read_to_string(&mut pid);
+            return Err(DaemonError::Taken { path: folder.to_owned(), pid: pid.trim().to_owned() });
+        }
+        Err(TryLockError::Error(error)) => return Err(folder_error(&path)(error)),
     }
     file.set_len(0).map_err(folder_error(&path))?;
     writeln!(file, "{}", std::process::id()).map_err(folder_error(&path))?;
@@ -259,14 +339,13 @@ fn plan(config: &Config) -> Plan<'_> {
 }
 
 fn state(config: &Config, image: Image) -> State {
-    let allow = PrefixMap::new(config.server.allow.iter().map(|net| (*net, ())));
+    let allow = config.server.allow.iter().map(|net| (*net, ()));
     State {
-        allow: allow.unwrap_or_default(),
-        // The configuration refused two agencies with one network.
-        agencies: Agencies::new(config.agencies.clone()).unwrap_or_default(),
+        allow: PrefixMap::new(allow).expect("one value cannot differ from itself"),
+        agencies: Agencies::new(config.agencies.clone())
+            .expect("the configuration refuses a network of two agencies"),
         image,
         sinkhole: config.sinkhole.clone(),
-        forwarder: Forwarder::new(config.forward.clone()),
         log: config.log_scope,
     }
 }
@@ -331,11 +410,8 @@ impl Signals {
             tokio::select! {
                 _ = self.interrupt.recv() => return,
                 _ = self.terminate.recv() => return,
-                _ = self.hang_up.recv() => {
-                    // A stop must not wait for a long list.
-                    let reloader = reloader.clone();
-                    tokio::spawn(async move { reloader.reload().await.map_err(|_| ()) });
-                }
+                // A stop must not wait for a long list, and many signals are one reload.
+                _ = self.hang_up.recv() => reloader.asked.notify_one(),
             }
         }
     }
@@ -349,9 +425,20 @@ struct Reloader {
     pipeline: Arc<Pipeline>,
     /// Two reloads must not overtake each other.
     turn: Arc<Mutex<()>>,
+    /// Somebody asked for a reload and does not wait for it.
+    asked: Arc<Notify>,
 }
 
 impl Reloader {
+    /// Reloads whenever it is asked for.
+    async fn run(self) {
+        loop {
+            self.asked.notified().await;
+            // Reported by itself.
+            let _ = self.reload().await;
+        }
+    }
+
     /// Returns a line for people. On error everything stays as it was; either way it is logged.
     async fn reload(&self) -> Result<String, String> {
         let reloader = self.clone();
@@ -376,10 +463,11 @@ impl Reloader {
         let begun = std::time::Instant::now();
         let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
         let config = Config::load(&self.started.path)?;
-        let (image, reports) = update::build(plan(&config), &self.started.image_path(), microseconds_now())?;
+        config.check_feeds()?;
+        let (image, reports) = update::build(plan(&config), &self.started.image_path(), clock::now())?;
         tell(&image, Some(&reports));
         let names = image.facts.name_count;
-        self.pipeline.replace(state(&config, image));
+        self.pipeline.replace(state(&config, image), config.forward.clone());
         let mut line = format!("reloaded: {names} names in force after {} ms", begun.elapsed().as_millis());
         let fixed = only_at_start(&self.started, &config);
         if !fixed.is_empty() {

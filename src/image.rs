@@ -20,7 +20,7 @@
 //! tables:   feeds      u16 count, each: u8 kind, u16 length, name
 //!           families   u32 count, each: u16 length, text
 //!           actions    u32 count, each: u16 length, spelling (see `policy::action`)
-//!           rules      u32 count, each: u16 feed, u8 scope, u32 action, u32 family (all ones: none)
+//!           rules      u32 count, each: u16 feed, u8 scope, u8 mode, u32 action, u32 family (all ones: none)
 //!           rule sets  u32 count, each: u16 count, u32 rule …
 //! ```
 //!
@@ -41,7 +41,7 @@ use sha2::{Digest as _, Sha256};
 use crate::policy::action::Action;
 use crate::policy::compile::Compiled;
 use crate::policy::index::{Index, IndexError};
-use crate::policy::rule::{Feed, FeedKind, Provenance, Rule};
+use crate::policy::rule::{Feed, FeedKind, Mode, Provenance, Rule};
 use crate::policy::trigger::Scope;
 
 const MAGIC: &[u8; 8] = b"SACHDNS\x01";
@@ -142,6 +142,7 @@ pub fn open(path: &Path) -> Result<Image, ImageError> {
     let file = File::open(path).map_err(io_error(path, "opening the policy image"))?;
     // SAFETY: the map is read-only and private to this type. The file is never written in place:
     // `write` makes a new one and renames it over this one, which leaves the mapped inode as it is.
+    // (A disk that fails under the map ends the process with SIGBUS; nothing here can change that.)
     let map = unsafe { Mmap::map(&file) }.map_err(io_error(path, "mapping the policy image"))?;
     let format = |what| ImageError::Format { path: path.to_owned(), what };
 
@@ -184,7 +185,8 @@ pub fn open(path: &Path) -> Result<Image, ImageError> {
 /// Writes an image and puts it in place of whatever is at `path`, in one step.
 ///
 /// # Errors
-/// [`ImageError::Io`]; the old image then stays, and no half-written file is left.
+/// [`ImageError::Io`]; the old image then stays, and no half-written file is left. That the rename
+/// itself reaches the disk is tried, not promised: after a power cut either image may be there, whole.
 pub fn write(
     path: &Path,
     compiled: &Compiled,
@@ -192,14 +194,13 @@ pub fn write(
     built_at: i64,
 ) -> Result<(), ImageError> {
     let scratch = scratch_path(path);
-    let result = write_scratch(&scratch, compiled, fingerprint, built_at)
-        .and_then(|()| {
-            fs::rename(&scratch, path).map_err(io_error(path, "putting the policy image in place"))
-        })
-        .and_then(|()| sync_folder(path));
-    if result.is_err() {
+    let result = write_scratch(&scratch, compiled, fingerprint, built_at).and_then(|()| {
+        fs::rename(&scratch, path).map_err(io_error(path, "putting the policy image in place"))
+    });
+    match &result {
+        Ok(()) => sync_folder(path),
         // It may not exist; what went wrong first is what matters.
-        let _ = fs::remove_file(&scratch);
+        Err(_) => drop(fs::remove_file(&scratch)),
     }
     result
 }
@@ -213,9 +214,11 @@ fn scratch_path(path: &Path) -> PathBuf {
     path.with_extension("tmp")
 }
 
-fn sync_folder(path: &Path) -> Result<(), ImageError> {
+fn sync_folder(path: &Path) {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    File::open(folder).and_then(|folder| folder.sync_all()).map_err(io_error(folder, "syncing the folder"))
+    if let Err(error) = File::open(folder).and_then(|folder| folder.sync_all()) {
+        tracing::warn!(folder = %folder.display(), %error, "the policy image's folder cannot be synced");
+    }
 }
 
 fn write_scratch(
@@ -329,6 +332,10 @@ fn tables(compiled: &Compiled) -> Vec<u8> {
             Scope::Subtree => 1,
             Scope::Below => 2,
         });
+        out.push(match rule.mode {
+            Mode::Enforced => 0,
+            Mode::Shadow => 1,
+        });
         out.extend(action.to_le_bytes());
         out.extend(rule.family.unwrap_or(NO_FAMILY).to_le_bytes());
     }
@@ -375,6 +382,11 @@ impl Tables<'_> {
                     0 => Scope::Exact,
                     1 => Scope::Subtree,
                     2 => Scope::Below,
+                    _ => return None,
+                },
+                mode: match self.u8()? {
+                    0 => Mode::Enforced,
+                    1 => Mode::Shadow,
                     _ => return None,
                 },
                 action: actions.get(self.u32()? as usize)?.clone(),
@@ -430,7 +442,7 @@ mod tests {
 
     use super::*;
     use crate::name::{Key, Name};
-    use crate::policy::compile::Compiler;
+    use crate::policy::compile::{Compiler, Listing};
     use crate::policy::decide::{Unobserved, decide};
 
     fn sample() -> Compiled {
@@ -442,10 +454,13 @@ mod tests {
         let family: Arc<str> = "Mã độc".into();
         for n in 0..100 {
             let name = Name::from_host(&format!("evil{n}.example")).unwrap();
-            compiler.add(1, &name, Scope::Subtree, Action::Sinkhole, Some(&family));
+            let (scope, action, mode) = (Scope::Subtree, Action::Sinkhole, Mode::Shadow);
+            compiler.add(&name, Listing { feed: 1, scope, action, mode, family: Some(&family) }).unwrap();
         }
         let alias = Action::Cname(Name::from_host("walled.example").unwrap());
-        compiler.add(0, &Name::from_host("alias.example").unwrap(), Scope::Exact, alias, None);
+        let name = Name::from_host("alias.example").unwrap();
+        let (scope, mode) = (Scope::Exact, Mode::Enforced);
+        compiler.add(&name, Listing { feed: 0, scope, action: alias, mode, family: None }).unwrap();
         compiler.finish()
     }
 
@@ -463,7 +478,7 @@ mod tests {
         assert_eq!(*image.index.provenance(), compiled.provenance);
 
         let key = Key::from(&Name::from_host("www.evil7.example").unwrap());
-        let ruling = decide(&image.index, &key, &mut Unobserved).ruling.unwrap();
+        let ruling = decide(&image.index, &key, &mut Unobserved).shadow.unwrap();
         assert_eq!((&*ruling.feed.name, ruling.family), ("authority", Some("Mã độc")));
         let key = Key::from(&Name::from_host("alias.example").unwrap());
         let ruling = decide(&image.index, &key, &mut Unobserved).ruling.unwrap();
@@ -481,7 +496,7 @@ mod tests {
         write(&path, &Compiler::new(Vec::new()).finish(), &[2; 32], 2).unwrap();
         assert_eq!(open(&path).unwrap().index.name_count(), 0);
         let key = Key::from(&Name::from_host("evil7.example").unwrap());
-        assert!(decide(&old.index, &key, &mut Unobserved).ruling.is_some());
+        assert!(decide(&old.index, &key, &mut Unobserved).shadow.is_some());
     }
 
     #[test]

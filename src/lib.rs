@@ -5,11 +5,13 @@
 
 pub mod cli;
 pub mod client;
+pub mod clock;
 pub mod config;
 pub mod daemon;
 pub mod evidence;
 pub mod feed;
 pub mod image;
+pub mod listener;
 pub mod name;
 pub mod policy;
 pub mod resolve;

@@ -17,8 +17,8 @@ use crate::feed::{self, Diagnostic, Format, Indicator, ReadError, Sink, Value};
 use crate::image::{self, Fingerprint, Image, ImageError};
 use crate::name::Name;
 use crate::policy::action::Action;
-use crate::policy::compile::{Compiled, Compiler};
-use crate::policy::rule::{Feed, FeedIndex, FeedKind};
+use crate::policy::compile::{Compiled, Compiler, Listing, TooMany};
+use crate::policy::rule::{Feed, FeedIndex, FeedKind, Mode, Rule};
 use crate::policy::trigger::Scope;
 
 /// What a policy is made from.
@@ -36,6 +36,8 @@ const CANARY: &str = "canary";
 const RACY: Duration = Duration::from_secs(2);
 /// Diagnostics of a feed that are kept whole; all are counted.
 const EXAMPLES: usize = 3;
+/// Counts up when the same feeds should give another image: a format is read otherwise, for one.
+const READING: u32 = 1;
 /// Different reasons that are told apart: some carry words of the feed's own.
 const REASONS: usize = 100;
 
@@ -102,6 +104,9 @@ pub enum UpdateError {
         /// The first line that gave nothing.
         example: Diagnostic,
     },
+    /// The feeds are too large together.
+    #[error(transparent)]
+    TooMany(#[from] TooMany),
     /// The image cannot be written or read back.
     #[error(transparent)]
     Image(#[from] ImageError),
@@ -116,24 +121,34 @@ pub enum UpdateError {
 }
 
 /// Opens the image at `path` if it is whole and was made from just these feeds, and builds it anew
-/// otherwise.
+/// otherwise. When that fails, an older image that is whole is better than none: a bad download must
+/// not take DNS away at the next start.
 ///
 /// # Errors
-/// [`UpdateError`].
+/// [`UpdateError`], when there is neither.
 pub fn ensure(
     plan: Plan<'_>,
     path: &Path,
     now: i64,
 ) -> Result<(Image, Option<Vec<FeedReport>>), UpdateError> {
-    match image::open(path) {
+    let old = match image::open(path) {
         Ok(image) if is_current(plan, &image.facts.fingerprint) => return Ok((image, None)),
-        Ok(_) => {}
-        Err(ImageError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {}
-        // Whatever is wrong with the old image, a new one mends it.
-        Err(error) => tracing::warn!(%error, "the policy image is built anew"),
+        Ok(image) => Some(image),
+        Err(ImageError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => None,
+        Err(error) => {
+            // Whatever is wrong with the old image, a new one mends it.
+            tracing::warn!(%error, "the policy image is built anew");
+            None
+        }
+    };
+    match (build(plan, path, now), old) {
+        (Ok((image, reports)), _) => Ok((image, Some(reports))),
+        (Err(error), Some(old)) => {
+            tracing::error!(%error, "no new policy could be built; the OLD one is served: mend it, then `sachdns reload`");
+            Ok((old, None))
+        }
+        (Err(error), None) => Err(error),
     }
-    let (image, reports) = build(plan, path, now)?;
-    Ok((image, Some(reports)))
 }
 
 /// Builds the image from its feeds, puts it in place and opens it.
@@ -172,14 +187,20 @@ pub fn compile(plan: Plan<'_>) -> Result<(Compiled, Vec<FeedReport>), UpdateErro
         plan.feeds.iter().map(|source| Feed { name: Arc::clone(&source.name), kind: FeedKind::Threat });
     let mut compiler = Compiler::new(std::iter::once(canary).chain(feeds).collect());
     for name in plan.canaries {
-        compiler.add(0, name, Scope::Subtree, Action::Nxdomain, None);
+        let (scope, action, mode) = (Scope::Subtree, Action::Nxdomain, Mode::Enforced);
+        compiler.add(name, Listing { feed: 0, scope, action, mode, family: None })?;
     }
     let mut reports = Vec::new();
     for (number, source) in plan.feeds.iter().enumerate() {
         let report = FeedReport { name: source.name.to_string(), ..FeedReport::default() };
         // The configuration has far fewer feeds than 65535.
-        let mut intake =
-            Intake { compiler: &mut compiler, feed: number as FeedIndex + 1, action: &source.action, report };
+        let mut intake = Intake {
+            compiler: &mut compiler,
+            feed: number as FeedIndex + 1,
+            action: &source.action,
+            report,
+            overflow: None,
+        };
         let file = File::open(&source.path).map_err(|error| UpdateError::Open {
             feed: Arc::clone(&source.name),
             path: source.path.clone(),
@@ -190,6 +211,9 @@ pub fn compile(plan: Plan<'_>) -> Result<(Compiled, Vec<FeedReport>), UpdateErro
             path: source.path.clone(),
             source: error,
         })?;
+        if let Some(overflow) = intake.overflow {
+            return Err(overflow.into());
+        }
         let mut report = intake.report;
         report.format = format;
         if report.names + report.addresses + report.urls == 0
@@ -209,6 +233,7 @@ struct Intake<'a> {
     feed: FeedIndex,
     action: &'a FeedAction,
     report: FeedReport,
+    overflow: Option<TooMany>,
 }
 
 impl Sink for Intake<'_> {
@@ -216,9 +241,11 @@ impl Sink for Intake<'_> {
         match indicator.value {
             Value::Name(name, scope) => {
                 self.report.names += 1;
-                if let Some(action) = self.action.of(indicator.action) {
-                    self.compiler.add(self.feed, &name, scope, action, indicator.family.as_ref());
-                }
+                let (action, mode) = self.action.of(indicator.action);
+                let family = indicator.family.as_ref();
+                let added =
+                    self.compiler.add(&name, Listing { feed: self.feed, scope, action, mode, family });
+                self.overflow = self.overflow.or(added.err());
             }
             Value::Ip(_) | Value::Net(_) => self.report.addresses += 1,
             Value::Url(_) => self.report.urls += 1,
@@ -253,6 +280,7 @@ fn fingerprint(plan: Plan<'_>) -> io::Result<Fingerprint> {
         hasher.update(bytes);
     };
     field(env!("CARGO_PKG_VERSION").as_bytes());
+    field(&READING.to_le_bytes());
     for name in plan.canaries {
         field(name.as_wire());
     }
@@ -275,20 +303,23 @@ fn fingerprint(plan: Plan<'_>) -> io::Result<Fingerprint> {
     Ok(hasher.finalize().into())
 }
 
-/// The line of `source` that lists `name`, the first if there are several.
+/// The first line of `source` from which the rule came that lists `name`.
 ///
 /// # Errors
 /// When the file cannot be read.
-pub fn line_of(source: &Source, name: &Name) -> Result<Option<u64>, ReadError> {
+pub fn line_of(source: &Source, name: &Name, rule: &Rule) -> Result<Option<u64>, ReadError> {
     struct Finder<'a> {
         name: &'a Name,
+        rule: &'a Rule,
+        action: &'a FeedAction,
         line: Option<u64>,
     }
     impl Sink for Finder<'_> {
         fn indicator(&mut self, indicator: Indicator) {
             if self.line.is_none()
-                && let Value::Name(name, _) = &indicator.value
-                && name == self.name
+                && let Value::Name(name, scope) = &indicator.value
+                && (name, *scope) == (self.name, self.rule.scope)
+                && self.action.of(indicator.action).0 == self.rule.action
             {
                 self.line = Some(indicator.line);
             }
@@ -296,7 +327,7 @@ pub fn line_of(source: &Source, name: &Name) -> Result<Option<u64>, ReadError> {
         fn diagnostic(&mut self, _: Diagnostic) {}
     }
     let file = File::open(&source.path).map_err(|source| ReadError::Io { after_line: 0, source })?;
-    let mut finder = Finder { name, line: None };
+    let mut finder = Finder { name, rule, action: &source.action, line: None };
     feed::parse(file, source.format, &mut finder)?;
     Ok(finder.line)
 }
@@ -349,7 +380,12 @@ mod tests {
 
         fs::write(&path, "damaged").unwrap();
         assert!(ensure(plan, &path, 6).unwrap().1.is_some(), "a damaged image is mended");
-        assert_eq!(line_of(&feeds[0], &Name::from_host("evil.example").unwrap()).unwrap(), Some(1));
+
+        let (scope, action, mode) = (Scope::Subtree, Action::Sinkhole, Mode::Enforced);
+        let rule = Rule { feed: 1, scope, action, mode, family: None };
+        let name = Name::from_host("evil.example").unwrap();
+        assert_eq!(line_of(&feeds[0], &name, &rule).unwrap(), Some(1));
+        assert_eq!(line_of(&feeds[0], &name, &Rule { action: Action::Passthru, ..rule }).unwrap(), None);
     }
 
     #[test]
@@ -363,6 +399,10 @@ mod tests {
             let error = build(Plan { canaries: &[], feeds: &bad }, &path, 2).map(|_| ()).unwrap_err();
             assert!(matches!(error, UpdateError::Nothing { .. }), "{error}");
             assert_eq!(image::open(&path).unwrap().facts.built_at, 1);
+            let (image, reports) = ensure(Plan { canaries: &[], feeds: &bad }, &path, 2).unwrap();
+            assert_eq!((image.facts.built_at, reports), (1, None), "the old one is served");
+            let nowhere = folder.path().join("none.img");
+            assert!(ensure(Plan { canaries: &[], feeds: &bad }, &nowhere, 2).is_err());
         }
     }
 

@@ -1,7 +1,7 @@
 //! DNS messages as octets: what a query asks, and a walk over a response's records.
 //!
-//! Reads and never judges: what to answer is `serve`'s, whom to believe is `resolve`'s. Allocates
-//! nothing except in [`expand_record`]; no octets may make it panic. RFC 1035, section 4, and
+//! Reads and never judges: what to answer is `serve`'s, whom to believe is `resolve`'s. Reading a query
+//! allocates nothing; no octets may make anything here panic. RFC 1035, section 4, and
 //! RFC 6891 for the OPT record.
 
 use std::ops::Range;
@@ -45,14 +45,14 @@ pub mod rtype {
     pub const AAAA: u16 = 28;
     /// EDNS.
     pub const OPT: u16 = 41;
-    /// Incremental zone transfer.
-    pub const IXFR: u16 = 251;
-    /// Zone transfer.
-    pub const AXFR: u16 = 252;
-    /// Mailbox records, obsolete meta types between which transfers lie.
-    pub const MAILB: u16 = 253;
-    /// Mail agents, obsolete.
-    pub const MAILA: u16 = 254;
+    /// Every type there is; in questions only.
+    pub const ANY: u16 = 255;
+
+    /// Whether no resolver has data of this type: EDNS, keys and signatures of transactions, zone
+    /// transfers, the obsolete mail types, and the reserved 0 (RFC 6895, section 3.1). ANY is none.
+    pub fn is_meta(rtype: u16) -> bool {
+        matches!(rtype, 0 | OPT | 249..=254)
+    }
 }
 
 /// Response codes that the code names (RFC 6895, section 2.3).

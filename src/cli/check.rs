@@ -7,15 +7,16 @@ use crate::update::{self, Plan};
 
 pub(super) fn run(arguments: &ConfigArg) -> Result<(), CliError> {
     let config = arguments.load()?;
-    let (compiled, reports) = update::compile(Plan { canaries: &config.canaries, feeds: &config.feeds })?;
+    config.check_feeds()?;
+    let (_, reports) = update::compile(Plan { canaries: &config.canaries, feeds: &config.feeds })?;
     let mut out = std::io::stdout().lock();
     super::policy::write_reports(&mut out, &reports)?;
     writeln!(
         out,
-        "{}: good: {} feeds, {} names, {} agencies",
+        "{}: good; feeds: {}, names in them: {}, agencies: {}",
         config.path.display(),
         config.feeds.len(),
-        compiled.name_count(),
+        reports.iter().map(|report| report.names).sum::<u64>(),
         config.agencies.len()
     )?;
     Ok(())

@@ -7,8 +7,9 @@ use clap::Args;
 
 use super::{CliError, ConfigArg};
 use crate::client::Agencies;
+use crate::client::prefix::PrefixMap;
 use crate::config::Config;
-use crate::evidence::record::Transport;
+use crate::evidence::record::{Outcome, Transport};
 use crate::feed::source::Source;
 use crate::image::{self, ImageError};
 use crate::name::{Key, Name, NameError};
@@ -74,7 +75,8 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), CliError> {
 }
 
 fn write_client(out: &mut impl Write, config: &Config, client: IpAddr) -> io::Result<()> {
-    let is_allowed = config.server.allow.iter().any(|net| net.contains(&client));
+    let allow = PrefixMap::new(config.server.allow.iter().map(|net| (*net, ()))).unwrap_or_default();
+    let is_allowed = allow.find(client).is_some();
     let allowed = if is_allowed { "answered" } else { "REFUSED: in no network of server.allow" };
     let agencies = Agencies::new(config.agencies.clone()).unwrap_or_default();
     match agencies.of(client) {
@@ -112,7 +114,7 @@ fn write_rules<D: AsRef<[u8]>>(
             write!(out, ", family {}", family.escape_debug())?;
         }
         write!(out, ", {}: {verdict}", ruling.rule.action)?;
-        writeln!(out, "{}", origin(&config.feeds, &ruling.feed.name, &listed))?;
+        writeln!(out, "{}", origin(&config.feeds, ruling, &listed))?;
     }
     if steps.is_empty() {
         writeln!(out, "rule      none: no feed lists this name or one above it")?;
@@ -122,9 +124,11 @@ fn write_rules<D: AsRef<[u8]>>(
 }
 
 /// ` [FILE:LINE]` of the feed's line; nothing for what comes from the configuration.
-fn origin(feeds: &[Source], feed: &str, listed: &Name) -> String {
-    let Some(source) = feeds.iter().find(|source| *source.name == *feed) else { return String::new() };
-    match update::line_of(source, listed) {
+fn origin(feeds: &[Source], ruling: &Ruling<'_>, listed: &Name) -> String {
+    let Some(source) = feeds.iter().find(|source| source.name == ruling.feed.name) else {
+        return String::new();
+    };
+    match update::line_of(source, listed, ruling.rule) {
         Ok(Some(line)) => format!(" [{}:{line}]", source.path.display()),
         Ok(None) => format!(" [no longer in {}]", source.path.display()),
         Err(_) => format!(" [{} cannot be read now]", source.path.display()),
@@ -145,13 +149,16 @@ fn write_answer(
     let mut octets = Vec::new();
     let applied = match (&ruling, Query::parse(&packet)) {
         (Some(ruling), Ok(query)) => apply(&config.sinkhole, ruling, &query, Transport::Udp, &mut octets),
-        _ => Applied::Resolve,
+        _ => Applied::Resolve(Outcome::Forward),
     };
     write!(out, "answer    ")?;
+    if rtype::is_meta(arguments.qtype) {
+        return writeln!(out, "REFUSED: no resolver has data of this type");
+    }
     match applied {
-        Applied::Resolve => return writeln!(out, "whatever the upstreams say"),
+        Applied::Resolve(_) => return writeln!(out, "whatever the upstreams say"),
         Applied::Alias(target) => return writeln!(out, "CNAME {target}, and what the upstreams say for it"),
-        Applied::Answer(_) => {}
+        Applied::Answer(..) => {}
     }
     let Ok(response) = Response::parse(&octets) else { return writeln!(out, "none: the query is dropped") };
     if response.is_truncated() {
@@ -168,6 +175,9 @@ fn write_answer(
         };
         if let Some(address) = address {
             write!(out, ", {} {address}, TTL {}", wire::type_text(record.rtype), record.ttl)?;
+            is_empty = false;
+        } else if let (rtype::CNAME, Some(target)) = (record.rtype, Name::from_wire(rdata)) {
+            write!(out, ", CNAME {target}, TTL {}", record.ttl)?;
             is_empty = false;
         }
     }

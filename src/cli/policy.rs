@@ -7,8 +7,8 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use super::{CliError, ConfigArg};
+use crate::clock;
 use crate::image::{self, Facts};
-use crate::serve::pipeline::microseconds_now;
 use crate::update::{self, FeedReport, Plan};
 
 #[derive(Debug, Subcommand)]
@@ -24,9 +24,10 @@ pub(super) fn run(command: &Command) -> Result<(), CliError> {
     match command {
         Command::Build(arguments) => {
             let config = arguments.load()?;
+            config.check_feeds()?;
             let plan = Plan { canaries: &config.canaries, feeds: &config.feeds };
             let begun = std::time::Instant::now();
-            let (image, reports) = update::build(plan, &config.image_path(), microseconds_now())?;
+            let (image, reports) = update::build(plan, &config.image_path(), clock::now())?;
             write_reports(&mut out, &reports)?;
             writeln!(
                 out,

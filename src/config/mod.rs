@@ -108,10 +108,42 @@ impl Config {
         }
     }
 
+    /// Whether every feed's file can be opened now.
+    ///
+    /// # Errors
+    /// [`Faults`]: all that cannot, with their lines. Commands that need no feed do not ask.
+    pub fn check_feeds(&self) -> Result<(), Faults> {
+        let fault = |source: &Source| {
+            let why = match readable_kind(&source.path) {
+                Ok(kind) if kind.is_file() => return None,
+                Ok(_) => "not a file".to_owned(),
+                Err(error) => error.to_string(),
+            };
+            Some(Fault {
+                path: self.path.clone(),
+                line: self.lines.get(&format!("feed.source {}", source.name)).copied(),
+                setting: "feed.source".to_owned(),
+                problem: Problem::File { path: source.path.clone(), why },
+            })
+        };
+        let faults: Vec<Fault> = self.feeds.iter().filter_map(fault).collect();
+        if faults.is_empty() { Ok(()) } else { Err(Faults(faults)) }
+    }
+
     /// Where the policy image is.
     pub fn image_path(&self) -> PathBuf {
         self.data_dir.join("policy.img")
     }
+}
+
+/// What is at `path`; an error when it is a file that cannot be opened. Opens nothing else: opening a
+/// named pipe would wait for its other end.
+fn readable_kind(path: &Path) -> std::io::Result<std::fs::FileType> {
+    let kind = std::fs::metadata(path)?.file_type();
+    if kind.is_file() {
+        std::fs::File::open(path)?;
+    }
+    Ok(kind)
 }
 
 #[cfg(test)]

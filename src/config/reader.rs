@@ -181,6 +181,11 @@ impl Table<'_> {
     pub(super) fn line(&self) -> usize {
         self.line
     }
+
+    /// The line of a setting that is not taken yet, or of the table where it is not there.
+    pub(super) fn line_of(&self, key: &str) -> usize {
+        self.entries.iter().find(|(name, ..)| name == key).map_or(self.line, |(_, line, _)| *line)
+    }
 }
 
 fn full_name(table: &str, key: &str) -> String {
@@ -258,16 +263,19 @@ pub(super) fn address(value: Value<'_>) -> Result<SocketAddr, Problem> {
     parsed("an address and a port, such as \"127.0.0.1:5353\" or \"[::1]:5353\"", str::parse)(value)
 }
 
-/// A time such as `800ms`, `30s`, `1h`; never zero.
+/// A time such as `800ms`, `30s`, `1h`; never zero and no more than a day.
 pub(super) fn duration(value: Value<'_>) -> Result<Duration, Problem> {
     parsed("a time such as \"800ms\", \"30s\" or \"1h\"", |text| {
         let duration = text.parse::<SignedDuration>().map_err(|error| error.to_string())?;
         Duration::try_from(duration)
             .ok()
-            .filter(|duration| !duration.is_zero())
-            .ok_or("must be more than nothing".to_owned())
+            .filter(|duration| !duration.is_zero() && *duration <= LONGEST)
+            .ok_or("it must be more than nothing and at most a day".to_owned())
     })(value)
 }
+
+/// No wait in this program makes sense for longer.
+const LONGEST: Duration = Duration::from_secs(86_400);
 
 /// A number of octets such as `50GiB`.
 pub(super) fn size(value: Value<'_>) -> Result<u64, Problem> {

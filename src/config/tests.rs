@@ -81,7 +81,6 @@ fn every_fault_is_told_at_once_with_its_line() {
         ("sachdns.toml:7: resolver.mode: ", "upstreams = "),
         ("sachdns.toml:8: resolver.upstreams: ", "such as"),
         ("sachdns.toml:10: sinkhole.ipv4: ", "10.10.10.10"),
-        ("sachdns.toml:13: feed.source: /nonexistent/list.txt: ", "working directory"),
         ("sachdns.toml:14: feed.format: ", "this release cannot read stix"),
         ("sachdns.toml:15: feed.action: ", "sinkhole"),
         ("sachdns.toml:16: agency.name: is missing", "name = "),
@@ -94,6 +93,19 @@ fn every_fault_is_told_at_once_with_its_line() {
     for (got, (start, part)) in got.iter().zip(expected) {
         assert!(got.starts_with(start) && got.contains(part), "{got}\n  should be {start}… {part}");
     }
+}
+
+#[test]
+fn feeds_that_cannot_be_opened_are_all_told() {
+    let text = "[[feed]]\nname = \"a\"\nsource = \"/nonexistent/a.txt\"\n\
+                [[feed]]\nsource = \"src\"\nname = \"b\"\n\
+                [[feed]]\nname = \"c\"\nsource = \"Cargo.toml\"\n";
+    let faults = parse(text).unwrap().check_feeds().unwrap_err();
+    let got: Vec<String> = faults.0.iter().map(ToString::to_string).collect();
+    assert_eq!(got.len(), 2, "{got:?}");
+    assert!(got[0].starts_with("sachdns.toml:3: feed.source: /nonexistent/a.txt: No such file"), "{got:?}");
+    assert!(got[0].ends_with("relative paths start from the working directory"), "{got:?}");
+    assert!(got[1].starts_with("sachdns.toml:5: feed.source: src: not a file"), "{got:?}");
 }
 
 #[test]
@@ -112,6 +124,8 @@ fn what_two_tables_claim_is_a_fault() {
     check(&feed.repeat(2), 4, "\"a\" is there twice");
     let own = "[server]\nlisten = [\"0.0.0.0:5300\"]\n[resolver]\nupstreams = [\"127.0.0.1:5300\"]\n";
     check(own, 4, "asked of this server again");
+    check("[resolver]\npatience = \"4s\"\n", 2, "not below resolver.deadline, 4s");
+    check("[resolver]\ndeadline = \"2562047788015215h\"\n", 2, "at most a day");
     check("[server\n", 1, "not valid TOML");
     check("a = 1\na = 2\n", 2, "not valid TOML");
 }

@@ -76,7 +76,10 @@ async fn serve(mut stream: UnixStream, reloader: &Reloader) -> io::Result<()> {
 /// # Errors
 /// [`DaemonError::NotRunning`] and [`DaemonError::Refused`].
 pub fn ask_to_reload(data_dir: &Path) -> Result<String, DaemonError> {
-    let not_running = |source| DaemonError::NotRunning { path: data_dir.join(NAME), source };
+    let not_running = |source: io::Error| match source.kind() {
+        io::ErrorKind::PermissionDenied => DaemonError::NotAllowed { path: data_dir.join(NAME), source },
+        _ => DaemonError::NotRunning { path: data_dir.join(NAME), source },
+    };
     let folder = File::open(data_dir).map_err(not_running)?;
     let mut stream = BlockingStream::connect(short_path(&folder)).map_err(not_running)?;
     let mut answer = String::new();

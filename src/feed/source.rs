@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::Format;
 use crate::policy::action::{Action, ActionError};
+use crate::policy::rule::Mode;
 
 /// A configured feed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,6 +28,8 @@ pub enum FeedAction {
     Given,
     /// This, whatever the feed says; only its exceptions stay exceptions.
     Always(Action),
+    /// As [`FeedAction::Given`], and it only shows in the log.
+    Shadow,
 }
 
 impl Default for FeedAction {
@@ -38,9 +41,13 @@ impl Default for FeedAction {
 impl FromStr for FeedAction {
     type Err = ActionError;
 
-    /// Reads `given` or an action's spelling.
+    /// Reads `given`, `shadow` or an action's spelling.
     fn from_str(text: &str) -> Result<Self, ActionError> {
-        if text == "given" { Ok(Self::Given) } else { text.parse().map(Self::Always) }
+        Ok(match text {
+            "given" => Self::Given,
+            "shadow" => Self::Shadow,
+            other => Self::Always(other.parse()?),
+        })
     }
 }
 
@@ -49,22 +56,23 @@ impl std::fmt::Display for FeedAction {
         match self {
             Self::Given => f.write_str("given"),
             Self::Always(action) => action.fmt(f),
+            Self::Shadow => f.write_str("shadow"),
         }
     }
 }
 
 impl FeedAction {
-    /// What a rule does whose own line asks for `own`; `None`: there is no rule.
+    /// What a rule does whose own line asks for `own`, and whether it does.
     ///
-    /// An override never turns an exception of the feed's author into a block. A feed in shadow
-    /// changes nothing, so neither do its exceptions.
-    pub fn of(&self, own: Option<Action>) -> Option<Action> {
-        match (self, own) {
-            (Self::Given, own) => Some(own.unwrap_or(Action::Sinkhole)),
-            (Self::Always(Action::Shadow), Some(Action::Passthru)) => None,
-            (Self::Always(_), Some(Action::Passthru)) => Some(Action::Passthru),
-            (Self::Always(action), _) => Some(action.clone()),
-        }
+    /// An override never turns an exception of the feed's author into a block.
+    pub fn of(&self, own: Option<Action>) -> (Action, Mode) {
+        let mode = if *self == Self::Shadow { Mode::Shadow } else { Mode::Enforced };
+        let action = match (self, own) {
+            (Self::Given | Self::Shadow, own) => own.unwrap_or(Action::Sinkhole),
+            (Self::Always(_), Some(Action::Passthru)) => Action::Passthru,
+            (Self::Always(action), _) => action.clone(),
+        };
+        (action, mode)
     }
 }
 
@@ -74,21 +82,20 @@ mod tests {
 
     #[test]
     fn exceptions_stay_exceptions() {
-        let check = |configured: &str, own: Option<Action>, expected: Option<Action>| {
-            assert_eq!(
-                configured.parse::<FeedAction>().unwrap().of(own.clone()),
-                expected,
-                "{configured} {own:?}"
-            );
+        let check = |configured: &str, own: Option<Action>, expected: Action, mode: Mode| {
+            let action: FeedAction = configured.parse().unwrap();
+            assert_eq!(action.to_string(), configured);
+            assert_eq!(action.of(own.clone()), (expected, mode), "{configured} {own:?}");
         };
-        check("sinkhole", None, Some(Action::Sinkhole));
-        check("sinkhole", Some(Action::Nxdomain), Some(Action::Sinkhole));
-        check("sinkhole", Some(Action::Passthru), Some(Action::Passthru));
-        check("given", None, Some(Action::Sinkhole));
-        check("given", Some(Action::Nxdomain), Some(Action::Nxdomain));
-        check("given", Some(Action::Passthru), Some(Action::Passthru));
-        check("shadow", Some(Action::Nxdomain), Some(Action::Shadow));
-        check("shadow", Some(Action::Passthru), None);
-        check("passthru", None, Some(Action::Passthru));
+        check("sinkhole", None, Action::Sinkhole, Mode::Enforced);
+        check("sinkhole", Some(Action::Nxdomain), Action::Sinkhole, Mode::Enforced);
+        check("sinkhole", Some(Action::Passthru), Action::Passthru, Mode::Enforced);
+        check("given", None, Action::Sinkhole, Mode::Enforced);
+        check("given", Some(Action::Nxdomain), Action::Nxdomain, Mode::Enforced);
+        check("given", Some(Action::Passthru), Action::Passthru, Mode::Enforced);
+        check("shadow", Some(Action::Nxdomain), Action::Nxdomain, Mode::Shadow);
+        check("shadow", Some(Action::Passthru), Action::Passthru, Mode::Shadow);
+        check("shadow", None, Action::Sinkhole, Mode::Shadow);
+        check("passthru", None, Action::Passthru, Mode::Enforced);
     }
 }

@@ -4,7 +4,7 @@
 
 use crate::name::{Name, NameError};
 
-/// What a rule does to a query (draft-vixie-dnsop-dns-rpz-00, section 3, and two of our own).
+/// What a rule does to a query (draft-vixie-dnsop-dns-rpz-00, section 3, and one of our own).
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Action {
     /// A and AAAA lead to the sinkhole's addresses; every other type is NODATA.
@@ -21,8 +21,6 @@ pub enum Action {
     TcpOnly,
     /// An alias to this name, which is then resolved.
     Cname(Name),
-    /// Nothing, yet the log says that the rule would have acted.
-    Shadow,
 }
 
 /// Why a text is not an action.
@@ -30,7 +28,7 @@ pub enum Action {
 pub enum ActionError {
     /// The word is unknown.
     #[error(
-        "no action is called {0:?}; there are sinkhole, given, nxdomain, nodata, passthru, drop, tcp-only, cname:NAME and shadow"
+        "no action is called {0:?}; there are sinkhole, nxdomain, nodata, passthru, drop, tcp-only and cname:NAME, and for a whole feed given and shadow"
     )]
     Unknown(String),
     /// `cname:` with something that is no name.
@@ -50,7 +48,6 @@ impl std::str::FromStr for Action {
             "passthru" => Self::Passthru,
             "drop" => Self::Drop,
             "tcp-only" => Self::TcpOnly,
-            "shadow" => Self::Shadow,
             other => match other.strip_prefix("cname:") {
                 Some(target) => Self::Cname(Name::from_presentation(target)?),
                 None => return Err(ActionError::Unknown(other.to_owned())),
@@ -68,7 +65,6 @@ impl std::fmt::Display for Action {
             Self::Passthru => "passthru",
             Self::Drop => "drop",
             Self::TcpOnly => "tcp-only",
-            Self::Shadow => "shadow",
             Self::Cname(target) => return write!(f, "cname:{target}."),
         })
     }
@@ -80,16 +76,9 @@ mod tests {
 
     #[test]
     fn spelling_round_trips() {
-        for text in [
-            "sinkhole",
-            "nxdomain",
-            "nodata",
-            "passthru",
-            "drop",
-            "tcp-only",
-            "shadow",
-            "cname:walled.example.",
-        ] {
+        for text in
+            ["sinkhole", "nxdomain", "nodata", "passthru", "drop", "tcp-only", "cname:walled.example."]
+        {
             assert_eq!(text.parse::<Action>().unwrap().to_string(), text);
         }
         assert!(matches!("block".parse::<Action>(), Err(ActionError::Unknown(word)) if word == "block"));

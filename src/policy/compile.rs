@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::action::Action;
 use super::index::{Index, IndexError};
-use super::rule::{Feed, FeedIndex, Provenance, Rule};
+use super::rule::{Feed, FeedIndex, Mode, Provenance, Rule};
 use super::trigger::Scope;
 use crate::name::{Key, Name};
 
@@ -23,6 +23,26 @@ pub struct Compiler {
     keys: Vec<u8>,
     entries: Vec<Entry>,
 }
+
+/// How a feed lists a name.
+#[derive(Debug, Clone)]
+pub struct Listing<'a> {
+    /// Which feed.
+    pub feed: FeedIndex,
+    /// How much around the name is meant.
+    pub scope: Scope,
+    /// What should happen.
+    pub action: Action,
+    /// Whether it does.
+    pub mode: Mode,
+    /// The malware family.
+    pub family: Option<&'a Arc<str>>,
+}
+
+/// More names than one image holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the feeds list more names than one policy image holds (4 GiB of them); leave out a feed")]
+pub struct TooMany;
 
 /// One added rule: its key's place in the arena, which is also the order of adding.
 #[derive(Clone, Copy)]
@@ -58,18 +78,12 @@ impl Compiler {
     /// Adds a rule. The order of calls decides between lines of one feed: the first one of a name
     /// and scope stays, except that an exception (PASSTHRU) replaces a block.
     ///
-    /// # Panics
-    /// When more than 4 GiB of names are added; the feeds' caps forbid that.
-    pub fn add(
-        &mut self,
-        feed: FeedIndex,
-        name: &Name,
-        scope: Scope,
-        action: Action,
-        family: Option<&Arc<str>>,
-    ) {
+    /// # Errors
+    /// [`TooMany`], when all names together need more than 4 GiB.
+    pub fn add(&mut self, name: &Name, listing: Listing<'_>) -> Result<(), TooMany> {
+        let Listing { feed, scope, action, mode, family } = listing;
         let family = family.map(|family| self.family(family));
-        let rule = Rule { feed, scope, action, family };
+        let rule = Rule { feed, scope, action, mode, family };
         let number = match self.numbers.get(&rule) {
             Some(&number) => number,
             None => {
@@ -80,9 +94,10 @@ impl Compiler {
             }
         };
         let key = Key::from(name);
-        let start = u32::try_from(self.keys.len()).expect("feeds are capped far below 4 GiB of names");
+        let start = u32::try_from(self.keys.len()).map_err(|_| TooMany)?;
         self.keys.extend_from_slice(key.as_bytes());
         self.entries.push(Entry { start, len: key.as_bytes().len() as u16, rule: number });
+        Ok(())
     }
 
     fn family(&mut self, family: &Arc<str>) -> u32 {

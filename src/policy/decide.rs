@@ -1,12 +1,13 @@
 //! The one function that decides which rule a query meets.
 //!
 //! Precedence (draft-vixie-dnsop-dns-rpz-00, section 5): the first feed in configured order; inside
-//! it the exact name before a wildcard, and the longest wildcard first. A shadow rule never ends the
-//! search: it is reported beside whatever wins. `explain` runs this same function with an observer.
+//! it the exact name before a wildcard, and the longest wildcard first. Feeds in shadow take part in a
+//! second reckoning only, by the same precedence: what would have won, were they enforced. `explain`
+//! runs this same function with an observer.
 
 use super::action::Action;
 use super::index::Index;
-use super::rule::{Feed, FeedKind, Rule};
+use super::rule::{Feed, FeedKind, Mode, Rule};
 use crate::name::Key;
 
 /// What the policy says about a qname.
@@ -14,7 +15,7 @@ use crate::name::Key;
 pub struct Decision<'p> {
     /// The rule that acts, if any.
     pub ruling: Option<Ruling<'p>>,
-    /// The first shadow rule that would have acted before it.
+    /// The rule of a feed in shadow that would have acted instead.
     pub shadow: Option<Ruling<'p>>,
 }
 
@@ -34,7 +35,10 @@ pub struct Ruling<'p> {
 impl Ruling<'_> {
     /// Whether a query that meets this rule tells of an infected client or a click.
     pub fn is_hit(&self) -> bool {
-        self.feed.kind == FeedKind::Threat && !matches!(self.rule.action, Action::Passthru | Action::Shadow)
+        self.feed.kind == FeedKind::Threat
+            && self.rule.mode == Mode::Enforced
+            // Neither tells of anything malicious.
+            && !matches!(self.rule.action, Action::Passthru | Action::TcpOnly)
     }
 
     fn outranks(&self, other: &Self) -> bool {
@@ -64,7 +68,8 @@ pub fn decide<'p, D: AsRef<[u8]>>(
     observer: &mut impl Observer<'p>,
 ) -> Decision<'p> {
     let provenance = index.provenance();
-    let mut decision = Decision::default();
+    let mut enforced: Option<Ruling<'p>> = None;
+    let mut on_trial: Option<Ruling<'p>> = None;
     index.walk(key, |listed| {
         for rule in listed.rules {
             // `Index::new` checked both numbers.
@@ -76,21 +81,18 @@ pub fn decide<'p, D: AsRef<[u8]>>(
             if !covers {
                 continue;
             }
-            let place = match rule.action {
-                Action::Shadow => &mut decision.shadow,
-                _ => &mut decision.ruling,
-            };
-            if place.is_none_or(|best| ruling.outranks(&best)) {
-                *place = Some(ruling);
+            if rule.mode == Mode::Enforced && enforced.is_none_or(|best| ruling.outranks(&best)) {
+                enforced = Some(ruling);
+            }
+            if on_trial.is_none_or(|best| ruling.outranks(&best)) {
+                on_trial = Some(ruling);
             }
         }
     });
-    if let (Some(shadow), Some(ruling)) = (decision.shadow, decision.ruling)
-        && !shadow.outranks(&ruling)
-    {
-        decision.shadow = None;
-    }
-    decision
+    // An exception on trial would have changed nothing that is worth a note.
+    let shadow =
+        on_trial.filter(|ruling| ruling.rule.mode == Mode::Shadow && ruling.rule.action != Action::Passthru);
+    Decision { ruling: enforced, shadow }
 }
 
 #[cfg(test)]
@@ -99,10 +101,11 @@ mod tests {
 
     use super::*;
     use crate::name::Name;
-    use crate::policy::compile::Compiler;
+    use crate::policy::compile::{Compiler, Listing};
     use crate::policy::trigger::Scope;
 
-    /// One rule a line: `FEED SCOPE NAME ACTION`, feeds by number.
+    /// One rule a line: `FEED SCOPE NAME ACTION`, feeds by number; `shadow:` before the action of a
+    /// feed on trial.
     fn policy(text: &str) -> Index<Vec<u8>> {
         let mut compiler = Compiler::new(
             (0..4).map(|n| Feed { name: format!("feed{n}").into(), kind: FeedKind::Threat }).collect(),
@@ -115,7 +118,12 @@ mod tests {
                 _ => Scope::Subtree,
             };
             let name = Name::from_host(words[2]).unwrap();
-            compiler.add(words[0].parse().unwrap(), &name, scope, words[3].parse().unwrap(), None);
+            let (mode, action) = match words[3].strip_prefix("shadow:") {
+                Some(action) => (Mode::Shadow, action),
+                None => (Mode::Enforced, words[3]),
+            };
+            let (feed, action) = (words[0].parse().unwrap(), action.parse().unwrap());
+            compiler.add(&name, Listing { feed, scope, action, mode, family: None }).unwrap();
         }
         compiler.finish().into_index().unwrap()
     }
@@ -173,17 +181,22 @@ mod tests {
     }
 
     #[test]
-    fn shadow_rules_shield_nothing() {
+    fn feeds_in_shadow_change_nothing_and_tell_what_they_would() {
         let index = policy(
-            "0 subtree evil.example shadow
+            "0 subtree evil.example shadow:sinkhole
              1 subtree evil.example sinkhole
-             0 subtree watched.example shadow
+             0 subtree watched.example shadow:sinkhole
+             0 subtree good.watched.example shadow:passthru
              2 subtree early.example sinkhole
-             3 subtree early.example shadow",
+             3 subtree early.example shadow:drop
+             0 subtree freed.example shadow:passthru
+             1 subtree freed.example sinkhole",
         );
         check(&index, "evil.example", "1 sinkhole shadow 0");
         check(&index, "www.watched.example", "- shadow 0");
+        check(&index, "www.good.watched.example", "-");
         check(&index, "early.example", "2 sinkhole");
+        check(&index, "freed.example", "1 sinkhole");
     }
 
     #[test]
@@ -231,15 +244,8 @@ mod tests {
 
     fn any_rule() -> impl Strategy<Value = (u16, Scope, Name, Action)> {
         let scope = prop::sample::select(vec![Scope::Exact, Scope::Below, Scope::Subtree]);
-        // One action a feed and scope (and exceptions), so that duplicates cannot disagree on more
-        // than the rule that exceptions win.
-        (0..3u16, scope, small_name(), any::<bool>()).prop_map(|(feed, scope, name, is_exception)| {
-            let action = match (is_exception, scope) {
-                (true, _) => Action::Passthru,
-                (false, _) => Action::Sinkhole,
-            };
-            (feed, scope, name, action)
-        })
+        let action = prop::sample::select(vec![Action::Passthru, Action::Sinkhole, Action::Nxdomain]);
+        (0..3u16, scope, small_name(), action)
     }
 
     proptest! {
@@ -253,7 +259,8 @@ mod tests {
                 (0..3).map(|n| Feed { name: format!("feed{n}").into(), kind: FeedKind::Threat }).collect(),
             );
             for (feed, scope, name, action) in &rules {
-                compiler.add(*feed, name, *scope, action.clone(), None);
+                let (scope, action, mode) = (*scope, action.clone(), Mode::Enforced);
+                compiler.add(name, Listing { feed: *feed, scope, action, mode, family: None }).unwrap();
             }
             let index = compiler.finish().into_index().unwrap();
             for qname in &qnames {

@@ -17,8 +17,19 @@ pub struct Rule {
     pub scope: Scope,
     /// What happens to the query.
     pub action: Action,
+    /// Whether it does happen.
+    pub mode: Mode,
     /// The malware family: an index into [`Provenance::families`].
     pub family: Option<u32>,
+}
+
+/// Whether a rule acts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Mode {
+    /// It acts.
+    Enforced,
+    /// It only shows in the log what it would have done: a feed on trial.
+    Shadow,
 }
 
 /// The words behind a rule's numbers.

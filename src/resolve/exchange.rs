@@ -75,6 +75,9 @@ pub enum ExchangeError {
     /// The network or the upstream's system refused.
     #[error("{0}")]
     Io(#[from] io::Error),
+    /// This machine has no socket for the question.
+    #[error("{0}")]
+    Local(io::Error),
     /// What came over TCP was no answer to the question.
     #[error("answered something that was not asked")]
     Mismatch,
@@ -97,7 +100,7 @@ async fn over_udp(upstream: SocketAddr, ask: &Ask) -> Result<Vec<u8>, ExchangeEr
         SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
         SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
     };
-    let socket = UdpSocket::bind((any, 0)).await?;
+    let socket = UdpSocket::bind((any, 0)).await.map_err(ExchangeError::Local)?;
     socket.connect(upstream).await?;
     let id = rand::random();
     socket.send(&ask.query(id)).await?;

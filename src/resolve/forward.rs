@@ -44,6 +44,8 @@ const SHORTEST_REST: Duration = Duration::from_secs(5);
 const LONGEST_REST: Duration = Duration::from_secs(60);
 /// How often each upstream is asked before giving up.
 const ROUNDS: usize = 2;
+/// The most sockets that one query holds for each upstream.
+pub const MOST_SOCKETS: usize = ROUNDS;
 
 /// Asks upstreams on behalf of clients.
 #[derive(Debug)]
@@ -68,6 +70,8 @@ pub enum Failure {
     Refused(Vec<u8>),
     /// None answered in time.
     Silence,
+    /// This machine could not ask: no sockets or memory left.
+    Local,
 }
 
 impl Forwarder {
@@ -75,6 +79,11 @@ impl Forwarder {
     pub fn new(options: Options) -> Self {
         let health = options.upstreams.iter().map(|_| Health::default()).collect();
         Self { options, health, begun: Instant::now() }
+    }
+
+    /// How it forwards.
+    pub fn options(&self) -> &Options {
+        &self.options
     }
 
     /// Asks until a good answer comes: any rcode but FORMERR, SERVFAIL, NOTIMP, REFUSED and those of
@@ -90,6 +99,7 @@ impl Forwarder {
         let mut asked = JoinSet::new();
         let mut spent = vec![false; self.options.upstreams.len()];
         let mut refusal = None;
+        let mut is_local = false;
         let mut latest: Option<usize> = None;
         let mut ask_next_at = Instant::now();
         loop {
@@ -105,10 +115,15 @@ impl Forwarder {
                             spent[number] = true;
                         }
                         Verdict::Unreachable => {}
+                        Verdict::Local => is_local = true,
                     }
                     if latest == Some(number) {
                         ask_next_at = Instant::now();
                         latest = None;
+                    }
+                    if asked.is_empty() && ask_next_at >= deadline {
+                        // The last one that was waited for has failed.
+                        break;
                     }
                 }
                 () = sleep_until(ask_next_at), if ask_next_at < deadline => {
@@ -136,7 +151,11 @@ impl Forwarder {
                 }
             }
         }
-        Err(refusal.map_or(Failure::Silence, Failure::Refused))
+        Err(match refusal {
+            Some(answer) => Failure::Refused(answer),
+            None if is_local => Failure::Local,
+            None => Failure::Silence,
+        })
     }
 
     /// Upstreams by number: those that answer first, in configured order, and then the others.
@@ -152,6 +171,11 @@ impl Forwarder {
         let upstream = self.options.upstreams[number];
         let answer = match result {
             Ok(answer) => answer,
+            Err(ExchangeError::Local(error)) => {
+                // Says nothing about the upstream.
+                tracing::error!(%error, "no socket for a query: raise the limit of open files (ulimit -n)");
+                return Verdict::Local;
+            }
             Err(error) => {
                 tracing::debug!(%upstream, %error, "an upstream cannot be reached");
                 self.note_silence(number);
@@ -184,6 +208,7 @@ enum Verdict {
     Good(Vec<u8>),
     Bad(Vec<u8>),
     Unreachable,
+    Local,
 }
 
 #[cfg(test)]
@@ -234,7 +259,7 @@ mod tests {
         let got = match forwarder.resolve(ask()).await {
             Ok(answer) => Ok(Response::parse(&answer).unwrap().rcode()),
             Err(Failure::Refused(_)) => Err("refused"),
-            Err(Failure::Silence) => Err("silence"),
+            Err(Failure::Silence | Failure::Local) => Err("silence"),
         };
         assert_eq!(got, expected, "{upstreams:?}");
     }
@@ -250,6 +275,40 @@ mod tests {
         check(&[Some(2), Some(5)], Err("refused")).await;
         check(&[None, Some(2)], Err("refused")).await;
         check(&[None], Err("silence")).await;
+    }
+
+    /// A recursor with a lame zone: SERVFAIL, after it has tried for a while.
+    #[tokio::test]
+    async fn the_last_failure_ends_the_waiting() {
+        let slow = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let address = slow.local_addr().unwrap();
+        let (release, released) = tokio::sync::oneshot::channel();
+        tokio::spawn(async move {
+            let mut asked = Vec::new();
+            let mut buffer = [0; 512];
+            for _ in 0..ROUNDS {
+                let (len, from) = slow.recv_from(&mut buffer).await.unwrap();
+                asked.push((buffer[..len].to_vec(), from));
+            }
+            // Both rounds were asked: nothing is left but to wait.
+            let _ = released.await;
+            for (mut query, from) in asked {
+                query[2] |= wire::QR;
+                query[3] |= 2;
+                slow.send_to(&query, from).await.unwrap();
+            }
+        });
+        let options = Options {
+            upstreams: vec![address],
+            patience: Duration::from_millis(1),
+            deadline: Duration::from_secs(3600),
+        };
+        let forwarder = Forwarder::new(options);
+        let answer = tokio::spawn(async move { forwarder.resolve(ask()).await });
+        release.send(()).unwrap();
+        let answer =
+            tokio::time::timeout(Duration::from_secs(60), answer).await.expect("long before the deadline");
+        assert!(matches!(answer.unwrap(), Err(Failure::Refused(_))));
     }
 
     #[tokio::test]

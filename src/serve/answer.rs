@@ -1,6 +1,6 @@
 //! Every octet of an answer that is made or changed here, and nothing about when.
 //!
-//! All functions append a whole message to `out`. The question is echoed as the client wrote it; RA
+//! All functions put a whole message in place of whatever `out` held. The question is echoed as the client wrote it; RA
 //! is set, AA and AD never are; an OPT record is sent when, and only when, the client sent one
 //! (RFC 6891, section 6.1.1).
 
@@ -40,6 +40,7 @@ impl Ede<'_> {
 pub fn reject(packet: &[u8], question_end: Option<usize>, rcode: u16, out: &mut Vec<u8>) {
     let Some(header) = packet.get(..wire::HEADER) else { return };
     let question = question_end.and_then(|end| packet.get(wire::HEADER..end));
+    out.clear();
     out.extend(&header[..2]);
     // The opcode and RD are echoed.
     out.push(wire::QR | header[2] & 0x79);
@@ -56,15 +57,14 @@ pub fn error(query: &Query<'_>, rcode: u16, ede: Option<Ede<'_>>, out: &mut Vec<
 
 /// An empty answer with TC set: ask again over TCP.
 pub fn truncated(query: &Query<'_>, rcode: u16, out: &mut Vec<u8>) {
-    let start = out.len();
     error(query, rcode, None, out);
-    out[start + 2] |= wire::TC;
+    out[2] |= wire::TC;
 }
 
 /// Addresses for the qname. Those of the other family than the qtype are left out; where none is
 /// left, the answer is NODATA.
 pub fn addresses(query: &Query<'_>, addresses: &[IpAddr], ttl: u32, ede: Ede<'_>, out: &mut Vec<u8>) {
-    let start = begin(query, rcode::NOERROR, out);
+    begin(query, rcode::NOERROR, out);
     let mut count = 0;
     for address in addresses {
         match (address, query.qtype()) {
@@ -75,23 +75,23 @@ pub fn addresses(query: &Query<'_>, addresses: &[IpAddr], ttl: u32, ede: Ede<'_>
         count += 1;
     }
     if count == 0 {
-        authority(query, Apex::Qname, ttl, start, out);
+        authority(query, Apex::Qname, ttl, out);
     }
-    set_count(out, start, Section::Answer, count);
+    set_count(out, Section::Answer, count);
     edns(query, rcode::NOERROR, Some(ede), out);
 }
 
 /// NODATA with an SOA record, so that resolvers in between may cache it (RFC 2308).
 pub fn nodata(query: &Query<'_>, ttl: u32, ede: Ede<'_>, out: &mut Vec<u8>) {
-    let start = begin(query, rcode::NOERROR, out);
-    authority(query, Apex::Qname, ttl, start, out);
+    begin(query, rcode::NOERROR, out);
+    authority(query, Apex::Qname, ttl, out);
     edns(query, rcode::NOERROR, Some(ede), out);
 }
 
 /// NXDOMAIN with an SOA record.
 pub fn nxdomain(query: &Query<'_>, ttl: u32, ede: Ede<'_>, out: &mut Vec<u8>) {
-    let start = begin(query, rcode::NXDOMAIN, out);
-    authority(query, Apex::Parent, ttl, start, out);
+    begin(query, rcode::NXDOMAIN, out);
+    authority(query, Apex::Parent, ttl, out);
     edns(query, rcode::NXDOMAIN, Some(ede), out);
 }
 
@@ -105,7 +105,7 @@ pub fn alias(
     out: &mut Vec<u8>,
 ) {
     let code = resolved.map_or(rcode::NOERROR, Response::rcode) & 0x0f;
-    let start = begin(query, code, out);
+    begin(query, code, out);
     record(rtype::CNAME, ttl, target, out);
     let mut counts = [1u16, 0];
     if let Some(response) = resolved {
@@ -115,38 +115,36 @@ pub fn alias(
                 Section::Authority => &mut counts[1],
                 Section::Additional => continue,
             };
-            let kept = out.len();
-            if wire::expand_record(response.packet(), &found, out).is_some() {
-                *count += 1;
-            } else {
-                out.truncate(kept);
-            }
+            *count += expand(response.packet(), &found, out);
         }
     }
-    set_count(out, start, Section::Answer, counts[0]);
-    set_count(out, start, Section::Authority, counts[1]);
+    set_count(out, Section::Answer, counts[0]);
+    set_count(out, Section::Authority, counts[1]);
     edns(query, code, Some(ede), out);
 }
 
 /// What an upstream answered, made to fit this client: its id and RD, our RA, neither AA nor AD, our
 /// OPT record (with the upstream's extended errors) in place of the upstream's.
 ///
-/// Records behind the upstream's OPT record, which no common server sends, are left out.
+/// Records behind the upstream's OPT record, which no common server sends, are written out anew: their
+/// compressed names would point to the wrong places.
 pub fn relay(query: &Query<'_>, response: &Response<'_>, out: &mut Vec<u8>) {
-    let start = out.len();
     let packet = response.packet();
-    let end = response.opt_range().map_or(packet.len(), |opt| opt.start);
-    out.extend(&packet[..end]);
-    let header = &mut out[start..start + wire::HEADER];
-    header[..2].copy_from_slice(&query.id().to_be_bytes());
-    header[2] = flags(query) | packet[2] & wire::TC;
-    header[3] = wire::RA | cd(query) | packet[3] & 0x0f;
-    let kept = response
-        .records()
-        .flatten()
-        .filter(|record| record.section == Section::Additional && record.start < end)
-        .count();
-    set_count(out, start, Section::Additional, kept as u16);
+    let opt = response.opt_range().unwrap_or(packet.len()..packet.len());
+    out.clear();
+    out.extend(&packet[..opt.start]);
+    out[..2].copy_from_slice(&query.id().to_be_bytes());
+    out[2] = flags(query) | packet[2] & wire::TC;
+    out[3] = wire::RA | cd(query) | packet[3] & 0x0f;
+    let mut kept = 0;
+    for record in response.records().flatten().filter(|record| record.section == Section::Additional) {
+        if record.start < opt.start {
+            kept += 1;
+        } else if record.start >= opt.end {
+            kept += expand(packet, &record, out);
+        }
+    }
+    set_count(out, Section::Additional, kept);
 
     let Some(opt) = edns_start(query, response.rcode(), out) else { return };
     for (code, value) in response.options() {
@@ -186,24 +184,34 @@ fn cd(query: &Query<'_>) -> u8 {
     if query.is_checking_disabled() { wire::CD } else { 0 }
 }
 
-/// Header and question; returns where the message starts.
-fn begin(query: &Query<'_>, rcode: u16, out: &mut Vec<u8>) -> usize {
-    let start = out.len();
+/// Header and question.
+fn begin(query: &Query<'_>, rcode: u16, out: &mut Vec<u8>) {
+    out.clear();
     out.extend(query.id().to_be_bytes());
     out.extend([flags(query), wire::RA | cd(query) | (rcode as u8 & 0x0f)]);
     out.extend([0, 1, 0, 0, 0, 0, 0, 0]);
     out.extend(query.question());
-    start
 }
 
-fn set_count(out: &mut [u8], start: usize, section: Section, count: u16) {
-    let at = start
-        + match section {
-            Section::Answer => 6,
-            Section::Authority => 8,
-            Section::Additional => 10,
-        };
+fn set_count(out: &mut [u8], section: Section, count: u16) {
+    let at = match section {
+        Section::Answer => 6,
+        Section::Authority => 8,
+        Section::Additional => 10,
+    };
     out[at..at + 2].copy_from_slice(&count.to_be_bytes());
+}
+
+/// Appends a record with its names written out, or nothing where they do not parse; returns how many.
+fn expand(packet: &[u8], record: &wire::Record, out: &mut Vec<u8>) -> u16 {
+    let kept = out.len();
+    match wire::expand_record(packet, record, out) {
+        Some(()) => 1,
+        None => {
+            out.truncate(kept);
+            0
+        }
+    }
 }
 
 /// A record of the qname.
@@ -231,7 +239,7 @@ enum Apex {
 }
 
 /// The SOA record of a negative answer: its TTL and MINIMUM say how long it may be kept.
-fn authority(query: &Query<'_>, apex: Apex, ttl: u32, start: usize, out: &mut Vec<u8>) {
+fn authority(query: &Query<'_>, apex: Apex, ttl: u32, out: &mut Vec<u8>) {
     let first = query.qname().first().map_or(0, |&len| usize::from(len));
     match apex {
         Apex::Parent if first > 0 => {
@@ -246,7 +254,7 @@ fn authority(query: &Query<'_>, apex: Apex, ttl: u32, start: usize, out: &mut Ve
         rdata.extend(number.to_be_bytes());
     }
     record_tail(rtype::SOA, ttl, &rdata, out);
-    set_count(out, start, Section::Authority, 1);
+    set_count(out, Section::Authority, 1);
 }
 
 fn edns(query: &Query<'_>, rcode: u16, ede: Option<Ede<'_>>, out: &mut Vec<u8>) {
@@ -262,8 +270,7 @@ struct OptAt {
     len: usize,
 }
 
-/// Appends an OPT record without options; `None` when the client sent none. The message must start
-/// at the front of `out`.
+/// Appends an OPT record without options; `None` when the client sent none.
 fn edns_start(query: &Query<'_>, rcode: u16, out: &mut Vec<u8>) -> Option<OptAt> {
     let asked = query.edns()?;
     out.push(0);
@@ -273,7 +280,7 @@ fn edns_start(query: &Query<'_>, rcode: u16, out: &mut Vec<u8>) -> Option<OptAt>
     out.extend((u32::from(rcode >> 4) << 24 | do_bit).to_be_bytes());
     out.extend([0, 0]);
     let count = u16::from_be_bytes([out[10], out[11]]) + 1;
-    set_count(out, 0, Section::Additional, count);
+    set_count(out, Section::Additional, count);
     Some(OptAt { len: out.len() - 2 })
 }
 

@@ -2,11 +2,11 @@
 //!
 //! Here client, policy, resolving and evidence meet, and nowhere else. The front half is
 //! synchronous; a query that must wait becomes a [`Job`] for the back half. Every answer has its
-//! record written before the caller gets it.
+//! record written before it may be sent.
 
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -14,17 +14,18 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use super::answer::{self, Ede};
 use crate::client::prefix::PrefixMap;
 use crate::client::{Agencies, Agency};
+use crate::clock;
 use crate::evidence::journal::Journal;
 use crate::evidence::record::{self, Outcome, Record, Transport};
 use crate::image::Image;
 use crate::name::{Key, Name};
 use crate::policy::action::Action;
-use crate::policy::decide::{Decision, Ruling, Unobserved, decide};
+use crate::policy::decide::{Ruling, Unobserved, decide};
 use crate::resolve::exchange::Ask;
-use crate::resolve::forward::{Failure, Forwarder};
-use crate::wire::{CLASS_IN, Query, Reject, Response, rcode, rtype};
+use crate::resolve::forward::{self, Failure, Forwarder};
+use crate::wire::{self, CLASS_IN, Query, Reject, Response, rcode, rtype};
 
-/// Everything that a reload may change, swapped as one.
+/// What a reload replaces as one, with every new policy.
 pub struct State {
     /// Networks whose clients are answered.
     pub allow: PrefixMap<()>,
@@ -34,10 +35,15 @@ pub struct State {
     pub image: Image,
     /// Where sinkholed names lead.
     pub sinkhole: Sinkhole,
-    /// Who resolves the rest.
-    pub forwarder: Forwarder,
     /// Which queries are recorded.
     pub log: LogScope,
+}
+
+impl State {
+    /// Whether `client` is in a network that is answered.
+    pub fn is_allowed(&self, client: IpAddr) -> bool {
+        self.allow.find(client).is_some()
+    }
 }
 
 /// The sinkhole's addresses and how long an answer with them may be kept.
@@ -54,17 +60,19 @@ pub struct Sinkhole {
 pub enum LogScope {
     /// All.
     All,
-    /// Those that a rule of a threat feed met.
+    /// Hits, and what rules of feeds in shadow would have made hits.
     Hits,
 }
 
 /// What all transports share.
 pub struct Pipeline {
     state: ArcSwap<State>,
+    /// Outlives reloads that do not change it: it knows which upstreams answer.
+    forwarder: ArcSwap<Forwarder>,
     /// The journal of everything but the UDP workers' own answers.
     journal: Mutex<Journal>,
     pending: Arc<Semaphore>,
-    capacity: usize,
+    capacity: u32,
 }
 
 /// Who asked, how, and when.
@@ -83,14 +91,8 @@ pub struct Arrival {
 impl Arrival {
     /// A query that has just come. Asks the machine's clocks.
     pub fn now(client: IpAddr, transport: Transport) -> Self {
-        Self { client: client.to_canonical(), transport, time: microseconds_now(), instant: Instant::now() }
+        Self { client: client.to_canonical(), transport, time: clock::now(), instant: Instant::now() }
     }
-}
-
-/// Microseconds since 1970 by the machine's clock.
-pub fn microseconds_now() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
 }
 
 /// What the front half made of a packet.
@@ -108,44 +110,56 @@ pub struct Job {
     packet: Vec<u8>,
     arrival: Arrival,
     state: Arc<State>,
-    met: Met,
-    /// The target of an alias that a rule asked for.
-    alias: Option<Name>,
-    _permit: OwnedSemaphorePermit,
-}
-
-/// The rule that a query met, for its record.
-#[derive(Debug, Clone)]
-struct Met {
     outcome: Outcome,
     is_hit: bool,
     feed: Option<Arc<str>>,
     family: Option<Box<str>>,
+    /// The target of an alias that a rule asked for.
+    alias: Option<Name>,
+    permit: Permit,
 }
 
-impl Met {
+/// A place among the queries that wait; hold it until the answer is sent.
+pub struct Permit {
+    _place: OwnedSemaphorePermit,
+}
+
+/// What was done with a query and by which rule, for its record.
+#[derive(Debug, Clone, Copy)]
+struct Met<'a> {
+    outcome: Outcome,
+    is_hit: bool,
+    feed: Option<&'a Arc<str>>,
+    family: Option<&'a str>,
+}
+
+impl<'a> Met<'a> {
     fn nothing(outcome: Outcome) -> Self {
         Self { outcome, is_hit: false, feed: None, family: None }
     }
 
-    fn rule(outcome: Outcome, ruling: &Ruling<'_>) -> Self {
-        Self {
-            outcome,
-            is_hit: ruling.is_hit(),
-            feed: Some(Arc::clone(&ruling.feed.name)),
-            family: ruling.family.map(Box::from),
-        }
+    fn rule(outcome: Outcome, ruling: &Ruling<'a>) -> Self {
+        Self { outcome, is_hit: ruling.is_hit(), feed: Some(&ruling.feed.name), family: ruling.family }
     }
+}
+
+/// One query on its way through the front half.
+struct Visit<'a, 'q> {
+    state: &'a Arc<State>,
+    query: &'a Query<'q>,
+    arrival: Arrival,
 }
 
 impl Pipeline {
     /// Joins the parts. `pending` bounds how many queries wait for upstreams at once.
-    pub fn new(state: State, journal: Journal, pending: usize) -> Self {
+    pub fn new(state: State, upstreams: forward::Options, journal: Journal, pending: usize) -> Self {
+        let capacity = u32::try_from(pending.min(Semaphore::MAX_PERMITS)).unwrap_or(u32::MAX);
         Self {
             state: ArcSwap::from_pointee(state),
+            forwarder: ArcSwap::from_pointee(Forwarder::new(upstreams)),
             journal: Mutex::new(journal),
-            pending: Arc::new(Semaphore::new(pending)),
-            capacity: pending,
+            pending: Arc::new(Semaphore::new(capacity as usize)),
+            capacity,
         }
     }
 
@@ -155,12 +169,15 @@ impl Pipeline {
     }
 
     /// Puts a new state in force; queries on their way finish under the one they began with.
-    pub fn replace(&self, state: State) {
+    pub fn replace(&self, state: State, upstreams: forward::Options) {
+        if *self.forwarder.load().options() != upstreams {
+            self.forwarder.store(Arc::new(Forwarder::new(upstreams)));
+        }
         self.state.store(Arc::new(state));
     }
 
-    /// Takes a packet as far as it goes without waiting. An answer is put into `out`, which must be
-    /// empty; its record is added to `journal`, which the caller commits before sending.
+    /// Takes a packet as far as it goes without waiting. An answer replaces what is in `out`; its
+    /// record is added to `journal`, which the caller commits before sending.
     pub fn front(
         &self,
         state: &Arc<State>,
@@ -172,104 +189,85 @@ impl Pipeline {
         let query = match Query::parse(packet) {
             Ok(query) => query,
             Err(Reject::Silent) => return Step::Silent,
-            Err(reject) => {
-                let (rcode, question_end) = match reject {
-                    Reject::Opcode => (rcode::NOTIMP, None),
-                    Reject::Malformed(question_end) => (rcode::FORMERR, question_end),
-                    Reject::Silent => return Step::Silent,
-                };
-                answer::reject(packet, question_end, rcode, out);
-                note(
-                    state,
-                    journal,
-                    &entry(state, arrival, None, &Met::nothing(Outcome::Malformed), Some(rcode)),
-                );
-                return Step::Answered;
+            Err(Reject::Opcode) => {
+                return malformed(state, packet, None, rcode::NOTIMP, arrival, journal, out);
+            }
+            Err(Reject::Malformed(question_end)) => {
+                return malformed(state, packet, question_end, rcode::FORMERR, arrival, journal, out);
             }
         };
+        let visit = Visit { state, query: &query, arrival };
         if let Some((rcode, ede)) = refusal(state, &query, arrival.client) {
             let outcome = if rcode == rcode::BADVERS { Outcome::Malformed } else { Outcome::Refused };
             answer::error(&query, rcode, ede, out);
-            note(state, journal, &entry(state, arrival, Some(&query), &Met::nothing(outcome), Some(rcode)));
+            visit.note(journal, Met::nothing(outcome), Some(rcode), &[]);
             return Step::Answered;
         }
-        self.decide(state, &query, arrival, journal, out)
+        self.decide(&visit, journal, out)
     }
 
-    fn decide(
-        &self,
-        state: &Arc<State>,
-        query: &Query<'_>,
-        arrival: Arrival,
-        journal: &mut Journal,
-        out: &mut Vec<u8>,
-    ) -> Step {
+    fn decide(&self, visit: &Visit<'_, '_>, journal: &mut Journal, out: &mut Vec<u8>) -> Step {
+        let Visit { state, query, arrival } = *visit;
         let decision = Key::from_wire(query.qname())
             .map(|key| decide(&state.image.index, &key, &mut Unobserved))
             .unwrap_or_default();
+        let shadow = decision.shadow.map(|ruling| Met::rule(Outcome::Shadow, &ruling));
         let Some(ruling) = decision.ruling else {
-            let met = shadowed(&decision).unwrap_or_else(|| Met::nothing(Outcome::Forward));
-            return self.wait(state, query, arrival, met, None, journal, out);
+            let met = shadow.unwrap_or(Met::nothing(Outcome::Forward));
+            return self.wait(visit, met, None, journal, out);
         };
-        let outcome = match apply(&state.sinkhole, &ruling, query, arrival.transport, out) {
-            Applied::Answer(outcome) => outcome,
+        match apply(&state.sinkhole, &ruling, query, arrival.transport, out) {
+            Applied::Answer(outcome, rcode) => {
+                let addresses = if outcome == Outcome::Sinkhole { &*state.sinkhole.addresses } else { &[] };
+                let is_asked = |address: &&IpAddr| address_type(**address) == query.qtype();
+                // The sinkhole has at most one address of a family.
+                let answered = addresses.iter().find(is_asked).map_or(&[][..], std::slice::from_ref);
+                visit.note(journal, Met::rule(outcome, &ruling), rcode, answered);
+                if rcode.is_some() { Step::Answered } else { Step::Silent }
+            }
             Applied::Alias(target) => {
-                let met = Met::rule(Outcome::Cname, &ruling);
-                return self.wait(state, query, arrival, met, Some(target.clone()), journal, out);
+                self.wait(visit, Met::rule(Outcome::Cname, &ruling), Some(target), journal, out)
             }
-            Applied::Resolve => {
-                let met = Met::rule(Outcome::Passthru, &ruling);
-                return self.wait(state, query, arrival, met, None, journal, out);
+            Applied::Resolve(outcome) => {
+                let met = shadow.unwrap_or(Met::rule(outcome, &ruling));
+                self.wait(visit, met, None, journal, out)
             }
-        };
-        let met = Met::rule(outcome, &ruling);
-        let rcode = Response::parse(out).ok().map(|answer| answer.rcode());
-        let mut entry = entry(state, arrival, Some(query), &met, rcode);
-        let answered: Vec<IpAddr>;
-        if outcome == Outcome::Sinkhole {
-            let is_asked = |address: &&IpAddr| address_type(**address) == query.qtype();
-            answered = state.sinkhole.addresses.iter().filter(is_asked).copied().collect();
-            entry.answers = (&answered).into();
         }
-        note(state, journal, &entry);
-        if outcome == Outcome::Drop { Step::Silent } else { Step::Answered }
     }
 
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "one call's facts; a struct for them would live three lines"
-    )]
     fn wait(
         &self,
-        state: &Arc<State>,
-        query: &Query<'_>,
-        arrival: Arrival,
-        met: Met,
-        alias: Option<Name>,
+        visit: &Visit<'_, '_>,
+        met: Met<'_>,
+        alias: Option<&Name>,
         journal: &mut Journal,
         out: &mut Vec<u8>,
     ) -> Step {
-        let Ok(permit) = Arc::clone(&self.pending).try_acquire_owned() else {
+        let Ok(place) = Arc::clone(&self.pending).try_acquire_owned() else {
             let busy = Ede { code: Ede::OTHER, text: "too many queries are waiting" };
-            answer::error(query, rcode::SERVFAIL, Some(busy), out);
-            note(state, journal, &entry(state, arrival, Some(query), &met, Some(rcode::SERVFAIL)));
+            answer::error(visit.query, rcode::SERVFAIL, Some(busy), out);
+            visit.note(journal, met, Some(rcode::SERVFAIL), &[]);
             return Step::Answered;
         };
         Step::Wait(Box::new(Job {
-            packet: query.packet().to_vec(),
-            arrival,
-            state: Arc::clone(state),
-            met,
-            alias,
-            _permit: permit,
+            packet: visit.query.packet().to_vec(),
+            arrival: visit.arrival,
+            state: Arc::clone(visit.state),
+            outcome: met.outcome,
+            is_hit: met.is_hit,
+            feed: met.feed.cloned(),
+            family: met.family.map(Box::from),
+            alias: alias.cloned(),
+            permit: Permit { _place: place },
         }))
     }
 
-    /// Resolves a query that had to wait; the answer is put into `out`, its record is written.
-    pub async fn finish(&self, job: Job, out: &mut Vec<u8>) {
-        let Job { packet, arrival, state, met, alias, _permit } = job;
+    /// Resolves a query that had to wait. The answer replaces what is in `out`, its record is
+    /// written; the query counts as waiting until the permit is dropped.
+    pub async fn finish(&self, job: Job, out: &mut Vec<u8>) -> Permit {
+        let Job { packet, arrival, state, outcome, is_hit, feed, family, alias, permit } = job;
         // It was parsed once already; the packet is the same.
-        let Ok(query) = Query::parse(&packet) else { return };
+        let Ok(query) = Query::parse(&packet) else { return permit };
         let question = match &alias {
             None => query.question().to_vec(),
             Some(target) => [target.as_wire(), &query.question()[query.qname().len()..]].concat(),
@@ -280,41 +278,49 @@ impl Pipeline {
             checking_disabled: query.is_checking_disabled().into(),
             dnssec_ok: query.edns().is_some_and(|edns| edns.dnssec_ok).into(),
         };
-        let resolved = state.forwarder.resolve(ask).await;
-        let answered = assemble(&query, &met, alias.as_ref(), &resolved, state.sinkhole.ttl, out);
-        if arrival.transport == Transport::Udp && out.len() > answer::udp_limit(&query) {
-            out.clear();
-            answer::truncated(&query, answered.rcode, out);
+        let forwarder = self.forwarder.load_full();
+        let resolved = forwarder.resolve(ask).await;
+        let met = Met { outcome, is_hit, feed: feed.as_ref(), family: family.as_deref() };
+        let mut answered = assemble(&query, met, alias.as_ref(), &resolved, state.sinkhole.ttl, out);
+        match arrival.transport {
+            Transport::Udp if out.len() > answer::udp_limit(&query) => {
+                answer::truncated(&query, answered.rcode, out);
+            }
+            Transport::Tcp if out.len() > wire::MAX_MESSAGE => {
+                let too_long = Ede { code: Ede::OTHER, text: "the answer is longer than a message" };
+                answer::error(&query, rcode::SERVFAIL, Some(too_long), out);
+                answered = Answered { rcode: rcode::SERVFAIL, addresses: Vec::new() };
+            }
+            _ => {}
         }
-        let mut entry = entry(&state, arrival, Some(&query), &met, Some(answered.rcode));
-        entry.answers = answered.addresses.into();
-        self.with_journal(|journal| note(&state, journal, &entry));
+        let visit = Visit { state: &state, query: &query, arrival };
+        self.with_journal(|journal| visit.note(journal, met, Some(answered.rcode), &answered.addresses));
+        permit
     }
 
-    /// Waits until no query is on its way to an upstream, or until `longest` has passed.
-    pub async fn drain(&self, longest: std::time::Duration) {
-        let all = u32::try_from(self.capacity).unwrap_or(u32::MAX);
+    /// Waits until no query waits for an upstream or for being sent, or until `longest` has passed.
+    pub async fn drain(&self, longest: Duration) {
         // The semaphore is never closed; a time-out leaves the stragglers to their fate.
-        let _ = tokio::time::timeout(longest, self.pending.acquire_many(all)).await;
+        let _ = tokio::time::timeout(longest, self.pending.acquire_many(self.capacity)).await;
     }
 
     /// Runs `add` on the shared journal and commits it.
     pub fn with_journal<T>(&self, add: impl FnOnce(&mut Journal) -> T) -> T {
         let mut journal = self.journal.lock().unwrap_or_else(PoisonError::into_inner);
         let result = add(&mut journal);
-        journal.commit(microseconds_now());
+        journal.commit(clock::now());
         result
     }
 }
 
 /// What a rule makes of a query.
 pub enum Applied<'p> {
-    /// This outcome; the answer is in the buffer, which stays empty for a drop.
-    Answer(Outcome),
+    /// This outcome with this rcode; the answer is in the buffer. No rcode: no answer.
+    Answer(Outcome, Option<u16>),
     /// An alias to this name, which must be resolved.
     Alias(&'p Name),
     /// It must be resolved as if there were no rule.
-    Resolve,
+    Resolve(Outcome),
 }
 
 /// Applies the rule that was decided on to a query. The query path and `explain` both call this.
@@ -327,28 +333,71 @@ pub fn apply<'p>(
 ) -> Applied<'p> {
     let ede = Ede { code: Ede::BLOCKED, text: &ruling.feed.name };
     let ttl = sinkhole.ttl;
-    Applied::Answer(match &ruling.rule.action {
+    match &ruling.rule.action {
         Action::Sinkhole => {
             answer::addresses(query, &sinkhole.addresses, ttl, ede, out);
-            Outcome::Sinkhole
+            Applied::Answer(Outcome::Sinkhole, Some(rcode::NOERROR))
         }
         Action::Nxdomain => {
             answer::nxdomain(query, ttl, ede, out);
-            Outcome::Nxdomain
+            Applied::Answer(Outcome::Nxdomain, Some(rcode::NXDOMAIN))
         }
         Action::Nodata => {
             answer::nodata(query, ttl, ede, out);
-            Outcome::Nodata
+            Applied::Answer(Outcome::Nodata, Some(rcode::NOERROR))
         }
-        Action::Drop => Outcome::Drop,
+        Action::Drop => Applied::Answer(Outcome::Drop, None),
         Action::TcpOnly if transport == Transport::Udp => {
             answer::truncated(query, rcode::NOERROR, out);
-            Outcome::TcpOnly
+            Applied::Answer(Outcome::TcpOnly, Some(rcode::NOERROR))
         }
-        Action::Cname(target) => return Applied::Alias(target),
-        // `decide` reports shadow rules apart; one that came here would still change nothing.
-        Action::TcpOnly | Action::Passthru | Action::Shadow => return Applied::Resolve,
-    })
+        Action::TcpOnly => Applied::Resolve(Outcome::TcpOnly),
+        // An alias to itself would lead nowhere: the feed that names its own walled garden.
+        Action::Cname(target) if target.as_wire().eq_ignore_ascii_case(query.qname()) => {
+            Applied::Resolve(Outcome::Passthru)
+        }
+        // The alias itself is what these ask for (RFC 1034, section 4.3.2, step 3a).
+        Action::Cname(target) if matches!(query.qtype(), rtype::CNAME | rtype::ANY) => {
+            answer::alias(query, target.as_wire(), ttl, ede, None, out);
+            Applied::Answer(Outcome::Cname, Some(rcode::NOERROR))
+        }
+        Action::Cname(target) => Applied::Alias(target),
+        Action::Passthru => Applied::Resolve(Outcome::Passthru),
+    }
+}
+
+/// Why a well-formed query is not answered as asked, if so: rcode and extended error. The query path
+/// and `explain` both call this.
+pub fn refusal(state: &State, query: &Query<'_>, client: IpAddr) -> Option<(u16, Option<Ede<'static>>)> {
+    if query.edns().is_some_and(|edns| edns.version != 0) {
+        return Some((rcode::BADVERS, None));
+    }
+    if !state.is_allowed(client) {
+        return Some((rcode::REFUSED, Some(Ede { code: Ede::PROHIBITED, text: "" })));
+    }
+    let is_answered = query.qclass() == CLASS_IN && !rtype::is_meta(query.qtype());
+    (!is_answered).then_some((rcode::REFUSED, Some(Ede { code: Ede::NOT_SUPPORTED, text: "" })))
+}
+
+/// What the policy says about a host that a browser asked the sinkhole for: feed and family.
+pub fn listing(state: &State, host: &Name) -> Option<(Arc<str>, Option<String>)> {
+    let decision = decide(&state.image.index, &Key::from(host), &mut Unobserved);
+    let ruling = decision.ruling.filter(Ruling::is_hit)?;
+    Some((Arc::clone(&ruling.feed.name), ruling.family.map(str::to_owned)))
+}
+
+fn malformed(
+    state: &State,
+    packet: &[u8],
+    question_end: Option<usize>,
+    rcode: u16,
+    arrival: Arrival,
+    journal: &mut Journal,
+    out: &mut Vec<u8>,
+) -> Step {
+    answer::reject(packet, question_end, rcode, out);
+    note(state, journal, &entry(state, arrival, None, Met::nothing(Outcome::Malformed), Some(rcode), &[]));
+    Step::Answered
 }
 
 /// What a record keeps of an upstream's answer.
@@ -359,7 +408,7 @@ struct Answered {
 
 fn assemble(
     query: &Query<'_>,
-    met: &Met,
+    met: Met<'_>,
     alias: Option<&Name>,
     resolved: &Result<Vec<u8>, Failure>,
     ttl: u32,
@@ -379,7 +428,7 @@ fn assemble(
             match alias {
                 None => answer::relay(query, &response, out),
                 Some(target) => {
-                    let feed = met.feed.as_deref().unwrap_or("");
+                    let feed = met.feed.map_or("", |feed| &**feed);
                     let ede = Ede { code: Ede::BLOCKED, text: feed };
                     answer::alias(query, target.as_wire(), ttl, ede, Some(&response), out);
                 }
@@ -390,35 +439,24 @@ fn assemble(
             failed(Response::parse(message).ok().as_ref(), "every upstream failed", out)
         }
         Err(Failure::Silence) => failed(None, "no upstream answered", out),
+        Err(Failure::Local) => failed(None, "this server is out of sockets", out),
     }
 }
 
-/// Why a well-formed query is not answered as asked, if so.
-fn refusal(state: &State, query: &Query<'_>, client: IpAddr) -> Option<(u16, Option<Ede<'static>>)> {
-    if query.edns().is_some_and(|edns| edns.version != 0) {
-        return Some((rcode::BADVERS, None));
+impl Visit<'_, '_> {
+    /// Adds the query's record.
+    fn note(&self, journal: &mut Journal, met: Met<'_>, rcode: Option<u16>, answers: &[IpAddr]) {
+        note(self.state, journal, &entry(self.state, self.arrival, Some(self.query), met, rcode, answers));
     }
-    if state.allow.find(client).is_none() {
-        return Some((rcode::REFUSED, Some(Ede { code: Ede::PROHIBITED, text: "" })));
-    }
-    let is_answered = query.qclass() == CLASS_IN
-        && !matches!(
-            query.qtype(),
-            0 | rtype::OPT | 249 | 250 | rtype::IXFR | rtype::AXFR | rtype::MAILB | rtype::MAILA
-        );
-    (!is_answered).then_some((rcode::REFUSED, Some(Ede { code: Ede::NOT_SUPPORTED, text: "" })))
-}
-
-fn shadowed(decision: &Decision<'_>) -> Option<Met> {
-    decision.shadow.map(|ruling| Met::rule(Outcome::Shadow, &ruling))
 }
 
 fn entry<'a>(
     state: &'a State,
     arrival: Arrival,
     query: Option<&Query<'a>>,
-    met: &'a Met,
+    met: Met<'a>,
     rcode: Option<u16>,
+    answers: &'a [IpAddr],
 ) -> Record<'a> {
     Record {
         time: arrival.time,
@@ -431,21 +469,17 @@ fn entry<'a>(
         rcode,
         outcome: met.outcome,
         is_hit: met.is_hit,
-        feed: met.feed.as_deref().map(Into::into),
-        family: met.family.as_deref().map(Into::into),
-        answers: (&[][..]).into(),
-        latency: latency(arrival),
+        feed: met.feed.map(|feed| (&**feed).into()),
+        family: met.family.map(Into::into),
+        answers: answers.into(),
+        latency: u32::try_from(arrival.instant.elapsed().as_micros()).unwrap_or(u32::MAX),
     }
 }
 
 fn note(state: &State, journal: &mut Journal, record: &Record<'_>) {
-    if state.log == LogScope::All || record.is_hit {
+    if state.log == LogScope::All || record.is_hit || record.outcome == Outcome::Shadow {
         journal.add(record);
     }
-}
-
-fn latency(arrival: Arrival) -> u32 {
-    u32::try_from(arrival.instant.elapsed().as_micros()).unwrap_or(u32::MAX)
 }
 
 fn address_type(address: IpAddr) -> u16 {
@@ -457,6 +491,7 @@ fn addresses_in(response: &Response<'_>) -> Vec<IpAddr> {
     response
         .records()
         .flatten()
+        .take_while(|found| found.section == wire::Section::Answer)
         .filter_map(|found| {
             let rdata = response.packet().get(found.rdata.clone())?;
             match found.rtype {
@@ -467,11 +502,4 @@ fn addresses_in(response: &Response<'_>) -> Vec<IpAddr> {
         })
         .take(record::MAX_ANSWERS)
         .collect()
-}
-
-/// What the policy says about a host that a browser asked the sinkhole for: feed and family.
-pub fn listing(state: &State, host: &Name) -> Option<(Arc<str>, Option<String>)> {
-    let decision = decide(&state.image.index, &Key::from(host), &mut Unobserved);
-    let ruling = decision.ruling.filter(Ruling::is_hit)?;
-    Some((Arc::clone(&ruling.feed.name), ruling.family.map(str::to_owned)))
 }

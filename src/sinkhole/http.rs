@@ -16,11 +16,9 @@
 //! clients are counted by address: one that owns a /64 is held by the total only.
 
 use std::convert::Infallible;
-use std::future::{Future, poll_fn};
-use std::io;
+use std::future::Future;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::task::Poll;
 use std::time::Duration;
 
 use http_body_util::Full;
@@ -38,6 +36,7 @@ use tokio::task::JoinSet;
 
 use super::page::{self, Agency, Listing, Notice, SECURITY_POLICY};
 use crate::client::admission::{Admission, Ticket};
+use crate::listener::Acceptor;
 
 /// Knows what the landing page tells. The daemon implements it over the policy and the agencies.
 pub trait Site: Send + Sync + 'static {
@@ -92,10 +91,6 @@ impl Default for Options {
 
 /// The least that hyper takes for its read buffer.
 const MIN_HEAD_BYTES: usize = 8 * 1024;
-/// The pause after an accept error; doubled with each further one in a row.
-const FIRST_PAUSE: Duration = Duration::from_millis(20);
-/// … up to this.
-const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 /// How long connections may finish by themselves after the listener was told to stop.
 const GRACE: Duration = Duration::from_secs(1);
 /// Most bytes of an unread request that are thrown away before the connection is closed hard …
@@ -108,7 +103,7 @@ const LINGER: Duration = Duration::from_secs(2);
 /// Open connections then get a second to finish. Dropping the future closes everything at once.
 /// `options.listen` is not looked at: the listeners are open.
 pub async fn serve(
-    mut listeners: Vec<TcpListener>,
+    listeners: Vec<TcpListener>,
     site: Arc<impl Site>,
     options: Options,
     shutdown: impl Future<Output = ()>,
@@ -116,74 +111,28 @@ pub async fn serve(
     let admission = Admission::new(options.connections, options.per_client);
     let options = Arc::new(options);
     let mut connections = JoinSet::new();
-    let mut pause = None;
+    let mut acceptor = Acceptor::new("landing page", listeners);
     let mut shutdown = std::pin::pin!(shutdown);
     loop {
-        let accepted = tokio::select! {
+        let (stream, peer) = tokio::select! {
             () = &mut shutdown => break,
             // Only reaps: a connection has nothing to report.
             Some(_) = connections.join_next() => continue,
-            accepted = accept(&mut listeners, pause) => accepted,
+            accepted = acceptor.accept() => accepted,
         };
-        match accepted {
-            Ok((stream, peer)) => {
-                pause = None;
-                let client = peer.ip().to_canonical();
-                match admission.admit(client) {
-                    Some(ticket) => {
-                        let (site, options) = (Arc::clone(&site), Arc::clone(&options));
-                        connections.spawn(connection(stream, client, ticket, site, options));
-                    }
-                    None => tracing::debug!(%client, "too many connections to the landing page"),
-                }
+        let client = peer.ip().to_canonical();
+        match admission.admit(client) {
+            Some(ticket) => {
+                let (site, options) = (Arc::clone(&site), Arc::clone(&options));
+                connections.spawn(connection(stream, client, ticket, site, options));
             }
-            Err(error) if is_of_one_connection(&error) => pause = None,
-            Err(error) => {
-                if pause.is_none() {
-                    tracing::warn!(%error, "the landing page cannot accept connections; trying on");
-                }
-                pause = Some(next_pause(pause));
-            }
+            None => tracing::debug!(%client, "too many connections to the landing page"),
         }
     }
-    drop(listeners);
+    drop(acceptor);
     let finished = async { while connections.join_next().await.is_some() {} };
     let _ = tokio::time::timeout(GRACE, finished).await;
     connections.shutdown().await;
-}
-
-/// Takes the next connection of any listener, after the pause that an error before it asks for.
-async fn accept(
-    listeners: &mut [TcpListener],
-    pause: Option<Duration>,
-) -> io::Result<(TcpStream, SocketAddr)> {
-    if let Some(pause) = pause {
-        tokio::time::sleep(pause).await;
-    }
-    // Whoever was first goes last the next time: no listener starves the others.
-    if !listeners.is_empty() {
-        listeners.rotate_left(1);
-    }
-    poll_fn(|context| {
-        for listener in listeners.iter() {
-            if let Poll::Ready(accepted) = listener.poll_accept(context) {
-                return Poll::Ready(accepted);
-            }
-        }
-        Poll::Pending
-    })
-    .await
-}
-
-/// Whether an accept error concerns a connection that died in the queue, not the listener.
-fn is_of_one_connection(error: &io::Error) -> bool {
-    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
-    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted)
-}
-
-/// Out of descriptors or memory, accept fails at once and goes on failing: wait, and ever longer.
-fn next_pause(pause: Option<Duration>) -> Duration {
-    pause.map_or(FIRST_PAUSE, |pause| (pause * 2).min(LONGEST_PAUSE))
 }
 
 async fn connection(

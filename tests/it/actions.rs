@@ -65,6 +65,30 @@ fn cname() {
 }
 
 #[test]
+fn an_alias_is_its_own_answer_for_cname_and_any() {
+    // The target does not exist: nobody needs to look it up.
+    let server = serve("cname:nothing.example.test.");
+    for qtype in ["CNAME", "ANY"] {
+        let reply = server.dig().with("+notcp").ask("evil.example.test", qtype);
+        assert_eq!(reply.status, "NOERROR", "{}", reply.raw);
+        assert_eq!(reply.rdata("CNAME"), ["nothing.example.test."], "{}", reply.raw);
+        assert_eq!(reply.answer.len(), 1, "{}", reply.raw);
+    }
+    let explained = server.house().run("explain", &["evil.example.test", "--type", "CNAME"]).well().stdout;
+    assert!(explained.contains("NOERROR, CNAME nothing.example.test"), "{explained}");
+}
+
+#[test]
+fn no_alias_leads_to_itself() {
+    let server =
+        Setup::new(nsd::address()).feed_as("list", "cname:www.example.test.", "example.test\n").serve();
+    let reply = server.dig().ask("WWW.example.test", "A");
+    assert!(reply.rdata("CNAME").is_empty(), "{}", reply.raw);
+    assert_eq!(reply.rdata("A"), ["192.0.2.80"], "{}", reply.raw);
+    assert_eq!(server.dig().ask("mail.example.test", "A").rdata("CNAME"), ["www.example.test."]);
+}
+
+#[test]
 fn shadow() {
     let server = serve("shadow");
     let reply = server.dig().ask("evil.example.test", "A");

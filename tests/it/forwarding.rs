@@ -119,6 +119,30 @@ fn a_large_answer_is_truncated_over_udp_and_whole_over_tcp() {
 }
 
 #[test]
+fn an_answer_that_grows_past_the_longest_message_fails_aloud() {
+    let upstream = Scripted::answering(|query| {
+        let full = query.answer(wire::RA, 0, &[], None);
+        if !query.is_tcp {
+            return query.answer(wire::RA | wire::TC, 0, &[], None);
+        }
+        // As long as a message can be, and without an OPT record of its own.
+        let data = vec![0; 65_535 - full.len() - 12];
+        query.answer(wire::RA, 0, &[wire::record(&[0xc0, 12], 65_400, wire::IN, 300, &data)], None)
+    });
+    let server = Setup::new(upstream.address).serve();
+    let ask = |query: &Query| {
+        let mut tcp = wire::Tcp::to(server.dns);
+        tcp.send(&query.bytes());
+        tcp.receive().unwrap()
+    };
+    assert_eq!(ask(&Query::new("plain.test", 65_400)).len(), 65_535);
+    let failed = wire::decode(&ask(&Query::new("edns.test", 65_400).edns(1232, 0, false)));
+    assert_eq!(wire::rcode(&failed), ResponseCode::ServFail);
+    assert_eq!(wire::ede_code(&failed), Some(0));
+    server.record_of("edns.test").assert(&[("rcode", "SERVFAIL")]);
+}
+
+#[test]
 fn signatures_come_for_those_who_ask() {
     let server = serve();
     for _ in 0..2 {

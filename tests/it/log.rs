@@ -5,6 +5,7 @@ use rustix::process::Signal;
 use crate::harness::house::Setup;
 use crate::harness::nsd;
 use crate::harness::record::Record;
+use crate::harness::scripted::Scripted;
 use crate::harness::server::Server;
 use crate::harness::wire::{self, Query};
 
@@ -51,6 +52,22 @@ fn each_kind_of_query_has_its_record() {
     check("+tcp", "large.example.test", "TXT", "NOERROR", "forward", "");
     check("+dnssec", "www.signed.test", "A", "NOERROR", "forward", "");
     check("+notcp", "www.elsewhere.test", "A", "SERVFAIL", "forward", "");
+}
+
+#[test]
+fn addresses_beside_the_answer_are_not_answers() {
+    let upstream = Scripted::answering(|query| {
+        let glue = wire::record(&wire::name("mx.test"), wire::A, wire::IN, 300, &[192, 0, 2, 9]);
+        let mx = wire::record(&[0xc0, 12], wire::MX, wire::IN, 300, b"\x00\x0a\x02mx\x04test\x00");
+        let mut answer = query.answer(wire::RA, 0, &[mx], None);
+        // ARCOUNT.
+        answer[11] = 1;
+        answer.extend(glue);
+        answer
+    });
+    let server = Setup::new(upstream.address).serve();
+    assert_eq!(server.dig().ask("glue.test", "MX").rdata("MX"), ["10 mx.test."]);
+    assert_eq!(server.record_of("glue.test").0["answers"], serde_json::json!([]));
 }
 
 #[test]

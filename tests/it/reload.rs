@@ -123,6 +123,20 @@ fn sighup_does_the_same() {
 }
 
 #[test]
+fn of_many_sighups_the_last_counts() {
+    let mut server = serve(false);
+    for round in 0..100 {
+        server.house().write("authority.txt", &feed(round % 2 == 1));
+        server.signal(Signal::HUP);
+    }
+    wait_until("the last policy", || flip_address(&server) == SINKHOLE);
+    // All signals are handled once a reload that was asked for later is done.
+    server.reload().well();
+    assert_eq!(flip_address(&server), SINKHOLE);
+    server.assert_well();
+}
+
+#[test]
 fn reload_says_one_line() {
     let server = serve(false);
     let finished = server.reload().well();

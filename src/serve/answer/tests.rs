@@ -186,3 +186,16 @@ fn the_root_can_be_denied() {
     nxdomain(&Query::parse(packet).unwrap(), 60, EDE, &mut out);
     assert!(Message::from_vec(&out).is_ok());
 }
+
+#[test]
+fn records_behind_the_upstreams_opt_are_kept() {
+    let packet = upstream(0);
+    let opt = Response::parse(&packet).unwrap().opt_range().unwrap();
+    // The OPT record in front of the glue record, whose owner is a pointer.
+    let glue = opt.start - 16..opt.start;
+    let moved = [&packet[..glue.start], &packet[opt.clone()], &packet[glue]].concat();
+    let response = Response::parse(&moved).unwrap();
+    let message = answer(1, true, |query, out| relay(query, &response, out));
+    assert_eq!(message.additionals.len(), 1);
+    assert_eq!(message.additionals[0].name.to_ascii(), "Example.");
+}

@@ -13,7 +13,7 @@ use std::os::fd::AsRawFd as _;
 
 /// Most datagrams a call.
 pub(super) const BATCH: usize = 32;
-/// Room for one query. A longer one is cut, which its parsing notices.
+/// Room for one query; a longer datagram is no query and is passed over.
 const PACKET: usize = 4096;
 /// Room for one control message of either family, with its header.
 const CONTROL: usize = 64;
@@ -108,7 +108,8 @@ impl Batch {
         for n in 0..count {
             self.lens[n] = headers[n].msg_len as usize;
             let local = local_of(&headers[n].msg_hdr);
-            self.paths[n] = peer_of(&names[n]).map(|peer| Path { peer, local });
+            let is_whole = headers[n].msg_hdr.msg_flags & libc::MSG_TRUNC == 0;
+            self.paths[n] = peer_of(&names[n]).filter(|_| is_whole).map(|peer| Path { peer, local });
         }
         Ok(count)
     }
@@ -164,13 +165,15 @@ fn send_batch(socket: &UdpSocket, answers: &[(Path, &[u8])]) -> usize {
         };
         match usize::try_from(sent) {
             Ok(sent) if sent > 0 => at += sent,
-            _ => {
-                if io::Error::last_os_error().kind() == io::ErrorKind::Interrupted {
-                    continue;
+            _ => match io::Error::last_os_error().kind() {
+                io::ErrorKind::Interrupted => {}
+                // The send buffer is full. Waiting for it would make the next queries wait too.
+                io::ErrorKind::WouldBlock => return refused + answers.len() - at,
+                _ => {
+                    refused += 1;
+                    at += 1;
                 }
-                refused += 1;
-                at += 1;
-            }
+            },
         }
     }
     refused
@@ -271,7 +274,7 @@ fn set_local(header: &mut libc::msghdr, local: Local) {
 }
 
 fn put_control<T>(header: &mut libc::msghdr, level: libc::c_int, kind: libc::c_int, info: T) {
-    const { assert!(size_of::<T>() + 16 <= CONTROL) };
+    const { assert!(size_of::<T>() + size_of::<libc::cmsghdr>() <= CONTROL) };
     // SAFETY: the control buffer has CONTROL octets, of which the header says so: there is a first
     // header, and the assertion above leaves room for its data.
     let control = unsafe { libc::CMSG_FIRSTHDR(header) };

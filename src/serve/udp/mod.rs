@@ -14,14 +14,15 @@ use std::time::{Duration, Instant};
 use batch::{Batch, Path};
 use socket2::{Domain, Protocol, Socket, Type};
 
-use super::pipeline::{Arrival, Pipeline, Step, microseconds_now};
+use super::pipeline::{Arrival, Pipeline, Step};
+use crate::clock;
 use crate::evidence::journal::Journal;
 use crate::evidence::record::Transport;
 
 /// How long a worker waits before it looks whether it should stop.
 const PULSE: Duration = Duration::from_millis(200);
-/// Room for bursts while a worker is busy, in octets; the kernel may grant less.
-const RECEIVE_BUFFER: usize = 4 << 20;
+/// Room for bursts while a worker or the network is busy, in octets; the kernel may grant less.
+const BUFFER: usize = 4 << 20;
 /// The least time between two reports of one trouble.
 const REPORT: Duration = Duration::from_secs(60);
 
@@ -36,8 +37,9 @@ pub fn bind(address: SocketAddr) -> io::Result<UdpSocket> {
         socket.set_only_v6(true)?;
     }
     socket.set_reuse_port(true)?;
-    // Best effort: the system's own limit (net.core.rmem_max) may be lower.
-    let _ = socket.set_recv_buffer_size(RECEIVE_BUFFER);
+    // Best effort: the system's own limits (net.core.rmem_max, wmem_max) may be lower.
+    let _ = socket.set_recv_buffer_size(BUFFER);
+    let _ = socket.set_send_buffer_size(BUFFER);
     socket.set_read_timeout(Some(PULSE))?;
     socket.bind(&address.into())?;
     let socket = UdpSocket::from(socket);
@@ -59,7 +61,10 @@ pub fn run(
         // A panic is a bug; it must cost a batch, not the socket.
         let turn = std::panic::AssertUnwindSafe(|| worker.turn(pipeline, &mut journal, runtime));
         let trouble = match std::panic::catch_unwind(turn) {
-            Ok(Ok(())) => continue,
+            Ok(Ok(0)) => continue,
+            Ok(Ok(unsent)) => {
+                format!("{unsent} answers could not be sent: the network is too slow or refuses them")
+            }
             Ok(Err(error)) => error.to_string(),
             Err(_) => "a panic while answering; please report it".to_owned(),
         };
@@ -77,21 +82,20 @@ struct Worker {
 }
 
 impl Worker {
+    /// Serves one batch; returns how many of its answers could not be sent.
     fn turn(
         &mut self,
         pipeline: &Arc<Pipeline>,
         journal: &mut Journal,
         runtime: &tokio::runtime::Handle,
-    ) -> io::Result<()> {
+    ) -> io::Result<usize> {
         let count = match self.batch.receive(&self.socket) {
             Ok(count) => count,
             Err(error) => {
                 return match error.kind() {
-                    io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut | io::ErrorKind::Interrupted => {
-                        Ok(())
-                    }
+                    io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut | io::ErrorKind::Interrupted => Ok(0),
                     // A refusal that an earlier answer met (ICMP), told on this socket.
-                    io::ErrorKind::ConnectionRefused => Ok(()),
+                    io::ErrorKind::ConnectionRefused => Ok(0),
                     _ => {
                         std::thread::sleep(PULSE);
                         Err(error)
@@ -100,7 +104,7 @@ impl Worker {
             }
         };
         let state = pipeline.state();
-        let (time, instant) = (microseconds_now(), Instant::now());
+        let (time, instant) = (clock::now(), Instant::now());
         let mut paths: [Option<Path>; batch::BATCH] = [None; batch::BATCH];
         for (n, (reply, answered)) in self.replies.iter_mut().zip(&mut paths).take(count).enumerate() {
             let Some((packet, path)) = self.batch.packet(n) else { continue };
@@ -114,8 +118,11 @@ impl Worker {
                     let (pipeline, socket) = (Arc::clone(pipeline), Arc::clone(&self.socket));
                     runtime.spawn(async move {
                         let mut out = Vec::with_capacity(512);
-                        pipeline.finish(*job, &mut out).await;
-                        batch::send(&socket, &[(path, &out)]);
+                        let permit = pipeline.finish(*job, &mut out).await;
+                        if batch::send(&socket, &[(path, &out)]) > 0 {
+                            tracing::debug!(client = %path.peer, "an answer could not be sent");
+                        }
+                        drop(permit);
                     });
                 }
             }
@@ -123,7 +130,6 @@ impl Worker {
         journal.commit(time);
         let answers: Vec<(Path, &[u8])> =
             paths.iter().zip(&self.replies).filter_map(|(path, reply)| Some(((*path)?, &**reply))).collect();
-        batch::send(&self.socket, &answers);
-        Ok(())
+        Ok(batch::send(&self.socket, &answers))
     }
 }

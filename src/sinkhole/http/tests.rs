@@ -249,18 +249,3 @@ async fn shutdown_ends_it_with_connections_open() {
     assert!(is_turned_away(idle).await);
     assert!(TcpStream::connect(running.address).await.is_err(), "nobody listens any more");
 }
-
-#[test]
-fn accept_errors_wait_ever_longer_up_to_a_bound() {
-    let mut pause = None;
-    let pauses: Vec<_> = std::iter::repeat_with(|| {
-        pause = Some(next_pause(pause));
-        pause
-    })
-    .take(8)
-    .map(|pause| pause.map(|pause| pause.as_millis()))
-    .collect();
-    assert_eq!(pauses, [20, 40, 80, 160, 320, 640, 1000, 1000].map(Some));
-    assert!(is_of_one_connection(&io::ErrorKind::ConnectionAborted.into()));
-    assert!(!is_of_one_connection(&io::Error::from_raw_os_error(libc::EMFILE)));
-}
