@@ -19,16 +19,19 @@ build: ## Build the release binary, target/release/sachdns
 run: build ## Build, and serve the quick start on 127.0.0.1:5353 until Ctrl-C
 	@mkdir -p data
 	@echo
-	@echo 'SachDNS starts now, with $(CONFIG). Once it says "ready", try in another terminal:'
+	@echo 'SachDNS starts now, with $(CONFIG).'
+	@echo 'Once it says "ready", try in another terminal, in this folder:'
 	@echo
 	@echo '  dig @127.0.0.1 -p 5353 malware-demo.test'
-	@echo '      A listed name: NOERROR, answered with the sinkhole, 127.0.0.1, and EDE 15 (Blocked).'
+	@echo '      A listed name: the sinkhole, 127.0.0.1, and EDE 15 (Blocked).'
 	@echo '  dig @127.0.0.1 -p 5353 www.example.com'
-	@echo '      Any other name: what the upstream says (resolver.upstreams in $(CONFIG)).'
+	@echo '      Any other name: what the upstream says, or SERVFAIL within 4 s if'
+	@echo '      resolver.upstreams cannot be reached from here.'
 	@echo "  curl -H 'Host: malware-demo.test' http://127.0.0.1:8080/"
-	@echo '      The page that a listed name leads to; http://127.0.0.1:8080/ shows it in a browser.'
+	@echo '      The page that a listed name leads to. http://127.0.0.1:8080/ in a'
+	@echo '      browser is the calmer one of a name that no feed lists.'
 	@echo '  $(SACHDNS) log --config $(CONFIG) --since 1h'
-	@echo '      Both queries, with who asked and what was done; --hits shows only the first.'
+	@echo '      Both queries, who asked and what was done; --hits shows only the first.'
 	@echo
 	@command -v dig >/dev/null || printf '%s\n\n' 'dig is not installed here: apt-get install bind9-dnsutils'
 	@bash -c 'set -m; $(SACHDNS) serve --config $(CONFIG); exit $$?'
