@@ -11,7 +11,8 @@ use crate::feed::{self, Diagnostic, Format, Indicator, Sink, json};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
-    /// Read a feed's file and print its indicators; lines that give none go to standard error.
+    /// Read a feed's file and count its indicators, or print them with --json; lines that give none go
+    /// to standard error.
     Parse(Parse),
 }
 
