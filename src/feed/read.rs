@@ -20,7 +20,7 @@ const SHOWN: usize = 1024;
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
     /// The gzip stream ends too soon or its checksum is wrong.
-    #[error("the gzip data is cut off or damaged after line {after_line}; fetch the feed again: {source}")]
+    #[error("the gzip data is cut off or damaged after line {after_line}: {source}")]
     Gzip {
         /// The last line that was read whole.
         after_line: u64,
