@@ -87,6 +87,10 @@ enum CliError {
     #[error("{path}: {source}")]
     Feed { path: PathBuf, source: ReadError },
     #[error(
+        "{path}: no policy image here; `sachdns policy build` makes one, or check data_dir and the working directory"
+    )]
+    NoImage { path: PathBuf },
+    #[error(
         "{path}: no query log here; start `sachdns serve` first, or check data_dir and the working directory"
     )]
     NoLog { path: PathBuf },

@@ -6,9 +6,9 @@ use clap::Subcommand;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
-use super::{CliError, ConfigArg};
+use super::{CliError, ConfigArg, absolute};
 use crate::clock;
-use crate::image::{self, Facts};
+use crate::image::{self, Facts, ImageError};
 use crate::update::{self, FeedReport, Plan};
 
 #[derive(Debug, Subcommand)]
@@ -41,13 +41,18 @@ pub(super) fn run(command: &Command) -> Result<(), CliError> {
         Command::Stat(arguments) => {
             let config = arguments.load()?;
             let path = config.image_path();
-            let image = image::open(&path)?;
+            let image = image::open(&path).map_err(|error| match error {
+                ImageError::Io { source, .. } if source.kind() == io::ErrorKind::NotFound => {
+                    CliError::NoImage { path: absolute(&path) }
+                }
+                error => error.into(),
+            })?;
             let provenance = image.index.provenance();
             let Facts { file_len, automaton_len, name_count, fingerprint, digest, .. } = &image.facts;
             let plan = Plan { canaries: &config.canaries, feeds: &config.feeds };
             let feeds: Vec<&str> = provenance.feeds.iter().map(|feed| &*feed.name).collect();
             let a_name = if *name_count == 0 { 0.0 } else { *file_len as f64 / *name_count as f64 };
-            writeln!(out, "image      {}", super::absolute(&path).display())?;
+            writeln!(out, "image      {}", absolute(&path).display())?;
             writeln!(out, "built      {}", local_time(image.facts.built_at))?;
             writeln!(out, "names      {name_count}")?;
             writeln!(out, "families   {}", provenance.families.len())?;
