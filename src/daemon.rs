@@ -352,7 +352,13 @@ fn state(config: &Config, image: Image) -> State {
 
 /// Reports what was read from the feeds and is now in force.
 fn tell(image: &Image, reports: Option<&[FeedReport]>) {
+    if image.index.provenance().feeds.len() < 2 {
+        tracing::warn!("no feed is configured: nothing is sinkholed; add [[feed]] to the configuration");
+    }
     for report in reports.unwrap_or_default() {
+        if report.names == 0 {
+            tracing::warn!(feed = report.name, "the feed lists no names");
+        }
         tracing::info!(
             feed = report.name, format = %report.format, names = report.names,
             addresses = report.addresses, urls = report.urls, unread = report.fault_count(), "read a feed"
@@ -467,8 +473,14 @@ impl Reloader {
         let (image, reports) = update::build(plan(&config), &self.started.image_path(), clock::now())?;
         tell(&image, Some(&reports));
         let names = image.facts.name_count;
+        let before = self.pipeline.state().image.facts.name_count;
+        let mut line = format!(
+            "reloaded {}: {names} names in force ({:+}), after {} ms",
+            config.path.display(),
+            names as i64 - before as i64,
+            begun.elapsed().as_millis()
+        );
         self.pipeline.replace(state(&config, image), config.forward.clone());
-        let mut line = format!("reloaded: {names} names in force after {} ms", begun.elapsed().as_millis());
         let fixed = only_at_start(&self.started, &config);
         if !fixed.is_empty() {
             line.push_str("; restart for ");

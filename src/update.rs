@@ -92,7 +92,7 @@ pub enum UpdateError {
     },
     /// A feed's file has lines, and none of them lists anything.
     #[error(
-        "feed {feed:?}: {path}: no line could be read as {format} (line {example}); check the file, or set the feed's format"
+        "feed {feed:?}: {path}: nothing in it could be read (format {format}; line {example}); check the file, or set the feed's format"
     )]
     Nothing {
         /// The feed's name.

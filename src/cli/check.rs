@@ -10,6 +10,9 @@ pub(super) fn run(arguments: &ConfigArg) -> Result<(), CliError> {
     config.check_feeds()?;
     let (_, reports) = update::compile(Plan { canaries: &config.canaries, feeds: &config.feeds })?;
     let mut out = std::io::stdout().lock();
+    if config.feeds.is_empty() {
+        eprintln!("warning: no feed is configured: nothing is sinkholed; add [[feed]]");
+    }
     super::policy::write_reports(&mut out, &reports)?;
     writeln!(
         out,

@@ -74,9 +74,12 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), CliError> {
     }
 }
 
+fn allowed(config: &Config) -> PrefixMap<()> {
+    PrefixMap::new(config.server.allow.iter().map(|net| (*net, ()))).unwrap_or_default()
+}
+
 fn write_client(out: &mut impl Write, config: &Config, client: IpAddr) -> io::Result<()> {
-    let allow = PrefixMap::new(config.server.allow.iter().map(|net| (*net, ()))).unwrap_or_default();
-    let is_allowed = allow.find(client).is_some();
+    let is_allowed = allowed(config).find(client).is_some();
     let allowed = if is_allowed { "answered" } else { "REFUSED: in no network of server.allow" };
     let agencies = Agencies::new(config.agencies.clone()).unwrap_or_default();
     match agencies.of(client) {
@@ -152,6 +155,10 @@ fn write_answer(
         _ => Applied::Resolve(Outcome::Forward),
     };
     write!(out, "answer    ")?;
+    let allow = allowed(config);
+    if arguments.client.is_some_and(|client| allow.find(client).is_none()) {
+        return writeln!(out, "REFUSED: the client is in no network of server.allow");
+    }
     if rtype::is_meta(arguments.qtype) {
         return writeln!(out, "REFUSED: no resolver has data of this type");
     }

@@ -28,7 +28,7 @@ pub(super) struct Arguments {
     /// Only queries for this name and all names below it.
     #[arg(long, value_name = "NAME", value_parser = super::explain::name)]
     name: Option<Name>,
-    /// Only queries from this time on: RFC 3339 (2026-11-24T08:00:00+07:00) or an age (2h, 90d).
+    /// Only queries from this time on: RFC 3339 (2026-11-24T08:00:00+07:00), a day or time on this machine's clock (2026-11-24) or an age (2h, 90d).
     #[arg(long, value_name = "TIME", value_parser = time)]
     since: Option<i64>,
     /// Only queries before this time.
@@ -57,6 +57,12 @@ fn time(text: &str) -> Result<i64, String> {
     if let Ok(time) = text.parse::<Timestamp>() {
         return Ok(time.as_microsecond());
     }
+    // A day, or a day and a time, on this machine's clock.
+    if let Ok(time) = text.parse::<jiff::civil::DateTime>()
+        && let Ok(time) = TimeZone::system().to_timestamp(time)
+    {
+        return Ok(time.as_microsecond());
+    }
     let wrong = || {
         format!("{text:?} is neither a time such as 2026-11-24T08:00:00+07:00 nor an age such as 2h or 90d")
     };
@@ -72,6 +78,13 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), CliError> {
     let folder = &config.log.folder;
     if !folder.exists() {
         return Err(CliError::NoLog { path: absolute(folder) });
+    }
+    if let Some(id) = &arguments.agency
+        && !config.agencies.iter().any(|agency| *agency.id == **id)
+    {
+        eprintln!(
+            "note: the configuration has no agency {id:?} now; only records from when it had can match"
+        );
     }
     let filter = Filter {
         client: arguments.client,
@@ -117,7 +130,7 @@ struct Printer<W: Write> {
 impl<W: Write> Printer<W> {
     fn heading(&mut self) -> io::Result<()> {
         match self.form {
-            Form::Table => table::write_heading(&mut self.out),
+            Form::Table => table::write_heading(&mut self.out, &self.zone, Timestamp::now()),
             Form::Csv => csv::write_heading(&mut self.out),
             Form::Jsonl => Ok(()),
         }

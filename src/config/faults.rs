@@ -26,7 +26,7 @@ pub enum Problem {
     #[error("not valid TOML: {0}")]
     Syntax(String),
     /// No such setting.
-    #[error("no such setting{}", .nearest.as_ref().map_or_else(String::new, |name| format!("; did you mean `{name}`?")))]
+    #[error("no such setting; {}", .nearest.as_ref().map_or_else(|| "take it out".to_owned(), |name| format!("did you mean `{name}`?")))]
     Unknown {
         /// The nearest known one.
         nearest: Option<String>,

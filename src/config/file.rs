@@ -240,13 +240,12 @@ fn agencies<'a>(reader: &mut Reader<'a>, top: &mut Table<'a>) -> Vec<Agency> {
             continue;
         }
         for network in &networks {
-            if let Some(other) = claims.insert(*network, id.clone()) {
-                reader.fault(
-                    line,
-                    "agency.networks",
-                    Problem::Twice(format!("{network} of {other} and {id}")),
-                );
-            }
+            let twice = match claims.insert(*network, id.clone()) {
+                None => continue,
+                Some(other) if other == id => format!("{network} of {id}"),
+                Some(other) => format!("{network} of {other} and {id}"),
+            };
+            reader.fault(line, "agency.networks", Problem::Twice(twice));
         }
         let contact = contact.map(Into::into);
         agencies.push(Agency { id: id.into(), name: name.into(), contact, networks });

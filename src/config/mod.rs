@@ -87,7 +87,14 @@ impl Config {
     /// [`Faults`]: everything that is wrong, at once.
     pub fn load(path: &Path) -> Result<Self, Faults> {
         let text = std::fs::read_to_string(path).map_err(|source| {
-            Faults(vec![Fault::whole_file(path, Problem::Unreadable(source.to_string()))])
+            Faults(vec![Fault::whole_file(
+                path,
+                Problem::Unreadable(if source.kind() == std::io::ErrorKind::InvalidData {
+                    "it is not UTF-8 text".to_owned()
+                } else {
+                    source.to_string()
+                }),
+            )])
         })?;
         Self::parse(path, &text)
     }

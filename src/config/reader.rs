@@ -118,7 +118,7 @@ impl<'a> Reader<'a> {
         match value.as_table() {
             Some(table) => self.table(key, line, table),
             None => {
-                self.fault(line, key, Problem::Type { expected: "a table", got: value.type_str() });
+                self.fault(line, key, Problem::Type { expected: "a table", got: type_word(value) });
                 empty
             }
         }
@@ -133,7 +133,7 @@ impl<'a> Reader<'a> {
             self.fault(
                 line,
                 key,
-                Problem::Type { expected: "a list of tables: [[…]]", got: value.type_str() },
+                Problem::Type { expected: "a list of tables: [[…]]", got: type_word(value) },
             );
             return Vec::new();
         };
@@ -145,7 +145,7 @@ impl<'a> Reader<'a> {
                 None => self.fault(
                     line,
                     key,
-                    Problem::Type { expected: "a table: [[…]]", got: element.get_ref().type_str() },
+                    Problem::Type { expected: "a table: [[…]]", got: type_word(element.get_ref()) },
                 ),
             }
         }
@@ -188,12 +188,24 @@ impl Table<'_> {
     }
 }
 
+/// The type of a value, as people say it.
+fn type_word(value: &DeValue<'_>) -> &'static str {
+    match value {
+        DeValue::String(_) => "a text",
+        DeValue::Integer(_) | DeValue::Float(_) => "a number",
+        DeValue::Boolean(_) => "true or false",
+        DeValue::Datetime(_) => "a time",
+        DeValue::Array(_) => "a list",
+        DeValue::Table(_) => "a table",
+    }
+}
+
 fn full_name(table: &str, key: &str) -> String {
     if table.is_empty() { key.to_owned() } else { format!("{table}.{key}") }
 }
 
 pub(super) fn text<'a>(value: Value<'a>) -> Result<&'a str, Problem> {
-    value.value.as_str().ok_or(Problem::Type { expected: "a text in quotes", got: value.value.type_str() })
+    value.value.as_str().ok_or(Problem::Type { expected: "a text in quotes", got: type_word(value.value) })
 }
 
 /// A text that `parse` turns into something; its error says why not.
@@ -215,7 +227,7 @@ pub(super) fn list<T>(
         let array: &DeArray<'_> = value
             .value
             .as_array()
-            .ok_or(Problem::Type { expected: "a list: [\"…\"]", got: value.value.type_str() })?;
+            .ok_or(Problem::Type { expected: "a list: [\"…\"]", got: type_word(value.value) })?;
         array.iter().map(Spanned::get_ref).map(|element| read(Value { value: element })).collect()
     }
 }
@@ -244,7 +256,7 @@ pub(super) fn integer(
         let number = value
             .value
             .as_integer()
-            .ok_or(Problem::Type { expected: "a whole number", got: value.value.type_str() })?;
+            .ok_or(Problem::Type { expected: "a whole number", got: type_word(value.value) })?;
         let (digits, radix) = (number.as_str(), number.radix());
         let wrong = |why: &str| Problem::Value { got: digits.to_owned(), why: why.to_owned(), expected };
         let number = u64::from_str_radix(digits, radix).map_err(|_| wrong("out of range"))?;
@@ -266,7 +278,7 @@ pub(super) fn address(value: Value<'_>) -> Result<SocketAddr, Problem> {
 /// A time such as `800ms`, `30s`, `1h`; never zero and no more than a day.
 pub(super) fn duration(value: Value<'_>) -> Result<Duration, Problem> {
     parsed("a time such as \"800ms\", \"30s\" or \"1h\"", |text| {
-        let duration = text.parse::<SignedDuration>().map_err(|error| error.to_string())?;
+        let duration = text.parse::<SignedDuration>().map_err(|_| "no time".to_owned())?;
         Duration::try_from(duration)
             .ok()
             .filter(|duration| !duration.is_zero() && *duration <= LONGEST)

@@ -74,7 +74,7 @@ fn every_fault_is_told_at_once_with_its_line() {
     .unwrap_err();
     let got: Vec<String> = faults.0.iter().map(ToString::to_string).collect();
     let expected = [
-        ("sachdns.toml:1: data_dir: is integer, but must be a text in quotes", ""),
+        ("sachdns.toml:1: data_dir: is a number, but must be a text in quotes", ""),
         ("sachdns.toml:3: server.lisen: no such setting", "did you mean `listen`?"),
         ("sachdns.toml:4: server.allow: ", "the network is 10.0.0.0/8"),
         ("sachdns.toml:5: server.workers: ", "0"),

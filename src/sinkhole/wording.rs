@@ -58,10 +58,10 @@ pub(super) const VIETNAMESE: Wording = Wording {
         action: "Việc cần làm",
     },
     unlisted: Message {
-        title: "Đây là trang cảnh báo của mạng diện rộng tỉnh",
+        title: "Đây là trang cảnh báo của mạng diện rộng của tỉnh",
         lead: "Máy tính này vừa kết nối đến địa chỉ của trang cảnh báo. Địa chỉ này được dùng để thay thế \
                các tên miền độc hại đã bị chặn. Tên được yêu cầu hiện không nằm trong danh sách: có thể \
-               địa chỉ được mở trực tiếp, hoặc danh sách vừa được cập nhật.",
+               địa chỉ này được mở trực tiếp, hoặc danh sách vừa được cập nhật.",
         action: "Nếu Anh/Chị tự mở địa chỉ này thì không cần làm gì thêm. Nếu một trang quen thuộc dẫn đến \
                  đây, đề nghị đóng trình duyệt, chờ vài phút rồi mở lại. Nếu vẫn thấy trang này, hãy báo cán \
                  bộ công nghệ thông tin của cơ quan và đọc các thông tin trên đây.",
@@ -71,7 +71,7 @@ pub(super) const VIETNAMESE: Wording = Wording {
         host: "Tên miền",
         time: "Thời điểm",
         time_form: "%H:%M:%S ngày %d/%m/%Y (UTC%:z)",
-        family: "Phân loại",
+        family: "Họ mã độc",
         no_family: "chưa phân loại",
         feed: "Nguồn danh sách",
         client: "Địa chỉ IP của máy",
@@ -82,7 +82,7 @@ pub(super) const VIETNAMESE: Wording = Wording {
     steps: [
         (
             "Ngắt máy khỏi mạng",
-            " nếu không phải chính Anh/Chị vừa mở tên miền trên: rút dây mạng hoặc tắt Wi-Fi. \
+            " nếu không phải chính Anh/Chị vừa truy cập tên miền trên: rút dây mạng hoặc tắt Wi-Fi. \
              Hãy để nguyên trang này, nội dung vẫn đọc được khi đã ngắt mạng.",
         ),
         (
@@ -96,7 +96,7 @@ pub(super) const VIETNAMESE: Wording = Wording {
              thông tin cung cấp.",
         ),
         (
-            "Đổi mật khẩu trên một máy khác an toàn",
+            "Đổi mật khẩu trên một máy khác đã bảo đảm an toàn",
             " nếu Anh/Chị đã nhập mật khẩu vào trang vừa mở hoặc trên máy này trong thời gian gần đây.",
         ),
         (

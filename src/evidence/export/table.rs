@@ -5,22 +5,20 @@ use std::io::{self, Write};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
-use super::{qname_text, qtype_text, rcode_text};
+use super::{qname_text, qtype_text};
 use crate::evidence::record::Record;
+use crate::wire::{self, rcode};
 
-/// Writes the heading.
+/// Writes the heading; times are in `zone`, whose offset at `now` it names.
 ///
 /// # Errors
 /// What `out` said.
-pub fn write_heading(out: &mut impl Write) -> io::Result<()> {
-    writeln!(
-        out,
-        "{:<19} {:<15} {:<8} {:<5} {:<8} QNAME (feed, family)",
-        "TIME", "CLIENT", "ACTION", "TYPE", "RCODE"
-    )
+pub fn write_heading(out: &mut impl Write, zone: &TimeZone, now: Timestamp) -> io::Result<()> {
+    let time = now.to_zoned_datetime(zone.clone()).strftime("TIME (%:z)").to_string();
+    writeln!(out, "{time:<19} {:<15} {:<9} {:<5} QNAME, RCODE (feed, family)", "CLIENT", "ACTION", "TYPE")
 }
 
-/// Writes one record as one line, its time in `zone`.
+/// Writes one record as one line, its time in `zone`. The rcode is left out where it is NOERROR.
 ///
 /// # Errors
 /// What `out` said.
@@ -29,19 +27,20 @@ pub fn write(out: &mut impl Write, record: &Record<'_>, zone: &TimeZone) -> io::
         |_| String::new(),
         |time| time.to_zoned_datetime(zone.clone()).strftime("%Y-%m-%d %H:%M:%S").to_string(),
     );
-    let mut qname = qname_text(record);
-    if qname.is_empty() {
-        "-".clone_into(&mut qname);
-    }
     let dash = |text: String| if text.is_empty() { "-".to_owned() } else { text };
     write!(
         out,
-        "{time:<19} {:<15} {:<8} {:<5} {:<8} {qname}",
+        "{time:<19} {:<15} {:<9} {:<5} {}",
         record.client.to_string(),
         record.outcome.as_str(),
         dash(qtype_text(record)),
-        dash(rcode_text(record)),
+        dash(qname_text(record)),
     )?;
+    match record.rcode {
+        Some(rcode::NOERROR) => {}
+        Some(rcode) => write!(out, " {}", wire::rcode_text(rcode))?,
+        None => write!(out, " no answer")?,
+    }
     // A family comes from a feed: no control character of it may reach the terminal.
     match (record.feed.as_deref(), record.family.as_deref()) {
         (Some(feed), Some(family)) => writeln!(out, " ({}, {})", feed.escape_debug(), family.escape_debug()),
@@ -58,13 +57,16 @@ mod tests {
     #[test]
     fn a_line_reads_well_and_holds_no_control_characters() {
         let mut out = Vec::new();
-        write_heading(&mut out).unwrap();
+        write_heading(&mut out, &TimeZone::UTC, Timestamp::UNIX_EPOCH).unwrap();
         let record = Record { family: Some("\x1b[31mred".into()), ..sample(1_795_478_400_000_000) };
         write(&mut out, &record, &TimeZone::UTC).unwrap();
+        let other = Record { family: None, rcode: Some(rcode::NXDOMAIN), ..record };
+        write(&mut out, &other, &TimeZone::UTC).unwrap();
         assert_eq!(
             String::from_utf8(out).unwrap(),
-            "TIME                CLIENT          ACTION   TYPE  RCODE    QNAME (feed, family)\n\
-             2026-11-24 00:00:00 10.1.2.3        sinkhole A     NOERROR  evil.example (authority, \\u{1b}[31mred)\n"
+            "TIME (+00:00)       CLIENT          ACTION    TYPE  QNAME, RCODE (feed, family)\n\
+             2026-11-24 00:00:00 10.1.2.3        sinkhole  A     evil.example (authority, \\u{1b}[31mred)\n\
+             2026-11-24 00:00:00 10.1.2.3        sinkhole  A     evil.example NXDOMAIN (authority)\n"
         );
     }
 }

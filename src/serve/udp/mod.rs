@@ -93,9 +93,11 @@ impl Worker {
             Ok(count) => count,
             Err(error) => {
                 return match error.kind() {
-                    io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut | io::ErrorKind::Interrupted => Ok(0),
-                    // A refusal that an earlier answer met (ICMP), told on this socket.
-                    io::ErrorKind::ConnectionRefused => Ok(0),
+                    // Nothing came, or a client refused an earlier answer (ICMP, told on this socket).
+                    io::ErrorKind::WouldBlock
+                    | io::ErrorKind::TimedOut
+                    | io::ErrorKind::Interrupted
+                    | io::ErrorKind::ConnectionRefused => Ok(0),
                     _ => {
                         std::thread::sleep(PULSE);
                         Err(error)
