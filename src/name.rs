@@ -257,6 +257,16 @@ pub fn is_within(wire: &[u8], ancestor: &[u8]) -> bool {
     at == skip && wire[skip..].eq_ignore_ascii_case(ancestor)
 }
 
+/// Whether two question sections (name, type, class) ask the same; case does not count.
+pub fn is_same_question(one: &[u8], other: &[u8]) -> bool {
+    match (one.split_last_chunk::<4>(), other.split_last_chunk::<4>()) {
+        (Some((one, one_type)), Some((other, other_type))) => {
+            one_type == other_type && one.eq_ignore_ascii_case(other)
+        }
+        _ => false,
+    }
+}
+
 /// Folds the ASCII letters of a label or a wire-format name (RFC 4343); length octets are below
 /// every letter, so a whole name may be folded at once.
 pub fn fold(wire: &mut [u8]) {

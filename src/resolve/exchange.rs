@@ -2,7 +2,9 @@
 //!
 //! A datagram is believed only from the address that was asked (the socket is connected), to the
 //! random port that asked, with the random id, and with the question as it was sent, letter case
-//! included (RFC 5452). Whom to ask, and what to make of the answer, is [`super::forward`]'s work.
+//! included (RFC 5452). One with the right id that is garbled or in other case is not believed, and not
+//! waited out either: the question goes over TCP, where letter case does not count. Whom to ask, and what to make of
+//! the answer, is [`super::forward`]'s work.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -10,6 +12,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpStream, UdpSocket};
 
+use crate::name;
 use crate::wire::{self, Response};
 
 /// The UDP payload size that upstreams are told (the DNS flag day's: no fragments on any path).
@@ -53,12 +56,15 @@ impl Flag {
 
 impl Ask {
     /// The query's octets with this id.
-    fn query(&self, id: u16) -> Vec<u8> {
+    fn query(&self, id: u16, edns: Edns) -> Vec<u8> {
         let mut query = Vec::with_capacity(wire::HEADER + self.question.len() + 11);
         query.extend(id.to_be_bytes());
         query.extend([self.recursion.bit(wire::RD), self.checking_disabled.bit(wire::CD)]);
-        query.extend([0, 1, 0, 0, 0, 0, 0, 1]);
+        query.extend([0, 1, 0, 0, 0, 0, 0, u8::from(edns == Edns::Sent)]);
         query.extend(&self.question);
+        if edns == Edns::None {
+            return query;
+        }
         query.push(0);
         query.extend(wire::rtype::OPT.to_be_bytes());
         query.extend(PAYLOAD_SIZE.to_be_bytes());
@@ -67,6 +73,14 @@ impl Ask {
         query.extend([0, 0]);
         query
     }
+}
+
+/// Whether a query has an OPT record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Edns {
+    Sent,
+    /// For servers from before EDNS, which refuse what they do not know.
+    None,
 }
 
 /// Why an upstream gave no answer.
@@ -83,19 +97,30 @@ pub enum ExchangeError {
     Mismatch,
 }
 
-/// Asks over UDP, and over TCP where the answer is cut. Waits for as long as the caller lets it.
+/// Asks over UDP, and over TCP where the answer is cut or odd; without EDNS where the upstream does not
+/// know it (RFC 6891, section 6.2.2). Waits for as long as the caller lets it.
 ///
 /// # Errors
-/// [`ExchangeError`]; a datagram that is no answer is not one: it is ignored.
+/// [`ExchangeError`]; a datagram with another id or question is not one: it is ignored.
 pub async fn exchange(upstream: SocketAddr, ask: &Ask) -> Result<Vec<u8>, ExchangeError> {
-    let answer = over_udp(upstream, ask).await?;
-    match Response::parse(&answer) {
-        Ok(response) if response.is_truncated() => over_tcp(upstream, ask).await,
-        _ => Ok(answer),
+    match over_either(upstream, ask, Edns::Sent).await? {
+        Reply::Answer(answer) if !is_ignorance(&answer) => Ok(answer),
+        Reply::Answer(_) | Reply::Headless => match over_either(upstream, ask, Edns::None).await? {
+            Reply::Answer(answer) => Ok(answer),
+            Reply::Headless => Err(ExchangeError::Mismatch),
+        },
     }
 }
 
-async fn over_udp(upstream: SocketAddr, ask: &Ask) -> Result<Vec<u8>, ExchangeError> {
+/// What an upstream sent back.
+enum Reply {
+    /// An answer to the question, whole.
+    Answer(Vec<u8>),
+    /// An error without a question: the upstream could not even read ours.
+    Headless,
+}
+
+async fn over_either(upstream: SocketAddr, ask: &Ask, edns: Edns) -> Result<Reply, ExchangeError> {
     let any: IpAddr = match upstream {
         SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
         SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
@@ -103,22 +128,62 @@ async fn over_udp(upstream: SocketAddr, ask: &Ask) -> Result<Vec<u8>, ExchangeEr
     let socket = UdpSocket::bind((any, 0)).await.map_err(ExchangeError::Local)?;
     socket.connect(upstream).await?;
     let id = rand::random();
-    socket.send(&ask.query(id)).await?;
+    socket.send(&ask.query(id, edns)).await?;
     let mut buffer = vec![0; BUFFER];
     loop {
         let len = socket.recv(&mut buffer).await?;
-        if is_answer(&buffer[..len], id, ask) {
-            buffer.truncate(len);
-            return Ok(buffer);
+        match Datagram::of(&buffer[..len], id, ask) {
+            Datagram::Answer => {
+                buffer.truncate(len);
+                return Ok(Reply::Answer(buffer));
+            }
+            Datagram::Headless => return Ok(Reply::Headless),
+            Datagram::Odd => break,
+            Datagram::Foreign => {
+                tracing::debug!(%upstream, len, "ignored a datagram that answers something else");
+            }
         }
-        tracing::debug!(%upstream, len, "ignored a datagram that answers another question");
+    }
+    // A query holds one socket at a time.
+    drop(socket);
+    over_tcp(upstream, ask, edns).await
+}
+
+/// What a datagram from the upstream's address is to a question.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Datagram {
+    /// Its answer.
+    Answer,
+    /// The error of a server that echoes no question.
+    Headless,
+    /// Ours by its id, and not to be believed as it is: cut, garbled, or in other letter case.
+    Odd,
+    /// Somebody's guess, or the answer to another question.
+    Foreign,
+}
+
+impl Datagram {
+    fn of(packet: &[u8], id: u16, ask: &Ask) -> Self {
+        if wire::u16_at(packet, 0) != Some(id) || packet.get(2).is_none_or(|octet| octet & wire::QR == 0) {
+            return Self::Foreign;
+        }
+        if is_headless(packet) {
+            return Self::Headless;
+        }
+        match Response::parse(packet) {
+            Err(wire::Malformed) => Self::Odd,
+            Ok(_) if !has_opcode_query(packet) => Self::Foreign,
+            Ok(response) if response.question() == ask.question && !response.is_truncated() => Self::Answer,
+            Ok(response) if name::is_same_question(response.question(), &ask.question) => Self::Odd,
+            Ok(_) => Self::Foreign,
+        }
     }
 }
 
-async fn over_tcp(upstream: SocketAddr, ask: &Ask) -> Result<Vec<u8>, ExchangeError> {
+async fn over_tcp(upstream: SocketAddr, ask: &Ask, edns: Edns) -> Result<Reply, ExchangeError> {
     let mut stream = TcpStream::connect(upstream).await?;
     let id = rand::random();
-    let query = ask.query(id);
+    let query = ask.query(id, edns);
     let mut framed = Vec::with_capacity(2 + query.len());
     // A question and an OPT record are far below 65536 octets.
     framed.extend((query.len() as u16).to_be_bytes());
@@ -127,17 +192,42 @@ async fn over_tcp(upstream: SocketAddr, ask: &Ask) -> Result<Vec<u8>, ExchangeEr
     let len = stream.read_u16().await?;
     let mut answer = vec![0; usize::from(len)];
     stream.read_exact(&mut answer).await?;
-    if !is_answer(&answer, id, ask) {
+    if wire::u16_at(&answer, 0) == Some(id) && is_headless(&answer) {
+        return Ok(Reply::Headless);
+    }
+    if !is_answer_over_tcp(&answer, id, ask) {
         return Err(ExchangeError::Mismatch);
     }
-    Ok(answer)
+    Ok(Reply::Answer(answer))
 }
 
-fn is_answer(packet: &[u8], id: u16, ask: &Ask) -> bool {
-    let opcode = packet.get(2).is_some_and(|octet| octet & 0x78 == 0);
-    opcode
-        && Response::parse(packet)
-            .is_ok_and(|response| response.id() == id && response.question() == ask.question)
+fn is_answer_over_tcp(packet: &[u8], id: u16, ask: &Ask) -> bool {
+    Response::parse(packet).is_ok_and(|response| {
+        has_opcode_query(packet)
+            && response.id() == id
+            && name::is_same_question(response.question(), &ask.question)
+            && !response.is_truncated()
+    })
+}
+
+fn has_opcode_query(packet: &[u8]) -> bool {
+    packet.get(2).is_some_and(|octet| octet & 0x78 == 0)
+}
+
+/// Whether a packet is the error of a server that echoes no question.
+fn is_headless(packet: &[u8]) -> bool {
+    packet.len() == wire::HEADER
+        && packet[2] & wire::QR != 0
+        && packet[4..].iter().all(|&octet| octet == 0)
+        && packet[3] & 0x0f != 0
+}
+
+/// Whether an answer is that of a server which does not know EDNS.
+fn is_ignorance(answer: &[u8]) -> bool {
+    Response::parse(answer).is_ok_and(|response| {
+        matches!(response.rcode(), wire::rcode::FORMERR | wire::rcode::NOTIMP)
+            && response.opt_range().is_none()
+    })
 }
 
 #[cfg(test)]
@@ -155,31 +245,130 @@ mod tests {
 
     #[test]
     fn the_query_says_what_was_asked() {
-        let query = ask().query(0x1234);
+        let query = ask().query(0x1234, Edns::Sent);
         let parsed = wire::Query::parse(&query).unwrap();
         assert_eq!(parsed.id(), 0x1234);
         assert!(parsed.is_recursion_desired() && parsed.is_checking_disabled());
         assert_eq!(parsed.question(), ask().question);
         let edns = parsed.edns().unwrap();
         assert_eq!((edns.payload_size, edns.dnssec_ok), (PAYLOAD_SIZE, true));
+        let query = ask().query(0x1234, Edns::None);
+        assert!(wire::Query::parse(&query).unwrap().edns().is_none());
     }
 
     #[test]
-    fn only_the_answer_to_the_question_counts() {
+    fn only_the_answer_to_the_question_counts_over_tcp() {
         fn check(change: impl FnOnce(&mut Vec<u8>), expected: bool) {
-            let mut answer = ask().query(7);
+            let mut answer = ask().query(7, Edns::Sent);
             answer[2] |= wire::QR;
             change(&mut answer);
-            assert_eq!(is_answer(&answer, 7, &ask()), expected, "{answer:02x?}");
+            assert_eq!(is_answer_over_tcp(&answer, 7, &ask()), expected, "{answer:02x?}");
         }
         check(|_| {}, true);
+        check(|a| a[13] = b'W', true);
+        check(|a| a[13] = b'x', false);
         check(|a| a[1] = 8, false);
         check(|a| a[2] &= !wire::QR, false);
         check(|a| a[2] |= 0x20, false);
-        check(|a| a[13] = b'W', false);
+        check(|a| a[2] |= wire::TC, false);
         check(|a| a[wire::HEADER + 14] = 28, false);
         check(|a| a[5] = 0, false);
         check(|a| a.truncate(30), false);
         check(Vec::clear, false);
+    }
+
+    /// What an upstream sends back for a query over UDP, if anything.
+    type Behaviour = fn(&[u8]) -> Vec<Vec<u8>>;
+
+    /// Asks an upstream that does this over UDP and answers properly, in lower case, over TCP.
+    async fn check(behave: Behaviour, expected: &str) {
+        let tcp = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = tcp.local_addr().unwrap();
+        let udp = UdpSocket::bind(address).await.unwrap();
+        tokio::spawn(async move {
+            let mut buffer = [0; 512];
+            loop {
+                let (len, from) = udp.recv_from(&mut buffer).await.unwrap();
+                for answer in behave(&buffer[..len]) {
+                    udp.send_to(&answer, from).await.unwrap();
+                }
+            }
+        });
+        tokio::spawn(async move {
+            loop {
+                let (mut stream, _) = tcp.accept().await.unwrap();
+                let mut query = vec![0; usize::from(stream.read_u16().await.unwrap())];
+                stream.read_exact(&mut query).await.unwrap();
+                query[2] |= wire::QR;
+                query[2] |= wire::AA; // to be known by
+                name::fold(&mut query[wire::HEADER..wire::HEADER + 13]);
+                stream.write_all(&[&(query.len() as u16).to_be_bytes()[..], &query].concat()).await.unwrap();
+            }
+        });
+        let got = match exchange(address, &ask()).await {
+            Ok(answer) if answer[2] & wire::AA != 0 => "tcp".to_owned(),
+            Ok(answer) => format!("udp {}", Response::parse(&answer).unwrap().rcode()),
+            Err(error) => error.to_string(),
+        };
+        assert_eq!(got, expected);
+    }
+
+    fn echo(query: &[u8], change: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
+        let mut answer = query.to_vec();
+        answer[2] |= wire::QR;
+        change(&mut answer);
+        answer
+    }
+
+    #[tokio::test]
+    async fn odd_datagrams_lead_to_tcp_and_old_servers_are_asked_without_edns() {
+        check(|query| vec![echo(query, |_| {})], "udp 0").await;
+        check(|query| vec![echo(query, |a| a[0] ^= 1), echo(query, |_| {})], "udp 0").await;
+        check(|query| vec![echo(query, |a| a[2] |= wire::TC)], "tcp").await;
+        check(|query| vec![echo(query, |a| a[13] = b'W')], "tcp").await;
+        check(|query| vec![echo(query, |a| a.push(0))], "tcp").await;
+        check(|query| vec![echo(query, |a| a[5] = 0)], "tcp").await;
+        // A server from before EDNS: FORMERR or NOTIMP, with and without the question.
+        check(
+            |query| {
+                vec![echo(query, |a| {
+                    if a[11] == 1 {
+                        a.truncate(29);
+                        a[11] = 0;
+                        a[3] = 1;
+                    }
+                })]
+            },
+            "udp 0",
+        )
+        .await;
+        check(
+            |query| {
+                vec![echo(query, |a| {
+                    if a[11] == 1 {
+                        a.truncate(12);
+                        a[5] = 0;
+                        a[11] = 0;
+                        a[3] = 4;
+                    }
+                })]
+            },
+            "udp 0",
+        )
+        .await;
+        // FORMERR from one that does know EDNS is its answer.
+        check(|query| vec![echo(query, |a| a[3] |= 1)], "udp 1").await;
+        check(
+            |query| {
+                vec![echo(query, |a| {
+                    a.truncate(12);
+                    a[5] = 0;
+                    a[11] = 0;
+                    a[3] = 5;
+                })]
+            },
+            "answered something that was not asked",
+        )
+        .await;
     }
 }

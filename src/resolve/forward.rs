@@ -59,6 +59,8 @@ pub struct Forwarder {
 #[derive(Debug, Default)]
 struct Health {
     silences: AtomicU32,
+    /// When it last answered anything, in milliseconds after [`Forwarder::begun`].
+    heard_at: AtomicU64,
     /// Milliseconds after [`Forwarder::begun`] until which it is asked last.
     rests_until: AtomicU64,
 }
@@ -100,7 +102,7 @@ impl Forwarder {
         let mut spent = vec![false; self.options.upstreams.len()];
         let mut refusal = None;
         let mut is_local = false;
-        let mut latest: Option<usize> = None;
+        let mut latest: Option<(usize, u64)> = None;
         let mut ask_next_at = Instant::now();
         loop {
             tokio::select! {
@@ -117,7 +119,7 @@ impl Forwarder {
                         Verdict::Unreachable => {}
                         Verdict::Local => is_local = true,
                     }
-                    if latest == Some(number) {
+                    if latest.is_some_and(|(latest, _)| latest == number) {
                         ask_next_at = Instant::now();
                         latest = None;
                     }
@@ -127,8 +129,8 @@ impl Forwarder {
                     }
                 }
                 () = sleep_until(ask_next_at), if ask_next_at < deadline => {
-                    if let Some(silent) = latest.take() {
-                        self.note_silence(silent);
+                    if let Some((silent, asked_at)) = latest.take() {
+                        self.note_silence(silent, asked_at);
                     }
                     let Some(number) = plan.find(|&number| !spent[number]) else {
                         if asked.is_empty() {
@@ -140,12 +142,12 @@ impl Forwarder {
                     };
                     let (upstream, ask) = (self.options.upstreams[number], Arc::clone(&ask));
                     asked.spawn(async move { (number, exchange(upstream, &ask).await) });
-                    latest = Some(number);
+                    latest = Some((number, self.now()));
                     ask_next_at = Instant::now() + self.options.patience;
                 }
                 () = sleep_until(deadline) => {
-                    if let Some(silent) = latest {
-                        self.note_silence(silent);
+                    if let Some((silent, asked_at)) = latest {
+                        self.note_silence(silent, asked_at);
                     }
                     break;
                 }
@@ -160,7 +162,7 @@ impl Forwarder {
 
     /// Upstreams by number: those that answer first, in configured order, and then the others.
     fn order(&self) -> Vec<usize> {
-        let now = self.begun.elapsed().as_millis() as u64;
+        let now = self.now();
         let (mut order, resting): (Vec<usize>, Vec<usize>) = (0..self.health.len())
             .partition(|&number| self.health[number].rests_until.load(Ordering::Relaxed) <= now);
         order.extend(resting);
@@ -178,11 +180,12 @@ impl Forwarder {
             }
             Err(error) => {
                 tracing::debug!(%upstream, %error, "an upstream cannot be reached");
-                self.note_silence(number);
+                self.note_silence(number, u64::MAX);
                 return Verdict::Unreachable;
             }
         };
         self.health[number].silences.store(0, Ordering::Relaxed);
+        self.health[number].heard_at.store(self.now(), Ordering::Relaxed);
         self.health[number].rests_until.store(0, Ordering::Relaxed);
         let rcode = Response::parse(&answer).map_or(rcode::SERVFAIL, |response| response.rcode());
         match rcode {
@@ -191,8 +194,18 @@ impl Forwarder {
         }
     }
 
-    fn note_silence(&self, number: usize) {
+    /// Milliseconds since this forwarder began.
+    fn now(&self) -> u64 {
+        self.begun.elapsed().as_millis() as u64
+    }
+
+    /// Notes that a question of `asked_at` was not answered. That is no silence of the upstream when it
+    /// has answered others since: some names are not to be resolved, by anyone.
+    fn note_silence(&self, number: usize, asked_at: u64) {
         let health = &self.health[number];
+        if health.heard_at.load(Ordering::Relaxed) > asked_at {
+            return;
+        }
         let silences = health.silences.fetch_add(1, Ordering::Relaxed).saturating_add(1);
         let Some(over) = silences.checked_sub(MOST_SILENCES) else { return };
         let rest = SHORTEST_REST.saturating_mul(1 << over.min(8)).min(LONGEST_REST);

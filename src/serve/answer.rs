@@ -134,8 +134,12 @@ pub fn relay(query: &Query<'_>, response: &Response<'_>, out: &mut Vec<u8>) {
     out.clear();
     out.extend(&packet[..opt.start]);
     out[..2].copy_from_slice(&query.id().to_be_bytes());
-    out[2] = flags(query) | packet[2] & wire::TC;
+    out[2] = flags(query);
     out[3] = wire::RA | cd(query) | packet[3] & 0x0f;
+    // The upstream may have changed the letters' case; the client wants its own back.
+    if let Some(question) = out.get_mut(wire::HEADER..wire::HEADER + query.question().len()) {
+        question.copy_from_slice(query.question());
+    }
     let mut kept = 0;
     for record in response.records().flatten().filter(|record| record.section == Section::Additional) {
         if record.start < opt.start {
