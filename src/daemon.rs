@@ -23,7 +23,9 @@ use crate::client::Agencies;
 use crate::client::admission::Admission;
 use crate::client::prefix::PrefixMap;
 use crate::config::{Config, Faults};
-use crate::evidence::journal::{Journal, Ledger, Options};
+use crate::evidence::journal::Journal;
+use crate::evidence::keeper::Keeper;
+use crate::evidence::ledger::Ledger;
 use crate::image::Image;
 use crate::resolve::forward::Forwarder;
 use crate::serve::pipeline::{Pipeline, State, microseconds_now};
@@ -35,8 +37,6 @@ pub use control::ask_to_reload;
 
 /// How long a stop waits for queries on their way, beyond the resolver's own deadline.
 const GRACE: Duration = Duration::from_secs(1);
-/// How often the log's size is looked at.
-const RETIRE_EVERY: Duration = Duration::from_secs(60);
 
 /// Why the daemon does not start, or a reload changes nothing.
 #[derive(Debug, thiserror::Error)]
@@ -108,10 +108,9 @@ pub fn run(config: Config, ready: impl FnOnce(&Listening)) -> Result<(), DaemonE
     let (image, reports) = update::ensure(plan(&config), &config.image_path(), microseconds_now())?;
     tell(&image, reports.as_deref());
 
-    let ledger = Arc::new(Ledger::default());
-    let open_journal =
-        |number| Journal::open(&config.log.folder, number, &ledger).map_err(folder_error(&config.log.folder));
-    let pipeline = Arc::new(Pipeline::new(state(&config, image), open_journal(0)?, config.limits.pending));
+    let ledger = Ledger::open(&config.log).map_err(folder_error(&config.log.folder))?;
+    let shared = Journal::open(0, &ledger);
+    let pipeline = Arc::new(Pipeline::new(state(&config, image), shared, config.limits.pending));
     let stop = Arc::new(AtomicBool::new(false));
     let (stop_sender, stop_receiver) = watch::channel(false);
 
@@ -119,13 +118,13 @@ pub fn run(config: Config, ready: impl FnOnce(&Listening)) -> Result<(), DaemonE
     let mut threads = Vec::new();
     for (number, socket) in sockets.udp.into_iter().enumerate() {
         // Journal 0 is the shared one; sockets are far fewer than 65535.
-        let journal = open_journal(number as u16 + 1)?;
+        let journal = Journal::open(number as u16 + 1, &ledger);
         let (pipeline, handle, stop) = (Arc::clone(&pipeline), runtime.handle().clone(), Arc::clone(&stop));
         threads.push(thread(&format!("udp-{number}"), move || {
             udp::run(Arc::new(socket), &pipeline, journal, &handle, &stop);
         })?);
     }
-    threads.push(keep_log(&config.log, &ledger, &stop)?);
+    let keeper = Keeper::start(&ledger)?;
 
     let config = Arc::new(config);
     let reloader =
@@ -161,7 +160,7 @@ pub fn run(config: Config, ready: impl FnOnce(&Listening)) -> Result<(), DaemonE
         let _ = thread.join();
     }
     runtime.shutdown_timeout(GRACE);
-    ledger.sync();
+    keeper.stop();
     tracing::info!(records = ledger.written(), lost = ledger.lost(), "stopped");
     Ok(())
 }
@@ -284,26 +283,6 @@ fn tell(image: &Image, reports: Option<&[FeedReport]>) {
     }
     let how = if reports.is_some() { "built from the feeds" } else { "unchanged on disk" };
     tracing::info!(names = image.facts.name_count, bytes = image.facts.file_len, "policy in force, {how}");
-}
-
-/// Syncs the log every so often and keeps it within its bound.
-fn keep_log(options: &Options, ledger: &Arc<Ledger>, stop: &Arc<AtomicBool>) -> io::Result<JoinHandle<()>> {
-    let (options, ledger, stop) = (options.clone(), Arc::clone(ledger), Arc::clone(stop));
-    thread("log", move || {
-        let mut looked: Option<std::time::Instant> = None;
-        while !stop.load(Ordering::Acquire) {
-            if looked.is_none_or(|at| at.elapsed() >= RETIRE_EVERY) {
-                looked = Some(std::time::Instant::now());
-                ledger.retire(&options);
-            }
-            // In short naps, so that a stop need not wait for a long interval.
-            let until = std::time::Instant::now() + options.sync;
-            while !stop.load(Ordering::Acquire) && std::time::Instant::now() < until {
-                std::thread::sleep(options.sync.min(Duration::from_millis(100)));
-            }
-            ledger.sync();
-        }
-    })
 }
 
 fn thread(name: &str, body: impl FnOnce() + Send + 'static) -> io::Result<JoinHandle<()>> {

@@ -254,9 +254,9 @@ fn log<'a>(reader: &mut Reader<'a>, top: &mut Table<'a>, data_dir: &Path) -> (Lo
         }),
     );
     let sync = reader.take(&mut table, "sync", Duration::from_secs(1), duration);
-    let max_bytes = reader.take(&mut table, "max_size", 50 << 30, size);
+    let max_size = reader.take(&mut table, "max_size", 50 << 30, size);
     reader.finish(table, &[]);
-    (scope, journal::Options { folder: data_dir.join("log"), sync, max_bytes })
+    (scope, journal::Options { folder: data_dir.join("log"), sync, max_size })
 }
 
 fn limits<'a>(reader: &mut Reader<'a>, mut table: Table<'a>) -> (Limits, http::Options) {
