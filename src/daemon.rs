@@ -24,7 +24,9 @@ use crate::client::admission::Admission;
 use crate::client::prefix::PrefixMap;
 use crate::clock;
 use crate::config::{Config, Faults};
-use crate::evidence::journal::{Journal, Ledger, Options};
+use crate::evidence::journal::Journal;
+use crate::evidence::keeper::Keeper;
+use crate::evidence::ledger::Ledger;
 use crate::image::Image;
 use crate::listener;
 use crate::resolve::forward;
@@ -39,8 +41,6 @@ pub use control::ask_to_reload;
 const GRACE: Duration = Duration::from_secs(1);
 /// Descriptors for listeners, journals, the image and what the runtime needs.
 const OTHER_FILES: usize = 256;
-/// How often the log's size is looked at.
-const RETIRE_EVERY: Duration = Duration::from_secs(60);
 
 /// Why the daemon does not start, or a reload changes nothing.
 #[derive(Debug, thiserror::Error)]
@@ -130,12 +130,11 @@ pub fn run(config: Config, ready: impl FnOnce(&Listening)) -> Result<(), DaemonE
     let (image, reports) = update::ensure(plan(&config), &config.image_path(), clock::now())?;
     tell(&image, reports.as_deref());
 
-    let ledger = Arc::new(Ledger::default());
-    let open_journal =
-        |number| Journal::open(&config.log.folder, number, &ledger).map_err(folder_error(&config.log.folder));
+    let ledger = Ledger::open(&config.log).map_err(folder_error(&config.log.folder))?;
+    let shared = Journal::open(0, &ledger);
     let pending = affordable(&config);
     let state = state(&config, image);
-    let pipeline = Arc::new(Pipeline::new(state, config.forward.clone(), open_journal(0)?, pending));
+    let pipeline = Arc::new(Pipeline::new(state, config.forward.clone(), shared, pending));
     let control = control::bind(&config.data_dir)?;
     let stop = StopOnDrop(Arc::default());
     let (stop_sender, stop_receiver) = watch::channel(false);
@@ -144,13 +143,13 @@ pub fn run(config: Config, ready: impl FnOnce(&Listening)) -> Result<(), DaemonE
     let mut threads = Vec::new();
     for (number, socket) in sockets.udp.into_iter().enumerate() {
         // Journal 0 is the shared one; sockets are far fewer than 65535.
-        let journal = open_journal(number as u16 + 1)?;
+        let journal = Journal::open(number as u16 + 1, &ledger);
         let (pipeline, handle, stop) = (Arc::clone(&pipeline), runtime.handle().clone(), Arc::clone(&stop.0));
         threads.push(thread(&format!("udp-{number}"), move || {
             udp::run(Arc::new(socket), &pipeline, journal, &handle, &stop);
         })?);
     }
-    let log_keeper = keep_log(&config.log, &ledger, &stop.0)?;
+    let keeper = Keeper::start(&ledger)?;
 
     let config = Arc::new(config);
     let reloader = Reloader {
@@ -201,10 +200,9 @@ pub fn run(config: Config, ready: impl FnOnce(&Listening)) -> Result<(), DaemonE
         let _ = tokio::time::timeout(2 * GRACE, async { while parts.join_next().await.is_some() {} }).await;
         outcome
     });
-    let _ = log_keeper.join();
     drop(_entered);
     runtime.shutdown_timeout(GRACE);
-    ledger.sync();
+    keeper.stop();
     tracing::info!(records = ledger.written(), lost = ledger.lost(), "stopped");
     outcome
 }
@@ -369,26 +367,6 @@ fn tell(image: &Image, reports: Option<&[FeedReport]>) {
     }
     let how = if reports.is_some() { "built from the feeds" } else { "unchanged on disk" };
     tracing::info!(names = image.facts.name_count, bytes = image.facts.file_len, "policy in force, {how}");
-}
-
-/// Syncs the log every so often and keeps it within its bound.
-fn keep_log(options: &Options, ledger: &Arc<Ledger>, stop: &Arc<AtomicBool>) -> io::Result<JoinHandle<()>> {
-    let (options, ledger, stop) = (options.clone(), Arc::clone(ledger), Arc::clone(stop));
-    thread("log", move || {
-        let mut looked: Option<std::time::Instant> = None;
-        while !stop.load(Ordering::Acquire) {
-            if looked.is_none_or(|at| at.elapsed() >= RETIRE_EVERY) {
-                looked = Some(std::time::Instant::now());
-                ledger.retire(&options);
-            }
-            // In short naps, so that a stop need not wait for a long interval.
-            let until = std::time::Instant::now() + options.sync;
-            while !stop.load(Ordering::Acquire) && std::time::Instant::now() < until {
-                std::thread::sleep(options.sync.min(Duration::from_millis(100)));
-            }
-            ledger.sync();
-        }
-    })
 }
 
 fn thread(name: &str, body: impl FnOnce() + Send + 'static) -> io::Result<JoinHandle<()>> {

@@ -267,9 +267,9 @@ fn log<'a>(reader: &mut Reader<'a>, top: &mut Table<'a>, data_dir: &Path) -> (Lo
         }),
     );
     let sync = reader.take(&mut table, "sync", Duration::from_secs(1), duration);
-    let max_bytes = reader.take(&mut table, "max_size", 50 << 30, size);
+    let max_size = reader.take(&mut table, "max_size", 50 << 30, log_size);
     reader.finish(table, &[]);
-    (scope, journal::Options { folder: data_dir.join("log"), sync, max_bytes })
+    (scope, journal::Options { folder: data_dir.join("log"), sync, max_size })
 }
 
 fn limits<'a>(reader: &mut Reader<'a>, mut table: Table<'a>) -> (Limits, http::Options) {
@@ -307,6 +307,18 @@ fn limits<'a>(reader: &mut Reader<'a>, mut table: Table<'a>) -> (Limits, http::O
     };
     reader.finish(table, &["client_qps"]);
     (limits, http)
+}
+
+fn log_size(value: Value<'_>) -> Result<u64, Problem> {
+    let octets = size(value)?;
+    if octets >= journal::Options::LEAST_SIZE {
+        return Ok(octets);
+    }
+    Err(Problem::Value {
+        got: text(value)?.to_owned(),
+        why: "the log's open files alone may need as much".to_owned(),
+        expected: "at least \"64MiB\"",
+    })
 }
 
 fn file_path(value: Value<'_>) -> Result<PathBuf, Problem> {

@@ -131,6 +131,14 @@ fn what_two_tables_claim_is_a_fault() {
 }
 
 #[test]
+fn the_log_has_room_for_its_open_files() {
+    assert_eq!(parse("[log]\nmax_size = \"64MiB\"\n").unwrap().log.max_size, 64 << 20);
+    let faults = parse("[log]\nmax_size = \"65535KiB\"\n").unwrap_err().to_string();
+    assert!(faults.starts_with("sachdns.toml:2: log.max_size: "), "{faults}");
+    assert!(faults.contains("65535KiB") && faults.contains("at least \"64MiB\""), "{faults}");
+}
+
+#[test]
 fn settings_of_later_releases_are_told_and_not_refused() {
     let config = parse("[resolver]\ndnssec = true\n[gate]\nmax_shrink = 0.5\n").unwrap();
     let told: Vec<String> = config.unused.iter().map(ToString::to_string).collect();

@@ -1,17 +1,18 @@
 //! The journal: takes records in batches and puts each batch into a segment with one write.
 //!
 //! One journal has one owner, so nothing is locked here. When the disk refuses, records are counted
-//! as lost and the caller answers all the same: DNS comes first.
+//! as lost and the caller answers all the same: DNS comes first. Syncing, closing and removing
+//! segments is the [keeper](super::keeper)'s work, which also makes the next one ahead; only
+//! where that is late does a journal make its segment itself.
 
-use std::fs::File;
-use std::os::unix::fs::DirBuilderExt as _;
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
+use super::ledger::{Ledger, Place, RETRY, is_within};
 use super::record::Record;
-use super::segment::{self, Id, Writer};
+use super::segment::{self, Span, Writer};
 
 /// How the log is kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,194 +21,98 @@ pub struct Options {
     pub folder: PathBuf,
     /// A power cut loses at most this much.
     pub sync: Duration,
-    /// Octets of all segments together; the oldest go first.
-    pub max_bytes: u64,
+    /// Octets of all segments together, at least [`Self::LEAST_SIZE`]; the oldest go first.
+    pub max_size: u64,
 }
 
-/// Octets after which a segment is closed and the next one begun.
-const SEGMENT_LEN: u64 = 64 << 20;
-
-/// What all journals of a process share: the segments to sync, and what was lost.
-#[derive(Debug, Default)]
-pub struct Ledger {
-    places: Mutex<Vec<Arc<Place>>>,
-    written: AtomicU64,
-    lost: AtomicU64,
-}
-
-/// One journal's open segment, as the syncing thread sees it.
-#[derive(Debug, Default)]
-struct Place {
-    file: Mutex<Option<(File, PathBuf)>>,
-    is_dirty: AtomicBool,
-}
-
-impl Ledger {
-    /// Records written by all journals.
-    pub fn written(&self) -> u64 {
-        self.written.load(Ordering::Relaxed)
-    }
-
-    /// Records that could not be written.
-    pub fn lost(&self) -> u64 {
-        self.lost.load(Ordering::Relaxed)
-    }
-
-    /// Brings what was written since the last call to the disk. Blocks for as long as the disk does.
-    pub fn sync(&self) {
-        for place in self.places().iter() {
-            if !place.is_dirty.swap(false, Ordering::AcqRel) {
-                continue;
-            }
-            let file = lock(&place.file)
-                .as_ref()
-                .and_then(|(file, path)| Some((file.try_clone().ok()?, path.clone())));
-            if let Some((file, path)) = file
-                && let Err(error) = file.sync_data()
-            {
-                tracing::error!(path = %path.display(), %error, "syncing the query log failed; check the disk");
-            }
-        }
-    }
-
-    /// Removes the oldest closed segments until all together fit `options.max_bytes`.
-    pub fn retire(&self, options: &Options) {
-        let segments = match segment::list(&options.folder) {
-            Ok(segments) => segments,
-            Err(error) => {
-                tracing::error!(path = %options.folder.display(), %error, "reading the query log's folder failed");
-                return;
-            }
-        };
-        let open: Vec<PathBuf> = self
-            .places()
-            .iter()
-            .filter_map(|place| lock(&place.file).as_ref().map(|(_, path)| path.clone()))
-            .collect();
-        let mut total: u64 = segments.iter().map(|segment| segment.len).sum();
-        for segment in segments.iter().filter(|segment| !open.contains(&segment.path)) {
-            if total <= options.max_bytes {
-                break;
-            }
-            match std::fs::remove_file(&segment.path) {
-                Ok(()) => {
-                    total -= segment.len;
-                    tracing::info!(path = %segment.path.display(), "retired the oldest records: log.max_bytes is reached");
-                }
-                Err(error) => {
-                    tracing::error!(path = %segment.path.display(), %error, "an old segment cannot be removed");
-                }
-            }
-        }
-    }
-
-    fn places(&self) -> std::sync::MutexGuard<'_, Vec<Arc<Place>>> {
-        lock(&self.places)
-    }
-}
-
-/// A poisoned lock only means that another thread panicked; what it guards here is always whole.
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+impl Options {
+    /// The least `max_size`: room for the open segments of many workers and some history.
+    pub const LEAST_SIZE: u64 = 64 << 20;
 }
 
 /// Takes the records of one worker.
 #[derive(Debug)]
 pub struct Journal {
-    folder: PathBuf,
-    number: u16,
     ledger: Arc<Ledger>,
     place: Arc<Place>,
     segment: Option<Writer>,
     batch: Vec<u8>,
-    pending: u64,
-    is_failing: bool,
+    span: Span,
+    /// When writing failed, microseconds since 1970; `None` once it went well again.
+    failed: Option<i64>,
 }
 
 impl Journal {
     /// Opens the journal of writer `number`; its first segment is begun with its first record.
-    ///
-    /// # Errors
-    /// What the system said when the folder was made.
-    pub fn open(folder: &Path, number: u16, ledger: &Arc<Ledger>) -> std::io::Result<Self> {
-        // Who asked for what is nobody's business but the staff's.
-        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
-        let place = Arc::new(Place::default());
-        ledger.places().push(Arc::clone(&place));
-        Ok(Self {
-            folder: folder.to_owned(),
-            number,
+    pub fn open(number: u16, ledger: &Arc<Ledger>) -> Self {
+        Self {
             ledger: Arc::clone(ledger),
-            place,
+            place: ledger.join(number),
             segment: None,
             batch: Vec::new(),
-            pending: 0,
-            is_failing: false,
-        })
+            span: Span::EMPTY,
+            failed: None,
+        }
     }
 
     /// Adds a record to the batch.
     pub fn add(&mut self, record: &Record<'_>) {
         segment::frame(record, &mut self.batch);
-        self.pending += 1;
+        self.span.add(record.time);
     }
 
     /// Writes the batch. After this, and not before, its answers may leave.
     ///
-    /// `now` names the next segment, in microseconds since 1970. Never fails: what cannot be written
-    /// is counted and reported once.
+    /// `now` is in microseconds since 1970. Never fails: what cannot be written is counted and
+    /// reported once, and for a second afterwards nothing is tried.
     pub fn commit(&mut self, now: i64) {
         if self.batch.is_empty() {
             return;
         }
-        match self.write(now) {
-            Ok(()) => {
-                self.ledger.written.fetch_add(self.pending, Ordering::Relaxed);
-                self.place.is_dirty.store(true, Ordering::Release);
-                if self.is_failing {
-                    self.is_failing = false;
-                    tracing::warn!(lost = self.ledger.lost(), "the query log is being written again");
+        let count = self.span.count;
+        if self.failed.is_some_and(|failed| is_within(now, failed, RETRY)) {
+            self.ledger.lose(count);
+        } else {
+            match self.write() {
+                Ok(()) => {
+                    self.failed = None;
+                    self.ledger.wrote(&self.place, count, now);
                 }
-            }
-            Err(error) => {
-                self.ledger.lost.fetch_add(self.pending, Ordering::Relaxed);
-                if !self.is_failing {
-                    self.is_failing = true;
-                    tracing::error!(
-                        folder = %self.folder.display(), %error,
-                        "records are being LOST: the query log cannot be written; free disk space or mend the disk"
-                    );
+                Err(error) => {
+                    self.failed = Some(now);
+                    self.ledger.refused(count, now, &error);
                 }
             }
         }
         self.batch.clear();
-        self.pending = 0;
+        self.span = Span::EMPTY;
     }
 
-    fn write(&mut self, now: i64) -> std::io::Result<()> {
-        if self.segment.as_ref().is_some_and(|segment| segment.len() >= SEGMENT_LEN) {
+    fn write(&mut self) -> io::Result<()> {
+        let is_fit = |segment: &Writer| {
+            segment.is_empty() || segment.len_with(&self.batch) <= self.ledger.segment_len()
+        };
+        if !self.segment.as_ref().is_none_or(is_fit) {
             self.close();
         }
         let segment = match &mut self.segment {
             Some(segment) => segment,
-            none => {
-                let writer = Writer::create(&self.folder, Id { created: now, writer: self.number })?;
-                *lock(&self.place.file) = Some((writer.file().try_clone()?, writer.path().to_owned()));
-                none.insert(writer)
-            }
+            none => none.insert(self.ledger.begin(&self.place)?),
         };
-        segment.append(&self.batch)
+        let written = segment.append(&self.batch, self.span);
+        if let Err(error) = &written {
+            // A full disk refuses every file alike; any other fault may lie in this one.
+            let is_full = matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
+            if segment.is_torn() || !is_full && !segment.is_empty() {
+                self.close();
+            }
+        }
+        written
     }
 
-    /// Syncs and closes the open segment.
     fn close(&mut self) {
-        let Some(segment) = self.segment.take() else { return };
-        *lock(&self.place.file) = None;
-        if let Err(error) = segment.file().sync_data() {
-            tracing::error!(path = %segment.path().display(), %error, "syncing the query log failed; check the disk");
-        }
-        if segment.is_empty() {
-            let _ = std::fs::remove_file(segment.path());
+        if let Some(segment) = self.segment.take() {
+            self.ledger.close(&self.place, segment);
         }
     }
 }
@@ -215,62 +120,128 @@ impl Journal {
 impl Drop for Journal {
     fn drop(&mut self) {
         self.close();
+        self.ledger.leave(&self.place);
     }
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
+    use std::fs;
+    use std::path::Path;
+
     use super::super::record::tests::sample;
     use super::*;
     use crate::evidence::store::{Filter, Store as _, segments::Segments};
 
-    #[test]
-    fn a_refusing_disk_loses_records_and_counts_them() {
-        let folder = tempfile::tempdir().unwrap();
-        let place = folder.path().join("log");
-        let ledger = Arc::new(Ledger::default());
-        let mut journal = Journal::open(&place, 0, &ledger).unwrap();
-        std::fs::remove_dir(&place).unwrap();
-        journal.add(&sample(1));
-        journal.add(&sample(2));
-        journal.commit(2);
-        assert_eq!((ledger.written(), ledger.lost()), (0, 2));
+    const SECOND: i64 = 1_000_000;
 
-        std::fs::create_dir(&place).unwrap();
-        journal.add(&sample(3));
-        journal.commit(3);
-        assert_eq!((ledger.written(), ledger.lost()), (1, 2));
+    pub(crate) fn options(folder: &Path) -> Options {
+        Options { folder: folder.to_owned(), sync: Duration::ZERO, max_size: Options::LEAST_SIZE }
+    }
+
+    pub(crate) fn write(journal: &mut Journal, time: i64) {
+        journal.add(&sample(time));
+        journal.commit(time);
+    }
+
+    pub(crate) fn times(folder: &Path) -> Vec<i64> {
         let mut times = Vec::new();
-        Segments::new(&place)
+        Segments::new(folder)
             .newest_first(&Filter::default(), &mut |record| {
                 times.push(record.time);
                 std::ops::ControlFlow::Continue(())
             })
             .unwrap();
-        assert_eq!(times, [3]);
+        times
     }
 
     #[test]
-    fn the_oldest_segments_are_retired_and_open_ones_stay() {
+    fn a_refusing_disk_loses_records_and_counts_them() {
         let folder = tempfile::tempdir().unwrap();
-        let ledger = Arc::new(Ledger::default());
-        for time in [10, 20] {
-            let mut journal = Journal::open(folder.path(), 0, &Arc::new(Ledger::default())).unwrap();
-            journal.add(&sample(time));
-            journal.commit(time);
+        let place = folder.path().join("log");
+        let ledger = Ledger::open(&options(&place)).unwrap();
+        let mut journal = Journal::open(0, &ledger);
+        fs::remove_dir(&place).unwrap();
+        journal.add(&sample(1));
+        journal.add(&sample(2));
+        journal.commit(2);
+        assert_eq!((ledger.written(), ledger.lost()), (0, 2));
+
+        fs::create_dir(&place).unwrap();
+        // Nothing is tried for a second.
+        write(&mut journal, 3);
+        assert_eq!((ledger.written(), ledger.lost()), (0, 3));
+        assert_eq!(fs::read_dir(&place).unwrap().count(), 0);
+        write(&mut journal, 2 + SECOND);
+        assert_eq!((ledger.written(), ledger.lost()), (1, 3));
+        assert_eq!(times(&place), [2 + SECOND]);
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_does_not_prolong_the_wait() {
+        let folder = tempfile::tempdir().unwrap();
+        let place = folder.path().join("log");
+        let ledger = Ledger::open(&options(&place)).unwrap();
+        let mut journal = Journal::open(0, &ledger);
+        fs::remove_dir(&place).unwrap();
+        write(&mut journal, 1000 * SECOND);
+        fs::create_dir(&place).unwrap();
+        write(&mut journal, 10 * SECOND);
+        assert_eq!((ledger.written(), ledger.lost()), (1, 1));
+    }
+
+    #[test]
+    fn a_batch_that_cannot_be_cut_off_ends_its_segment() {
+        let folder = tempfile::tempdir().unwrap();
+        let ledger = Ledger::open(&options(folder.path())).unwrap();
+        let mut journal = Journal::open(0, &ledger);
+        // Writes fail, and so does set_len.
+        journal.segment = Some(segment::tests::over("/dev/full", folder.path()));
+        write(&mut journal, 1);
+        write(&mut journal, 2 + SECOND);
+        assert_eq!((ledger.written(), ledger.lost()), (1, 1));
+        assert_eq!(times(folder.path()), [2 + SECOND]);
+        assert!(folder.path().join("device").exists(), "it may hold part of a batch: it is kept");
+    }
+
+    #[test]
+    fn what_could_not_be_synced_is_tried_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let ledger = Ledger::open(&options(folder.path())).unwrap();
+        let mut journal = Journal::open(0, &ledger);
+        write(&mut journal, 1);
+        ledger.sync().unwrap();
+        // Takes octets, and cannot be synced.
+        let null = segment::tests::over("/dev/null", folder.path());
+        ledger.register(&journal.place, &null);
+        journal.segment = Some(null);
+        write(&mut journal, 2);
+        for _ in 0..2 {
+            let (path, _) = ledger.sync().unwrap_err();
+            assert_eq!(path, folder.path().join("device"));
         }
-        let mut journal = Journal::open(folder.path(), 0, &ledger).unwrap();
-        journal.add(&sample(5));
-        journal.commit(5);
-        let created = || {
-            segment::list(folder.path()).unwrap().iter().map(|segment| segment.id.created).collect::<Vec<_>>()
+    }
+
+    #[test]
+    fn numbers_go_on_behind_those_on_disk_and_are_shared() {
+        let folder = tempfile::tempdir().unwrap();
+        let numbers = || -> Vec<(u64, u16)> {
+            let listed = segment::list(folder.path()).unwrap();
+            listed.iter().map(|segment| (segment.id.number, segment.id.writer)).collect()
         };
-        assert_eq!(created(), [5, 10, 20]);
-        let len = segment::list(folder.path()).unwrap()[0].len;
-        let options = Options { folder: folder.path().to_owned(), sync: Duration::ZERO, max_bytes: 2 * len };
-        ledger.retire(&options);
-        assert_eq!(created(), [5, 20]);
-        ledger.retire(&Options { max_bytes: 0, ..options });
-        assert_eq!(created(), [5], "the open segment stays");
+        for _ in 0..2 {
+            let ledger = Ledger::open(&options(folder.path())).unwrap();
+            let mut journals = [0, 1].map(|number| Journal::open(number, &ledger));
+            // The clock is set back between the processes, and within them.
+            for (journal, time) in journals.iter_mut().zip([9, 5]) {
+                write(journal, time);
+            }
+        }
+        assert_eq!(numbers(), [(1, 0), (2, 1), (3, 0), (4, 1)]);
+        // A number that is taken meanwhile is passed over.
+        let ledger = Ledger::open(&options(folder.path())).unwrap();
+        fs::write(folder.path().join("0000000005-000.seg"), "").unwrap();
+        write(&mut Journal::open(0, &ledger), 1);
+        assert_eq!(numbers().last(), Some(&(6, 0)));
     }
 }

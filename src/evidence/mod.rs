@@ -6,6 +6,8 @@
 
 pub mod export;
 pub mod journal;
+pub mod keeper;
+pub mod ledger;
 pub mod record;
 pub mod segment;
 pub mod store;

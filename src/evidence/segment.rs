@@ -1,47 +1,121 @@
 //! Write-ahead segments: append-only files of records, one writer each.
 //!
 //! Owns the files' names and octets, and tells a torn tail from whole records. Which records
-//! matter is the store's business.
+//! matter is the store's business, who begins and closes segments the ledger's and the keeper's.
 //!
 //! ```text
-//! name     CREATED-WRITER.seg         microseconds since 1970 (16 digits), writer number (2 digits)
+//! name     NUMBER-WRITER.seg          sequence number (10 digits), writer number (3 digits)
 //! header   8  magic "SACHSEG\x01"
 //! then, for each record
 //!          2  length of the record, little-endian
 //!          4  CRC-32 of the record, little-endian
 //!          n  the record (see `record`)
+//! trailer, in a closed segment
+//!          8  magic "SACHEND\x01"; as the length of a record it would be too long
+//!          8  time of the earliest record, little-endian, microseconds since 1970
+//!          8  time of the latest record, likewise
+//!          8  number of records, little-endian
+//!          4  CRC-32 of the trailer's 32 octets before, little-endian
 //! ```
 //!
 //! A record is written before its answer leaves. After kill -9 the page cache still holds it; after
 //! a power cut the file may end in the middle of one, which the length or the CRC shows.
+//!
+//! Numbers only grow, whatever the clock does, and say nothing of time: a clock may step back, and a
+//! segment of a quiet writer takes long to fill. Only the trailer tells which times a segment
+//! covers. A segment without one is open, or its process was killed, or its tail is torn; then all of
+//! it must be read to know.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::record::{self, Record};
 
 const MAGIC: &[u8; 8] = b"SACHSEG\x01";
 const FRAME: usize = 6;
+/// Octets of a segment without records.
+pub(super) const EMPTY_LEN: u64 = MAGIC.len() as u64;
+const END: &[u8; 8] = b"SACHEND\x01";
+const TRAILER: usize = 36;
+/// A name with a greater number was not given by us, and must not make ours overflow.
+const MAX_NUMBER: u64 = 1 << 50;
 
-/// A segment's place in time and its writer, as its file name says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+/// A segment's number and its writer, as its file name says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Id {
-    /// When it was begun, microseconds since 1970.
-    pub created: i64,
+    /// Greater than that of every segment begun before, by any writer.
+    pub number: u64,
     /// Which of the process's writers began it.
     pub writer: u16,
 }
 
 impl Id {
-    fn file_name(self) -> String {
-        format!("{:016}-{:02}.seg", self.created, self.writer)
+    pub(super) fn file_name(self) -> String {
+        format!("{:010}-{:03}.seg", self.number, self.writer)
     }
 
     fn from_file_name(name: &str) -> Option<Self> {
-        let (created, writer) = name.strip_suffix(".seg")?.split_once('-')?;
-        Some(Self { created: created.parse().ok()?, writer: writer.parse().ok()? })
+        let (number, writer) = name.strip_suffix(".seg")?.split_once('-')?;
+        let id = Self { number: number.parse().ok()?, writer: writer.parse().ok()? };
+        // Nothing but what we would write ourselves: `+1-0.seg` is somebody else's.
+        (id.number <= MAX_NUMBER && id.file_name() == name).then_some(id)
+    }
+}
+
+/// How many records, and which times they cover.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Span {
+    /// The earliest time, microseconds since 1970.
+    pub earliest: i64,
+    /// The latest time, likewise.
+    pub latest: i64,
+    /// Number of records.
+    pub count: u64,
+}
+
+impl Span {
+    /// No records.
+    pub const EMPTY: Self = Self { earliest: i64::MAX, latest: i64::MIN, count: 0 };
+
+    /// Adds a record of this time.
+    pub fn add(&mut self, time: i64) {
+        self.join(Self { earliest: time, latest: time, count: 1 });
+    }
+
+    /// Adds the records of another span.
+    pub fn join(&mut self, other: Self) {
+        self.earliest = self.earliest.min(other.earliest);
+        self.latest = self.latest.max(other.latest);
+        self.count += other.count;
+    }
+
+    fn trailer(self) -> [u8; TRAILER] {
+        let mut octets = [0; TRAILER];
+        octets[..8].copy_from_slice(END);
+        octets[8..16].copy_from_slice(&self.earliest.to_le_bytes());
+        octets[16..24].copy_from_slice(&self.latest.to_le_bytes());
+        octets[24..32].copy_from_slice(&self.count.to_le_bytes());
+        let crc = crc32fast::hash(&octets[..32]).to_le_bytes();
+        octets[32..].copy_from_slice(&crc);
+        octets
+    }
+
+    fn from_trailer(octets: &[u8]) -> Option<Self> {
+        let (fields, crc) = octets.split_at_checked(TRAILER - 4)?;
+        let rest = fields.strip_prefix(END)?;
+        if crc != crc32fast::hash(fields).to_le_bytes() {
+            return None;
+        }
+        let ([earliest, latest, count], []) = rest.as_chunks::<8>() else { return None };
+        Some(Self {
+            earliest: i64::from_le_bytes(*earliest),
+            latest: i64::from_le_bytes(*latest),
+            count: u64::from_le_bytes(*count),
+        })
     }
 }
 
@@ -54,9 +128,108 @@ pub struct Segment {
     pub path: PathBuf,
     /// Its octets when the folder was listed.
     pub len: u64,
+    /// When it was last written, microseconds since 1970 by the clock of then.
+    pub modified: i64,
 }
 
-/// All segments in `folder`, oldest first; a folder that does not exist has none.
+/// What a segment holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Survey {
+    /// Its records.
+    pub span: Span,
+    /// Octets looked at; records behind them came later.
+    pub len: u64,
+    /// Whether it is whole, and closed.
+    pub end: End,
+}
+
+/// How a segment ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// With a trailer.
+    Sealed,
+    /// With a whole record.
+    Whole,
+    /// With so many octets that are no whole record.
+    Torn(usize),
+}
+
+impl Segment {
+    /// Finds what it holds: by its trailer, else by reading all of it.
+    ///
+    /// # Errors
+    /// What the system said.
+    pub fn survey(&self) -> io::Result<Survey> {
+        let file = File::open(&self.path)?;
+        if let Some((span, len)) = trailer(&file)? {
+            return Ok(Survey { span, len, end: End::Sealed });
+        }
+        let mut octets = Vec::new();
+        (&file).read_to_end(&mut octets)?;
+        let mut records = Records::new(&octets);
+        let mut span = Span::EMPTY;
+        for record in records.by_ref() {
+            span.add(record.time);
+        }
+        // It may have been sealed since the trailer was looked for; then nothing is torn either.
+        let end = match records.torn_len() {
+            0 => End::Whole,
+            torn => End::Torn(torn),
+        };
+        Ok(Survey { span, len: octets.len() as u64, end })
+    }
+
+    /// What its trailer says; `None` where there is none.
+    ///
+    /// # Errors
+    /// What the system said.
+    pub fn sealed_span(&self) -> io::Result<Option<Span>> {
+        Ok(trailer(&File::open(&self.path)?)?.map(|(span, _)| span))
+    }
+
+    /// Reads its first `len` octets into `octets`, which is emptied before.
+    ///
+    /// # Errors
+    /// What the system said.
+    pub fn read(&self, len: u64, octets: &mut Vec<u8>) -> io::Result<()> {
+        octets.clear();
+        File::open(&self.path)?.take(len).read_to_end(octets)?;
+        Ok(())
+    }
+
+    /// Adds the trailer to a segment that its process could not close.
+    ///
+    /// # Errors
+    /// What the system said; the segment is as it was.
+    pub fn seal(&self, survey: &Survey) -> io::Result<()> {
+        let file = OpenOptions::new().append(true).open(&self.path)?;
+        seal(&file, survey.len, survey.span)
+    }
+}
+
+/// What the trailer says, and the length of the file.
+fn trailer(file: &File) -> io::Result<Option<(Span, u64)>> {
+    let len = file.metadata()?.len();
+    let Some(at) = len.checked_sub(TRAILER as u64).filter(|&at| at >= MAGIC.len() as u64) else {
+        return Ok(None);
+    };
+    let mut octets = [0; TRAILER];
+    file.read_exact_at(&mut octets, at)?;
+    Ok(Span::from_trailer(&octets).map(|span| (span, len)))
+}
+
+/// Ends a file of `len` octets with its trailer, and brings both to the disk.
+fn seal(mut file: &File, len: u64, span: Span) -> io::Result<()> {
+    // The records first: a trailer vouches for them.
+    file.sync_data()?;
+    let added = file.write_all(&span.trailer()).and_then(|()| file.sync_data());
+    if added.is_err() {
+        let _ = file.set_len(len);
+    }
+    added
+}
+
+/// All segments in `folder` by number; a folder that does not exist has none.
 ///
 /// # Errors
 /// What the system said when the folder was read.
@@ -70,9 +243,12 @@ pub fn list(folder: &Path) -> io::Result<Vec<Segment>> {
     for entry in entries {
         let entry = entry?;
         let Some(id) = entry.file_name().to_str().and_then(Id::from_file_name) else { continue };
-        // A segment may be retired between the two calls.
-        let Ok(facts) = entry.metadata() else { continue };
-        segments.push(Segment { id, path: entry.path(), len: facts.len() });
+        // A segment may be retired between the two calls; a folder or a link is not ours.
+        let Some(facts) = entry.metadata().ok().filter(fs::Metadata::is_file) else { continue };
+        let modified = facts.modified().unwrap_or(SystemTime::UNIX_EPOCH);
+        let modified = modified.duration_since(UNIX_EPOCH).unwrap_or_default().as_micros();
+        let modified = i64::try_from(modified).unwrap_or(i64::MAX);
+        segments.push(Segment { id, path: entry.path(), len: facts.len(), modified });
     }
     segments.sort_by_key(|segment| segment.id);
     Ok(segments)
@@ -94,51 +270,64 @@ pub fn frame(record: &Record<'_>, batch: &mut Vec<u8>) {
 /// A segment that is being written.
 #[derive(Debug)]
 pub struct Writer {
-    file: File,
+    id: Id,
+    file: Arc<File>,
     path: PathBuf,
     len: u64,
+    span: Span,
+    is_torn: bool,
 }
 
 impl Writer {
-    /// Begins a segment; where the name is taken, a microsecond later.
+    /// Begins a segment. Its entry in the folder is not synced yet.
     ///
     /// # Errors
-    /// What the system said when the file was created.
-    pub fn create(folder: &Path, mut id: Id) -> io::Result<Self> {
-        loop {
-            let path = folder.join(id.file_name());
-            match OpenOptions::new().append(true).create_new(true).mode(0o600).open(&path) {
-                Ok(file) => {
-                    let mut writer = Self { file, path, len: 0 };
-                    let begun = writer.append(MAGIC).and_then(|()| File::open(folder)?.sync_all());
-                    if let Err(error) = begun {
-                        let _ = fs::remove_file(&writer.path);
-                        return Err(error);
-                    }
-                    return Ok(writer);
-                }
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => id.created += 1,
-                Err(error) => return Err(error),
-            }
+    /// What the system said; `AlreadyExists` where the name is taken.
+    pub fn create(folder: &Path, id: Id) -> io::Result<Self> {
+        let path = folder.join(id.file_name());
+        let file = OpenOptions::new().append(true).create_new(true).mode(0o600).open(&path)?;
+        if let Err(error) = (&file).write_all(MAGIC) {
+            let _ = fs::remove_file(&path);
+            return Err(error);
         }
+        Ok(Self::over(file, path, id))
     }
 
-    /// Appends a batch of frames, whole or not at all.
+    fn over(file: File, path: PathBuf, id: Id) -> Self {
+        Self { id, file: Arc::new(file), path, len: MAGIC.len() as u64, span: Span::EMPTY, is_torn: false }
+    }
+
+    /// Appends a batch of frames, whole or not at all; `span` is that of the batch.
     ///
     /// # Errors
-    /// What the system said; what was written of the batch is cut off again.
-    pub fn append(&mut self, batch: &[u8]) -> io::Result<()> {
-        if let Err(error) = self.file.write_all(batch) {
+    /// What the system said; what was written of the batch is cut off again, or else the segment
+    /// [is torn](Self::is_torn).
+    pub fn append(&mut self, batch: &[u8], span: Span) -> io::Result<()> {
+        if let Err(error) = (&*self.file).write_all(batch) {
             // A torn batch in the middle would hide all that comes after it.
-            let _ = self.file.set_len(self.len);
+            self.is_torn = self.file.set_len(self.len).is_err();
             return Err(error);
         }
         self.len += batch.len() as u64;
+        self.span.join(span);
         Ok(())
     }
 
+    /// Ends the segment: syncs it, adds the trailer, syncs that. What is torn gets none.
+    ///
+    /// # Errors
+    /// What the system said; it can be tried again.
+    pub fn seal(&self) -> io::Result<()> {
+        if self.is_torn { self.file.sync_data() } else { seal(&self.file, self.len, self.span) }
+    }
+
+    /// What its name says.
+    pub fn id(&self) -> Id {
+        self.id
+    }
+
     /// The open file, for syncing it from elsewhere.
-    pub fn file(&self) -> &File {
+    pub fn file(&self) -> &Arc<File> {
         &self.file
     }
 
@@ -147,14 +336,19 @@ impl Writer {
         &self.path
     }
 
-    /// Octets written.
-    pub fn len(&self) -> u64 {
-        self.len
+    /// Octets once `batch` is appended and the segment is sealed.
+    pub fn len_with(&self, batch: &[u8]) -> u64 {
+        self.len + (batch.len() + TRAILER) as u64
     }
 
     /// Whether no record was written yet.
     pub fn is_empty(&self) -> bool {
-        self.len <= MAGIC.len() as u64
+        self.span.count == 0
+    }
+
+    /// Whether a batch was written in part and could not be cut off: what came after it would not be found.
+    pub fn is_torn(&self) -> bool {
+        self.is_torn
     }
 }
 
@@ -173,14 +367,12 @@ impl<'a> Records<'a> {
 
     /// How many octets at the end belong to no whole record; 0 once a whole segment was read.
     pub fn torn_len(&self) -> usize {
-        self.octets.len() - self.at
+        let rest = &self.octets[self.at..];
+        if self.at > 0 && Span::from_trailer(rest).is_some() { 0 } else { rest.len() }
     }
-}
 
-impl<'a> Iterator for Records<'a> {
-    type Item = Record<'a>;
-
-    fn next(&mut self) -> Option<Record<'a>> {
+    /// The next record with its octets.
+    pub fn next_with_octets(&mut self) -> Option<(&'a [u8], Record<'a>)> {
         if self.at == 0 {
             return None;
         }
@@ -192,61 +384,127 @@ impl<'a> Iterator for Records<'a> {
         }
         let record = Record::decode(body)?;
         self.at += FRAME + len;
-        Some(record)
+        Some((body, record))
+    }
+}
+
+impl<'a> Iterator for Records<'a> {
+    type Item = Record<'a>;
+
+    fn next(&mut self) -> Option<Record<'a>> {
+        self.next_with_octets().map(|(_, record)| record)
     }
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::super::record::tests::sample;
     use super::*;
+
+    /// A segment over a device that the test chose for its faults. Its path is a link, so that
+    /// whatever is done to the path, tests run by root included, the device stays.
+    pub(crate) fn over(device: &str, folder: &Path) -> Writer {
+        let path = folder.join("device");
+        std::os::unix::fs::symlink(device, &path).unwrap();
+        Writer::over(OpenOptions::new().write(true).open(&path).unwrap(), path, id(9))
+    }
+
+    fn id(number: u64) -> Id {
+        Id { number, writer: 1 }
+    }
+
+    fn append(writer: &mut Writer, time: i64) {
+        let (mut batch, mut span) = (Vec::new(), Span::EMPTY);
+        frame(&sample(time), &mut batch);
+        span.add(time);
+        writer.append(&batch, span).unwrap();
+    }
 
     #[test]
     fn a_segment_cut_anywhere_keeps_its_whole_records() {
         let folder = tempfile::tempdir().unwrap();
-        let mut writer = Writer::create(folder.path(), Id { created: 5, writer: 1 }).unwrap();
-        let mut ends = vec![writer.len()];
+        let mut writer = Writer::create(folder.path(), id(5)).unwrap();
+        let mut ends = vec![writer.len];
         for time in 0..5 {
-            let mut batch = Vec::new();
-            frame(&sample(time), &mut batch);
-            writer.append(&batch).unwrap();
-            ends.push(writer.len());
+            append(&mut writer, time);
+            ends.push(writer.len);
         }
+        writer.seal().unwrap();
         let octets = fs::read(writer.path()).unwrap();
         for len in 0..=octets.len() {
             let mut records = Records::new(&octets[..len]);
             let whole = ends.iter().filter(|&&end| end <= len as u64).count().saturating_sub(1);
             assert_eq!(records.by_ref().count(), whole, "cut to {len}");
-            let is_at_an_end = ends.contains(&(len as u64)) || len == 0;
+            let is_at_an_end = ends.contains(&(len as u64)) || [0, octets.len()].contains(&len);
             assert_eq!(records.torn_len() == 0, is_at_an_end, "cut to {len}");
+
+            let file = writer.path();
+            fs::write(file, &octets[..len]).unwrap();
+            let survey = list(folder.path()).unwrap()[0].survey().unwrap();
+            assert_eq!(survey.span.count, whole as u64, "cut to {len}");
+            assert_eq!(survey.end == End::Sealed, len == octets.len(), "cut to {len}");
+            assert_eq!(matches!(survey.end, End::Torn(_)), !is_at_an_end, "cut to {len}");
         }
     }
 
     #[test]
     fn damage_ends_the_reading_and_never_lies() {
         let mut octets = MAGIC.to_vec();
+        let mut span = Span::EMPTY;
         for time in 0..3 {
             frame(&sample(time), &mut octets);
+            span.add(time);
         }
+        let end = octets.len();
+        octets.extend(span.trailer());
         for at in 0..octets.len() {
             let mut damaged = octets.clone();
             damaged[at] ^= 0x10;
             for (n, record) in Records::new(&damaged).enumerate() {
                 assert_eq!(record, sample(n as i64), "octet {at} changed");
             }
+            let expected = (at < end).then_some(span);
+            assert_eq!(Span::from_trailer(&damaged[end..]), expected, "octet {at} changed");
         }
     }
 
     #[test]
-    fn names_sort_by_time_and_are_never_shared() {
+    fn a_trailer_tells_the_times_and_a_leftover_gets_one() {
         let folder = tempfile::tempdir().unwrap();
-        fs::write(folder.path().join("notes.txt"), "not a segment").unwrap();
-        for created in [30, 5, 30] {
-            Writer::create(folder.path(), Id { created, writer: 0 }).unwrap();
+        let mut writer = Writer::create(folder.path(), id(1)).unwrap();
+        // The clock stepped back.
+        for time in [50, 70, 20] {
+            append(&mut writer, time);
         }
-        let created: Vec<i64> =
-            list(folder.path()).unwrap().iter().map(|segment| segment.id.created).collect();
-        assert_eq!(created, [5, 30, 31]);
+        let segment = || list(folder.path()).unwrap().remove(0);
+        let span = Span { earliest: 20, latest: 70, count: 3 };
+        let survey = segment().survey().unwrap();
+        assert_eq!(survey, Survey { span, len: writer.len, end: End::Whole });
+        assert_eq!(segment().sealed_span().unwrap(), None);
+        segment().seal(&survey).unwrap();
+        assert_eq!(segment().sealed_span().unwrap(), Some(span));
+        let len = writer.len + TRAILER as u64;
+        assert_eq!(segment().survey().unwrap(), Survey { span, len, end: End::Sealed });
+    }
+
+    #[test]
+    fn names_sort_by_number_and_are_never_shared() {
+        let folder = tempfile::tempdir().unwrap();
+        for name in
+            ["notes.txt", "1795478400000000-00.seg", "+000000001-000.seg", "7-1.seg", "-.seg", "0.seg"]
+        {
+            fs::write(folder.path().join(name), "not a segment").unwrap();
+        }
+        fs::write(folder.path().join(format!("{}-000.seg", u64::MAX)), "not ours").unwrap();
+        fs::create_dir(folder.path().join("0000000003-000.seg")).unwrap();
+        for number in [30, 5] {
+            Writer::create(folder.path(), id(number)).unwrap();
+        }
+        let taken = Writer::create(folder.path(), id(30)).unwrap_err();
+        assert_eq!(taken.kind(), io::ErrorKind::AlreadyExists);
+        let numbers: Vec<u64> =
+            list(folder.path()).unwrap().iter().map(|segment| segment.id.number).collect();
+        assert_eq!(numbers, [5, 30]);
         assert!(list(&folder.path().join("missing")).unwrap().is_empty());
     }
 }

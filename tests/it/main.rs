@@ -12,6 +12,7 @@ mod harness;
 mod images;
 mod landing;
 mod log;
+mod log_faults;
 mod log_filters;
 mod malformed;
 mod quickstart;

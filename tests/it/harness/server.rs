@@ -37,6 +37,12 @@ impl Server {
     #[track_caller]
     pub(crate) fn start(house: House) -> Self {
         let (child, lines) = house.spawn_serve();
+        Self::follow(house, child, lines)
+    }
+
+    /// Waits until a server that was spawned in this house is ready.
+    #[track_caller]
+    pub(crate) fn follow(house: House, child: Child, lines: Lines) -> Self {
         // From here on, a panic kills it.
         let mut server = Self {
             child: Some(child),
@@ -102,7 +108,7 @@ impl Server {
         kill_process(self.pid(), signal).unwrap();
     }
 
-    fn pid(&self) -> Pid {
+    pub(crate) fn pid(&self) -> Pid {
         Pid::from_child(self.child.as_ref().expect("a server that was not stopped"))
     }
 

@@ -152,6 +152,10 @@ impl Udp {
         self.0.send(message).unwrap();
     }
 
+    pub(crate) fn try_send(&self, message: &[u8]) -> io::Result<()> {
+        self.0.send(message).map(drop)
+    }
+
     pub(crate) fn receive(&self) -> io::Result<Vec<u8>> {
         let mut answer = vec![0; 65_535];
         let len = self.0.recv(&mut answer)?;

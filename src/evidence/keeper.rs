@@ -1,0 +1,429 @@
+//! The keeper: the thread that does the disk work which must not hold up a query.
+//!
+//! Syncs what was written, makes each journal's next segment ahead, seals those that were closed,
+//! keeps all of them together within `log.max_size`, and seals what killed processes left.
+//!
+//! A leftover that ends with a whole record gets its trailer, one without any record is removed, and
+//! one whose tail is torn stays as it is: the tail is evidence too, and nothing is ever written
+//! behind or over it. Such a file has no trailer for good, so each search reads it whole; there is at
+//! most one of each writer and power cut, until it is retired.
+//!
+//! Retiring goes by the latest record, not by number: a quiet writer's segment may have a low number
+//! and new records. Open segments count as full, whatever they hold, so that what the writers add
+//! until the next look has its room already.
+
+use std::collections::HashMap;
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use super::ledger::{Ledger, finish};
+use super::segment::{self, End, Id, Segment, Writer};
+
+/// How often the log's size is looked at when no segment was closed.
+const RETIRE_EVERY: Duration = Duration::from_secs(60);
+/// How long after a failure it is tried again.
+const RETRY: Duration = Duration::from_secs(1);
+/// The least time between two reports of one trouble.
+const REPORT: Duration = Duration::from_secs(60);
+/// The least wait between two rounds, however short `log.sync` is.
+const PAUSE: Duration = Duration::from_millis(1);
+/// Most closed segments that are kept open because sealing them failed.
+const MOST_CLOSING: usize = 64;
+
+/// The running thread. When it is stopped or dropped, it finishes what it was left first.
+#[derive(Debug)]
+pub struct Keeper {
+    is_stopping: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Keeper {
+    /// Starts keeping the log of these journals.
+    ///
+    /// # Errors
+    /// The system has no threads left.
+    pub fn start(ledger: &Arc<Ledger>) -> io::Result<Self> {
+        let is_stopping = Arc::new(AtomicBool::new(false));
+        let (stopping, mut work) = (Arc::clone(&is_stopping), Work::new(ledger));
+        let thread = std::thread::Builder::new().name("log".to_owned()).spawn(move || work.run(&stopping))?;
+        Ok(Self { is_stopping, thread: Some(thread) })
+    }
+
+    /// Syncs everything, seals what was closed, and ends. Journals that are closed later seal their
+    /// segments themselves.
+    pub fn stop(self) {
+        drop(self);
+    }
+}
+
+impl Drop for Keeper {
+    fn drop(&mut self) {
+        self.is_stopping.store(true, Ordering::Release);
+        if let Some(thread) = self.thread.take() {
+            thread.thread().unpark();
+            // A panic was reported already.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// What the thread has to do, a round at a time.
+struct Work {
+    ledger: Arc<Ledger>,
+    /// Segments of earlier processes that were not looked at yet; `None` until they are listed.
+    leftovers: Option<Vec<Segment>>,
+    closing: Vec<Writer>,
+    /// The latest record of each closed segment, as far as it was asked for.
+    latest: HashMap<Id, i64>,
+    synced: Option<Instant>,
+    looked: Option<Instant>,
+    failed: Option<Instant>,
+    told: HashMap<&'static str, Instant>,
+}
+
+impl Work {
+    fn new(ledger: &Arc<Ledger>) -> Self {
+        Self {
+            ledger: Arc::clone(ledger),
+            leftovers: None,
+            closing: Vec::new(),
+            latest: HashMap::new(),
+            synced: None,
+            looked: None,
+            failed: None,
+            told: HashMap::new(),
+        }
+    }
+
+    fn run(&mut self, is_stopping: &AtomicBool) {
+        self.ledger.open_desk(std::thread::current());
+        while !is_stopping.load(Ordering::Acquire) {
+            // A panic is a bug; it must not end the keeping.
+            let wait = catch_unwind(AssertUnwindSafe(|| self.round(Instant::now())));
+            // A wake-up between the two is not lost: then parking returns at once.
+            std::thread::park_timeout(wait.unwrap_or(RETRY));
+        }
+        loop {
+            let _ = catch_unwind(AssertUnwindSafe(|| self.finish(Instant::now())));
+            if self.ledger.close_desk() {
+                return;
+            }
+        }
+    }
+
+    /// Does what is due; returns how long nothing will be, unless somebody wakes us.
+    fn round(&mut self, now: Instant) -> Duration {
+        let is_retry = self.failed.is_none_or(|failed| now.saturating_duration_since(failed) >= RETRY);
+        if is_retry {
+            self.failed = None;
+            // First, since a worker may be waiting for one.
+            self.make_spares(now);
+        }
+        self.sync_if_due(now);
+        let mut is_look_due = left(self.looked, now, RETIRE_EVERY).is_none_or(|left| left.is_zero());
+        let closed = self.ledger.take_closed();
+        is_look_due |= !closed.is_empty();
+        self.closing.extend(closed);
+        if is_retry || is_look_due {
+            self.seal(now);
+        }
+        let is_one_left = self.seal_leftover(now);
+        if is_look_due {
+            self.looked = Some(now);
+            self.retire(now);
+        }
+        if is_one_left {
+            return Duration::ZERO;
+        }
+        let sync = self.ledger.options().sync;
+        [(self.synced, sync), (self.looked, RETIRE_EVERY), (self.failed, RETRY)]
+            .into_iter()
+            .filter_map(|(last, every)| left(last, Instant::now(), every))
+            .min()
+            .unwrap_or(RETIRE_EVERY)
+            .max(PAUSE)
+    }
+
+    /// The last round.
+    fn finish(&mut self, now: Instant) {
+        self.closing.extend(self.ledger.take_spares());
+        self.closing.extend(self.ledger.take_closed());
+        self.seal(now);
+        self.synced = None;
+        self.sync_if_due(now);
+    }
+
+    fn make_spares(&mut self, now: Instant) {
+        for place in self.ledger.places() {
+            if let Err(error) = self.ledger.make_spare(&place) {
+                // Nothing is lost by this yet.
+                let folder = self.ledger.options().folder.clone();
+                self.fault(now, &folder, &error, "the query log's next segment cannot be made");
+                return;
+            }
+        }
+    }
+
+    fn sync_if_due(&mut self, now: Instant) {
+        if left(self.synced, now, self.ledger.options().sync).is_some_and(|left| !left.is_zero()) {
+            return;
+        }
+        self.synced = Some(now);
+        if let Err((path, error)) = self.ledger.sync() {
+            self.fault(now, &path, &error, "syncing the query log failed; check the disk");
+        }
+    }
+
+    fn seal(&mut self, now: Instant) {
+        for segment in std::mem::take(&mut self.closing) {
+            let Err(error) = finish(&segment) else { continue };
+            self.fault(
+                now,
+                segment.path(),
+                &error,
+                "closing a segment of the query log failed; check the disk",
+            );
+            // What is not kept lacks its trailer until the next start.
+            if self.closing.len() < MOST_CLOSING {
+                self.closing.push(segment);
+            }
+        }
+    }
+
+    /// Seals one segment of an earlier process; returns whether there may be more.
+    fn seal_leftover(&mut self, now: Instant) -> bool {
+        let (folder, first) = (&self.ledger.options().folder, self.ledger.first());
+        let leftovers = self.leftovers.get_or_insert_with(|| {
+            let mut listed = segment::list(folder).unwrap_or_default();
+            listed.retain(|segment| segment.id.number < first);
+            listed
+        });
+        let Some(segment) = leftovers.pop() else { return false };
+        if let Err(error) = tidy(&segment)
+            && error.kind() != io::ErrorKind::NotFound
+        {
+            self.fault(now, &segment.path, &error, "a segment that a killed process left cannot be closed");
+        }
+        true
+    }
+
+    /// Removes the oldest closed segments until all together fit `log.max_size`.
+    fn retire(&mut self, now: Instant) {
+        let (folder, max_size) = (self.ledger.options().folder.clone(), self.ledger.options().max_size);
+        // In this order: see `Ledger::in_use`.
+        let listed = segment::list(&folder);
+        let in_use = self.ledger.in_use();
+        let mut segments = match listed {
+            Ok(segments) => segments,
+            Err(error) => return self.fault(now, &folder, &error, "reading the query log's folder failed"),
+        };
+        segments.retain(|segment| !in_use.contains(&segment.id));
+        let mut total =
+            segments.iter().fold(self.ledger.reserve(), |sum, segment| sum.saturating_add(segment.len));
+        if total <= max_size {
+            return;
+        }
+        let known = std::mem::take(&mut self.latest);
+        self.latest = segments
+            .iter()
+            .map(|it| (it.id, known.get(&it.id).copied().unwrap_or_else(|| latest(it))))
+            .collect();
+        segments.sort_by_key(|segment| (self.latest.get(&segment.id), segment.id));
+        let mut count = 0;
+        for segment in &segments {
+            if total <= max_size {
+                break;
+            }
+            match std::fs::remove_file(&segment.path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    // The next ones are newer: better too much than a gap.
+                    self.fault(
+                        now,
+                        &segment.path,
+                        &error,
+                        "an old segment cannot be removed: the query log outgrows log.max_size",
+                    );
+                    break;
+                }
+                _ => {
+                    total -= segment.len;
+                    count += 1;
+                }
+            }
+        }
+        if count > 0 {
+            tracing::info!(segments = count, "retired the oldest records: log.max_size is reached");
+        }
+    }
+
+    /// Reports a trouble, unless it was reported a short while ago; it is tried again soon.
+    fn fault(&mut self, now: Instant, path: &Path, error: &io::Error, what: &'static str) {
+        self.failed = Some(now);
+        if self.told.get(what).is_none_or(|told| now.saturating_duration_since(*told) >= REPORT) {
+            self.told.insert(what, now);
+            tracing::error!(path = %path.display(), %error, "{what}");
+        }
+    }
+}
+
+/// How much is left of `every` since `last`; `None` when it has not begun.
+fn left(last: Option<Instant>, now: Instant, every: Duration) -> Option<Duration> {
+    last.map(|last| every.saturating_sub(now.saturating_duration_since(last)))
+}
+
+fn tidy(segment: &Segment) -> io::Result<()> {
+    let survey = segment.survey()?;
+    match survey.end {
+        End::Whole if survey.span.count == 0 => std::fs::remove_file(&segment.path),
+        End::Whole => segment.seal(&survey),
+        End::Sealed | End::Torn(_) => Ok(()),
+    }
+}
+
+/// When the latest record came; of a segment without trailer, when it was written last.
+fn latest(segment: &Segment) -> i64 {
+    let sealed = segment.sealed_span().ok().flatten();
+    sealed.map_or(segment.modified, |span| span.latest)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::super::journal::tests::{options, times, write};
+    use super::super::journal::{Journal, Options};
+    use super::*;
+
+    fn len(folder: &Path) -> u64 {
+        segment::list(folder).unwrap().iter().map(|segment| segment.len).sum()
+    }
+
+    fn numbers(folder: &Path) -> Vec<u64> {
+        segment::list(folder).unwrap().iter().map(|segment| segment.id.number).collect()
+    }
+
+    #[test]
+    fn the_log_keeps_within_its_size_and_the_newest_records() {
+        let folder = tempfile::tempdir().unwrap();
+        let max_size = 2 << 20;
+        let ledger = Ledger::open(&Options { max_size, ..options(folder.path()) }).unwrap();
+        let mut journals = [0, 1].map(|number| Journal::open(number, &ledger));
+        let mut work = Work::new(&ledger);
+        ledger.open_desk(std::thread::current());
+        let count = 100_000;
+        for time in 0..count {
+            write(&mut journals[(time % 2) as usize], time);
+            if time % 64 == 0 {
+                work.round(Instant::now());
+                assert!(len(folder.path()) <= max_size, "{} octets", len(folder.path()));
+            }
+        }
+        let kept = times(folder.path());
+        assert!(kept.len() > 5000, "{} records", kept.len());
+        assert!(kept.iter().copied().eq((0..count).rev().take(kept.len())), "the newest, without a gap");
+    }
+
+    #[test]
+    fn the_oldest_records_go_first_whatever_their_number() {
+        let folder = tempfile::tempdir().unwrap();
+        let earlier = Ledger::open(&options(folder.path())).unwrap();
+        for time in [30, 10, 20] {
+            write(&mut Journal::open(0, &earlier), time);
+        }
+        let each = len(folder.path()) / 3;
+        for (left, expected) in [(3, &[30, 20, 10, 5][..]), (2, &[30, 20, 5]), (1, &[30, 5]), (0, &[5])] {
+            let max_size = (64 << 10) + segment::EMPTY_LEN + left * each;
+            let ledger = Ledger::open(&Options { max_size, ..options(folder.path()) }).unwrap();
+            let mut open = Journal::open(0, &ledger);
+            write(&mut open, 5);
+            Work::new(&ledger).retire(Instant::now());
+            assert_eq!(times(folder.path()), expected);
+            let number = numbers(folder.path()).pop().unwrap();
+            drop(open);
+            fs::remove_file(folder.path().join(Id { number, writer: 0 }.file_name())).unwrap();
+        }
+    }
+
+    #[test]
+    fn the_next_segment_is_made_ahead_and_closed_ones_are_sealed() {
+        let folder = tempfile::tempdir().unwrap();
+        let ledger = Ledger::open(&Options { max_size: 1 << 20, ..options(folder.path()) }).unwrap();
+        let mut journal = Journal::open(0, &ledger);
+        let mut work = Work::new(&ledger);
+        ledger.open_desk(std::thread::current());
+        work.round(Instant::now());
+        assert_eq!(numbers(folder.path()), [1]);
+        let sealed = || {
+            let listed = segment::list(folder.path()).unwrap();
+            listed.iter().map(|segment| segment.sealed_span().unwrap().is_some()).collect::<Vec<_>>()
+        };
+        write(&mut journal, 1);
+        assert_eq!(numbers(folder.path()), [1], "the writer made none itself");
+        work.round(Instant::now());
+        assert_eq!(numbers(folder.path()), [1, 2]);
+        let mut time = 1;
+        while len(folder.path()) < ledger.segment_len() + (8 << 10) {
+            time += 1;
+            write(&mut journal, time);
+        }
+        assert_eq!(numbers(folder.path()), [1, 2]);
+        assert_eq!(sealed(), [false, false], "the writer leaves that to the keeper");
+        work.round(Instant::now());
+        assert_eq!(numbers(folder.path()), [1, 2, 3]);
+        assert_eq!(sealed(), [true, false, false]);
+        drop(journal);
+        work.finish(Instant::now());
+        assert_eq!(sealed(), [true, true], "a spare that nobody needs is removed");
+        assert_eq!(times(folder.path()).len() as i64, time);
+    }
+
+    #[test]
+    fn what_killed_processes_left_is_sealed_and_never_cut() {
+        let folder = tempfile::tempdir().unwrap();
+        let sealed = |n: usize| segment::list(folder.path()).unwrap()[n].sealed_span().unwrap();
+        for _ in 0..2 {
+            let mut journal = Journal::open(0, &Ledger::open(&options(folder.path())).unwrap());
+            write(&mut journal, 1);
+            write(&mut journal, 2);
+        }
+        let paths: Vec<_> = segment::list(folder.path()).unwrap().into_iter().map(|it| it.path).collect();
+        let octets = fs::read(&paths[0]).unwrap();
+        let (whole, torn) = (&octets[..octets.len() - 36], &octets[..octets.len() - 37]);
+        fs::write(&paths[0], whole).unwrap();
+        fs::write(&paths[1], torn).unwrap();
+        fs::write(folder.path().join("0000000003-000.seg"), &octets[..8]).unwrap();
+        fs::write(folder.path().join("0000000004-000.seg"), "").unwrap();
+        assert_eq!(sealed(0), None);
+
+        let mut work = Work::new(&Ledger::open(&options(folder.path())).unwrap());
+        while work.round(Instant::now()).is_zero() {}
+        assert_eq!(numbers(folder.path()), [1, 2]);
+        assert_eq!(sealed(0).map(|span| (span.earliest, span.latest, span.count)), Some((1, 2, 2)));
+        assert_eq!(fs::read(&paths[0]).unwrap(), octets);
+        assert_eq!(fs::read(&paths[1]).unwrap(), torn);
+        assert_eq!(times(folder.path()), [2, 1, 1]);
+    }
+
+    #[test]
+    fn any_interval_is_waited_and_a_stop_waits_for_none() {
+        for sync in [Duration::from_nanos(1), Duration::from_secs(1 << 40), Duration::MAX] {
+            let folder = tempfile::tempdir().unwrap();
+            let ledger = Ledger::open(&Options { sync, ..options(folder.path()) }).unwrap();
+            let mut journal = Journal::open(0, &ledger);
+            let keeper = Keeper::start(&ledger).unwrap();
+            write(&mut journal, 1);
+            drop(journal);
+            let begun = Instant::now();
+            keeper.stop();
+            assert!(begun.elapsed() < Duration::from_secs(20));
+            let left = segment::list(folder.path()).unwrap();
+            assert_eq!(left.len(), 1, "{left:?}");
+            assert_eq!(left[0].sealed_span().unwrap().map(|span| span.count), Some(1));
+        }
+    }
+}
