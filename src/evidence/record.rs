@@ -161,7 +161,8 @@ impl Record<'_> {
 }
 
 impl<'a> Record<'a> {
-    /// Reads a record's octets; `None` when they are not exactly one record.
+    /// Reads a record's octets; `None` when they are not exactly one record as [`Self::encode`]
+    /// writes it.
     pub fn decode(octets: &'a [u8]) -> Option<Self> {
         let mut rest = octets;
         let time = i64::from_le_bytes(take(&mut rest)?);
@@ -174,8 +175,9 @@ impl<'a> Record<'a> {
         let agency = text(&mut rest)?;
         let feed = text(&mut rest)?;
         let family = text(&mut rest)?;
-        let qname = sized(&mut rest)?;
-        let [count] = take(&mut rest)?;
+        // `encode` folds the name and caps the answers: other octets are damage.
+        let qname = sized(&mut rest).filter(|qname| !qname.iter().any(u8::is_ascii_uppercase))?;
+        let [count] = take(&mut rest).filter(|[count]| usize::from(*count) <= MAX_ANSWERS)?;
         let answers = (0..count).map(|_| take(&mut rest).map(address)).collect::<Option<Vec<_>>>()?;
         if !rest.is_empty() {
             return None;
@@ -280,6 +282,29 @@ pub(crate) mod tests {
             is_hit: false,
             ..full
         });
+    }
+
+    #[test]
+    fn what_is_never_written_is_not_read() {
+        fn check(change: impl FnOnce(&mut Vec<u8>)) {
+            let mut octets = Vec::new();
+            sample(1).encode(&mut octets);
+            change(&mut octets);
+            assert_eq!(Record::decode(&octets), None, "{octets:02x?}");
+        }
+        let answers = 2 * 16;
+        check(|octets| {
+            let letter = octets.len() - answers - 3;
+            octets[letter].make_ascii_uppercase();
+        });
+        check(|octets| {
+            let count = octets.len() - answers - 1;
+            octets[count] = MAX_ANSWERS as u8 + 1;
+            octets.resize(count + 1 + (MAX_ANSWERS + 1) * 16, 0);
+        });
+        check(|octets| octets[8] = 2);
+        check(|octets| octets[9] = 11);
+        check(|octets| octets.push(0));
     }
 
     #[test]
