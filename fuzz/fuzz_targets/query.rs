@@ -1,0 +1,84 @@
+//! Any octets from a client: each packet gets nothing or one answer that is a whole message.
+//!
+//! An answer parses, keeps id and question, fits a message, and has an OPT record exactly when the
+//! query had one. What is no query is rejected with its id and opcode. A qname that was read is a
+//! name in every form it takes later: a key of the index, and text in a log.
+
+#![no_main]
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use libfuzzer_sys::fuzz_target;
+use sachdns::name::{Key, Name, Presentation, from_key};
+use sachdns::serve::answer::{self, Ede};
+use sachdns::wire::{self, Query, Reject, Response, rcode};
+
+const ADDRESSES: [IpAddr; 2] =
+    [IpAddr::V4(Ipv4Addr::new(10, 10, 10, 10)), IpAddr::V6(Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, 0x10))];
+const TARGET: &[u8] = b"\x06walled\x07example\x00";
+const EDE: Ede<'static> = Ede { code: Ede::BLOCKED, text: "authority" };
+
+fuzz_target!(|packet: &[u8]| {
+    match Query::parse(packet) {
+        Ok(query) => {
+            check_qname(query.qname());
+            let limit = answer::udp_limit(&query);
+            assert!((512..=usize::from(answer::PAYLOAD_SIZE)).contains(&limit));
+            check_answers(&query);
+        }
+        Err(Reject::Silent) => {}
+        Err(Reject::Opcode) => check_reject(packet, None, rcode::NOTIMP),
+        Err(Reject::Malformed(question_end)) => check_reject(packet, question_end, rcode::FORMERR),
+    }
+});
+
+/// Every answer that is made without an upstream.
+fn check_answers(query: &Query<'_>) {
+    check_answer(query, rcode::NOERROR, |out| answer::addresses(query, &ADDRESSES, 30, EDE, out));
+    check_answer(query, rcode::NOERROR, |out| answer::addresses(query, &[], 30, EDE, out));
+    check_answer(query, rcode::NOERROR, |out| answer::nodata(query, 30, EDE, out));
+    check_answer(query, rcode::NXDOMAIN, |out| answer::nxdomain(query, 30, EDE, out));
+    check_answer(query, rcode::REFUSED, |out| answer::error(query, rcode::REFUSED, Some(EDE), out));
+    check_answer(query, rcode::BADVERS, |out| answer::error(query, rcode::BADVERS, None, out));
+    check_answer(query, rcode::NOERROR, |out| answer::truncated(query, rcode::NOERROR, out));
+    check_answer(query, rcode::SERVFAIL, |out| answer::failure(query, None, EDE, out));
+    check_answer(query, rcode::NOERROR, |out| answer::alias(query, TARGET, 30, EDE, None, out));
+}
+
+fn check_answer(query: &Query<'_>, rcode: u16, make: impl FnOnce(&mut Vec<u8>)) {
+    let mut answer = Vec::new();
+    make(&mut answer);
+    assert!(answer.len() <= wire::MAX_MESSAGE);
+    let read = Response::parse(&answer).expect("an answer is a whole message");
+    assert_eq!((read.id(), read.question()), (query.id(), query.question()));
+    assert_eq!(read.opt_range().is_some(), query.edns().is_some());
+    // Without EDNS there is no place for the bits above the fourth.
+    let mask = if query.edns().is_some() { 0xfff } else { 0x0f };
+    assert_eq!(read.rcode(), rcode & mask);
+    for record in read.records() {
+        let record = record.expect("the answer parsed");
+        assert!(wire::expand_record(&answer, &record, &mut Vec::new()).is_some());
+    }
+}
+
+fn check_reject(packet: &[u8], question_end: Option<usize>, rcode: u16) {
+    let mut out = Vec::new();
+    answer::reject(packet, question_end, rcode, &mut out);
+    assert_eq!(out[..2], packet[..2]);
+    assert_eq!(out[2], packet[2] & 0x79 | wire::QR, "opcode and RD");
+    assert_eq!(u16::from(out[3]), rcode);
+    match question_end {
+        Some(end) => {
+            let read = Response::parse(&out).expect("a reject with a question is a whole message");
+            assert_eq!(read.question(), &packet[wire::HEADER..end]);
+        }
+        None => assert_eq!(out[4..], [0; 8]),
+    }
+}
+
+fn check_qname(qname: &[u8]) {
+    let name = Name::from_wire(qname).expect("a qname is a name");
+    let key = Key::from_wire(qname).expect("a qname has a key");
+    assert_eq!(from_key(key.as_bytes()).as_ref(), Some(&name));
+    assert_eq!(Name::from_presentation(&Presentation(qname).to_string()).as_ref(), Ok(&name));
+}

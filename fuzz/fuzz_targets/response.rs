@@ -1,0 +1,81 @@
+//! Any octets from an upstream: what parses can be relayed, aliased and reported as a failure.
+//!
+//! Whatever its records hold, the client's message parses, has the client's id and question, fits a
+//! message, and has an OPT record exactly when the client had one.
+//!
+//! ```text
+//! 1  odd: a record is added that fills the message up to its largest size
+//! n  the upstream's message
+//! ```
+
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use sachdns::serve::answer::{self, Ede};
+use sachdns::wire::{self, Query, Response};
+
+const OPT: &[u8] = b"\x00\x00\x29\x04\xd0\x00\x00\x80\x00\x00\x00";
+/// Of a name that a rule leads elsewhere.
+const QUESTION: &[u8] = b"\x04eViL\x07example\x00\x00\x01\x00\x01";
+const EDE: Ede<'static> = Ede { code: Ede::NO_REACHABLE_AUTHORITY, text: "every upstream failed" };
+
+fuzz_target!(|data: &[u8]| {
+    let Some((fill, message)) = data.split_first() else { return };
+    let mut message = message.to_vec();
+    if fill & 1 == 1 {
+        fill_up(&mut message);
+    }
+    let Ok(response) = Response::parse(&message) else { return };
+    for record in response.records() {
+        check_record(&message, &record.expect("the message parsed"));
+    }
+    let question = response.question();
+    for packet in [query(question, None), query(question, Some(OPT))] {
+        let query = Query::parse(&packet).expect("the question of a response can be asked");
+        check(&query, |out| answer::relay(&query, &response, out));
+        check(&query, |out| answer::failure(&query, Some(&response), EDE, out));
+    }
+    // Behind an alias the upstream was asked for its target, not for the client's qname.
+    let target = &question[..question.len() - 4];
+    for packet in [query(QUESTION, None), query(QUESTION, Some(OPT))] {
+        let query = Query::parse(&packet).expect("a query by hand");
+        check(&query, |out| answer::alias(&query, target, 30, EDE, Some(&response), out));
+        check(&query, |out| answer::failure(&query, Some(&response), EDE, out));
+    }
+});
+
+fn query(question: &[u8], opt: Option<&[u8]>) -> Vec<u8> {
+    let header = [0x12, 0x34, wire::RD, wire::CD, 0, 1, 0, 0, 0, 0, 0, u8::from(opt.is_some())];
+    [&header, question, opt.unwrap_or_default()].concat()
+}
+
+fn check(query: &Query<'_>, make: impl FnOnce(&mut Vec<u8>)) {
+    let mut out = Vec::new();
+    make(&mut out);
+    assert!(out.len() <= wire::MAX_MESSAGE, "{} octets", out.len());
+    let read = Response::parse(&out).expect("an answer is a whole message");
+    assert_eq!((read.id(), read.question()), (query.id(), query.question()));
+    assert_eq!(read.opt_range().is_some(), query.edns().is_some());
+    assert_eq!((out[2] & wire::AA, out[3] & wire::AD), (0, 0));
+}
+
+/// An expanded record stands in any message.
+fn check_record(packet: &[u8], record: &wire::Record) {
+    let mut message = b"\x00\x00\x80\x00\x00\x01\x00\x00\x00\x00\x00\x01\x00\x00\x01\x00\x01".to_vec();
+    if wire::expand_record(packet, record, &mut message).is_none() {
+        return;
+    }
+    let read = Response::parse(&message).expect("an expanded record is whole");
+    let found = read.records().next().expect("it is the only one").expect("the message parsed");
+    assert_eq!((found.rtype, found.class, found.ttl), (record.rtype, record.class, record.ttl));
+}
+
+/// Adds a NULL record of the root that takes all the room there is.
+fn fill_up(message: &mut Vec<u8>) {
+    let Some(count) = wire::u16_at(message, 10) else { return };
+    let Some(room) = (wire::MAX_MESSAGE - 11).checked_sub(message.len()) else { return };
+    message[10..12].copy_from_slice(&count.wrapping_add(1).to_be_bytes());
+    message.extend(b"\x00\x00\x0a\x00\x01\x00\x00\x00\x00");
+    message.extend((room as u16).to_be_bytes());
+    message.resize(wire::MAX_MESSAGE, 0);
+}
