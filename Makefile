@@ -4,7 +4,7 @@ CARGO ?= cargo
 CONFIG := config/quickstart.toml
 SACHDNS := target/release/sachdns
 
-.PHONY: help run build test test-deps lint fmt doc bench
+.PHONY: help run build test test-deps lint fmt doc bench fuzz
 .DEFAULT_GOAL := help
 
 help: ## List the targets
@@ -54,3 +54,6 @@ doc: ## Build the documentation, warnings denied
 
 bench: ## Measure (SACHDNS_BENCH=once runs each bench a single time)
 	$(CARGO) bench --locked --bench '*'
+
+fuzz: ## Fuzz every parser for a while each (SECONDS=30 by default)
+	@fuzz/run.sh

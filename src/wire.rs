@@ -107,8 +107,17 @@ pub enum Reject {
     Silent,
     /// Not a message: FORMERR. Holds where the question ends, when it could be read.
     Malformed(Option<usize>),
-    /// An opcode other than QUERY: NOTIMP.
-    Opcode,
+    /// An opcode other than QUERY: NOTIMP. Tells whether an OPT record says that EDNS is spoken.
+    Opcode(Speaks),
+}
+
+/// What a client understands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Speaks {
+    /// DNS as of RFC 1035.
+    Plain,
+    /// EDNS.
+    Edns,
 }
 
 impl<'a> Query<'a> {
@@ -121,8 +130,17 @@ impl<'a> Query<'a> {
             return Err(Reject::Silent);
         }
         if packet[2] & 0x78 != 0 {
-            return Err(Reject::Opcode);
+            let speaks = match Self::read(packet) {
+                Ok(Self { edns: Some(_), .. }) => Speaks::Edns,
+                _ => Speaks::Plain,
+            };
+            return Err(Reject::Opcode(speaks));
         }
+        Self::read(packet)
+    }
+
+    /// Reads what follows the flags.
+    fn read(packet: &'a [u8]) -> Result<Self, Reject> {
         // QDCOUNT before anything else: a parser must not trust the counts.
         if u16_at(packet, 4) != Some(1) {
             return Err(Reject::Malformed(None));
@@ -636,7 +654,15 @@ mod tests {
         let end = Some(PLAIN.len());
         check(|p| p.truncate(11), Reject::Silent);
         check(|p| p[2] |= QR, Reject::Silent);
-        check(|p| p[2] |= 0x20, Reject::Opcode);
+        check(|p| p[2] |= 0x20, Reject::Opcode(Speaks::Edns));
+        check(
+            |p| {
+                p.truncate(PLAIN.len());
+                p[11] = 0;
+                p[2] |= 0x20;
+            },
+            Reject::Opcode(Speaks::Plain),
+        );
         check(|p| p[5] = 0, Reject::Malformed(None));
         check(|p| p[5] = 2, Reject::Malformed(None));
         check(|p| p[4] = 0xff, Reject::Malformed(None));

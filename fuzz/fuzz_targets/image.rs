@@ -19,9 +19,9 @@ use libfuzzer_sys::fuzz_target;
 use sachdns::image::{self, Image};
 use sachdns::name::{Key, Name};
 use sachdns::policy::action::Action;
-use sachdns::policy::compile::Compiler;
+use sachdns::policy::compile::{Compiler, Listing};
 use sachdns::policy::decide::{Observer, Ruling, Unobserved, decide};
-use sachdns::policy::rule::{Feed, FeedKind};
+use sachdns::policy::rule::{Feed, FeedKind, Mode};
 use sachdns::policy::trigger::Scope;
 use sha2::{Digest as _, Sha256};
 
@@ -61,9 +61,11 @@ impl Fixture {
     fn new() -> Self {
         let path = std::env::temp_dir().join(format!("sachdns-fuzz-{}.img", std::process::id()));
         let mut compiler = Compiler::new(vec![Feed { name: "authority".into(), kind: FeedKind::Threat }]);
-        let actions = [Action::Sinkhole, Action::Nxdomain, Action::Drop, Action::Shadow];
+        let actions = [Action::Sinkhole, Action::Nxdomain, Action::Drop, Action::Passthru];
         for (name, action) in NAMES.into_iter().zip(actions) {
-            compiler.add(0, &host(name), Scope::Subtree, action, Some(&"Mã độc".into()));
+            let (scope, mode, family) = (Scope::Subtree, Mode::Shadow, "Mã độc".into());
+            let listing = Listing { feed: 0, scope, action, mode, family: Some(&family) };
+            compiler.add(&host(name), listing).expect("far below 4 GiB");
         }
         image::write(&path, &compiler.finish(), &[7; 32], 1).expect("the scratch folder can be written");
         let mut front = std::fs::read(&path).expect("it was just written");

@@ -11,7 +11,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use libfuzzer_sys::fuzz_target;
 use sachdns::name::{Key, Name, Presentation, from_key};
 use sachdns::serve::answer::{self, Ede};
-use sachdns::wire::{self, Query, Reject, Response, rcode};
+use sachdns::wire::{self, Query, Reject, Response, Speaks, rcode};
 
 const ADDRESSES: [IpAddr; 2] =
     [IpAddr::V4(Ipv4Addr::new(10, 10, 10, 10)), IpAddr::V6(Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, 0x10))];
@@ -27,8 +27,20 @@ fuzz_target!(|packet: &[u8]| {
             check_answers(&query);
         }
         Err(Reject::Silent) => {}
-        Err(Reject::Opcode) => check_reject(packet, None, rcode::NOTIMP),
-        Err(Reject::Malformed(question_end)) => check_reject(packet, question_end, rcode::FORMERR),
+        Err(reject @ Reject::Opcode(speaks)) => {
+            let out = check_reject(packet, reject, rcode::NOTIMP);
+            assert_eq!(out.len() > wire::HEADER, speaks == Speaks::Edns);
+        }
+        Err(reject @ Reject::Malformed(question_end)) => {
+            let out = check_reject(packet, reject, rcode::FORMERR);
+            match question_end {
+                Some(end) => {
+                    let read = Response::parse(&out).expect("a reject with a question is a whole message");
+                    assert_eq!(read.question(), &packet[wire::HEADER..end]);
+                }
+                None => assert_eq!(out[4..], [0; 8]),
+            }
+        }
     }
 });
 
@@ -45,7 +57,7 @@ fn check_answers(query: &Query<'_>) {
     check_answer(query, rcode::NOERROR, |out| answer::alias(query, TARGET, 30, EDE, None, out));
 }
 
-fn check_answer(query: &Query<'_>, rcode: u16, make: impl FnOnce(&mut Vec<u8>)) {
+fn check_answer<T>(query: &Query<'_>, rcode: u16, make: impl FnOnce(&mut Vec<u8>) -> T) {
     let mut answer = Vec::new();
     make(&mut answer);
     assert!(answer.len() <= wire::MAX_MESSAGE);
@@ -61,19 +73,13 @@ fn check_answer(query: &Query<'_>, rcode: u16, make: impl FnOnce(&mut Vec<u8>)) 
     }
 }
 
-fn check_reject(packet: &[u8], question_end: Option<usize>, rcode: u16) {
+fn check_reject(packet: &[u8], reject: Reject, expected: u16) -> Vec<u8> {
     let mut out = Vec::new();
-    answer::reject(packet, question_end, rcode, &mut out);
+    assert_eq!(answer::reject(packet, reject, &mut out), expected);
     assert_eq!(out[..2], packet[..2]);
     assert_eq!(out[2], packet[2] & 0x79 | wire::QR, "opcode and RD");
-    assert_eq!(u16::from(out[3]), rcode);
-    match question_end {
-        Some(end) => {
-            let read = Response::parse(&out).expect("a reject with a question is a whole message");
-            assert_eq!(read.question(), &packet[wire::HEADER..end]);
-        }
-        None => assert_eq!(out[4..], [0; 8]),
-    }
+    assert_eq!(u16::from(out[3]), expected);
+    out
 }
 
 fn check_qname(qname: &[u8]) {

@@ -49,7 +49,7 @@ fn query(question: &[u8], opt: Option<&[u8]>) -> Vec<u8> {
     [&header, question, opt.unwrap_or_default()].concat()
 }
 
-fn check(query: &Query<'_>, make: impl FnOnce(&mut Vec<u8>)) {
+fn check<T>(query: &Query<'_>, make: impl FnOnce(&mut Vec<u8>) -> T) {
     let mut out = Vec::new();
     make(&mut out);
     assert!(out.len() <= wire::MAX_MESSAGE, "{} octets", out.len());

@@ -6,7 +6,7 @@
 
 use std::net::IpAddr;
 
-use crate::wire::{self, Query, Response, Section, rcode, rtype};
+use crate::wire::{self, Query, Reject, Response, Section, Speaks, rcode, rtype};
 
 /// The UDP payload size that clients are told, and the most that is sent to one.
 pub const PAYLOAD_SIZE: u16 = 1232;
@@ -36,17 +36,26 @@ impl Ede<'_> {
 }
 
 /// Answers a packet that is no well-formed query, or has an unknown opcode: its header and, where it
-/// could be read, its question.
-pub fn reject(packet: &[u8], question_end: Option<usize>, rcode: u16, out: &mut Vec<u8>) {
-    let Some(header) = packet.get(..wire::HEADER) else { return };
-    let question = question_end.and_then(|end| packet.get(wire::HEADER..end));
+/// could be read, its question. Returns the rcode.
+pub fn reject(packet: &[u8], reject: Reject, out: &mut Vec<u8>) -> u16 {
     out.clear();
+    let (rcode, question_end) = match reject {
+        Reject::Opcode(_) => (rcode::NOTIMP, None),
+        Reject::Malformed(question_end) => (rcode::FORMERR, question_end),
+        Reject::Silent => return rcode::FORMERR,
+    };
+    let Some(header) = packet.get(..wire::HEADER) else { return rcode };
+    let question = question_end.and_then(|end| packet.get(wire::HEADER..end));
     out.extend(&header[..2]);
     // The opcode and RD are echoed.
     out.push(wire::QR | header[2] & 0x79);
     out.push(rcode as u8 & 0x0f);
     out.extend([0, u8::from(question.is_some()), 0, 0, 0, 0, 0, 0]);
     out.extend(question.unwrap_or_default());
+    if reject == Reject::Opcode(Speaks::Edns) {
+        opt(rcode, 0, out);
+    }
+    rcode
 }
 
 /// An answer without records.
@@ -95,7 +104,8 @@ pub fn nxdomain(query: &Query<'_>, ttl: u32, ede: Ede<'_>, out: &mut Vec<u8>) {
     edns(query, rcode::NXDOMAIN, Some(ede), out);
 }
 
-/// An alias, and behind it what an upstream answered for the target (`None`: the alias alone).
+/// An alias, and behind it what an upstream answered for the target (`None`: the alias alone). Returns
+/// the rcode: SERVFAIL when no message holds it all.
 pub fn alias(
     query: &Query<'_>,
     target: &[u8],
@@ -103,7 +113,7 @@ pub fn alias(
     ede: Ede<'_>,
     resolved: Option<&Response<'_>>,
     out: &mut Vec<u8>,
-) {
+) -> u16 {
     let code = resolved.map_or(rcode::NOERROR, Response::rcode) & 0x0f;
     begin(query, code, out);
     record(rtype::CNAME, ttl, target, out);
@@ -121,14 +131,16 @@ pub fn alias(
     set_count(out, Section::Answer, counts[0]);
     set_count(out, Section::Authority, counts[1]);
     edns(query, code, Some(ede), out);
+    within_bounds(query, code, out)
 }
 
 /// What an upstream answered, made to fit this client: its id and RD, our RA, neither AA nor AD, our
 /// OPT record (with the upstream's extended errors) in place of the upstream's.
 ///
 /// Records behind the upstream's OPT record, which no common server sends, are written out anew: their
-/// compressed names would point to the wrong places.
-pub fn relay(query: &Query<'_>, response: &Response<'_>, out: &mut Vec<u8>) {
+/// compressed names would point to the wrong places. Returns the rcode: SERVFAIL when no message holds it
+/// all.
+pub fn relay(query: &Query<'_>, response: &Response<'_>, out: &mut Vec<u8>) -> u16 {
     let packet = response.packet();
     let opt = response.opt_range().unwrap_or(packet.len()..packet.len());
     out.clear();
@@ -150,12 +162,23 @@ pub fn relay(query: &Query<'_>, response: &Response<'_>, out: &mut Vec<u8>) {
     }
     set_count(out, Section::Additional, kept);
 
-    let Some(opt) = edns_start(query, response.rcode(), out) else { return };
-    for (code, value) in response.options() {
-        if code == wire::option::EDE {
+    if let Some(opt) = edns_start(query, response.rcode(), out) {
+        for (code, value) in response.options().filter(|(code, _)| *code == wire::option::EDE) {
             option(code, &[value], opt, out);
         }
     }
+    within_bounds(query, response.rcode(), out)
+}
+
+/// Puts SERVFAIL in place of an answer that is longer than any message: our OPT record, or names written
+/// out, can make one of what just fitted.
+fn within_bounds(query: &Query<'_>, rcode: u16, out: &mut Vec<u8>) -> u16 {
+    if out.len() <= wire::MAX_MESSAGE {
+        return rcode;
+    }
+    let too_long = Ede { code: Ede::OTHER, text: "the answer is longer than a message" };
+    error(query, rcode::SERVFAIL, Some(too_long), out);
+    rcode::SERVFAIL
 }
 
 /// SERVFAIL with the extended errors of the upstream's own failure, or with `otherwise`.
@@ -172,6 +195,7 @@ pub fn failure(query: &Query<'_>, response: Option<&Response<'_>>, otherwise: Ed
     if !is_explained {
         option(wire::option::EDE, &[&otherwise.code.to_be_bytes(), otherwise.text.as_bytes()], opt, out);
     }
+    within_bounds(query, rcode::SERVFAIL, out);
 }
 
 /// The most octets that this client takes over UDP.
@@ -277,15 +301,19 @@ struct OptAt {
 /// Appends an OPT record without options; `None` when the client sent none.
 fn edns_start(query: &Query<'_>, rcode: u16, out: &mut Vec<u8>) -> Option<OptAt> {
     let asked = query.edns()?;
+    Some(opt(rcode, if asked.dnssec_ok { wire::DO } else { 0 }, out))
+}
+
+/// Appends an OPT record without options.
+fn opt(rcode: u16, flags: u32, out: &mut Vec<u8>) -> OptAt {
     out.push(0);
     out.extend(rtype::OPT.to_be_bytes());
     out.extend(PAYLOAD_SIZE.to_be_bytes());
-    let do_bit = if asked.dnssec_ok { wire::DO } else { 0 };
-    out.extend((u32::from(rcode >> 4) << 24 | do_bit).to_be_bytes());
+    out.extend((u32::from(rcode >> 4) << 24 | flags).to_be_bytes());
     out.extend([0, 0]);
     let count = u16::from_be_bytes([out[10], out[11]]) + 1;
     set_count(out, Section::Additional, count);
-    Some(OptAt { len: out.len() - 2 })
+    OptAt { len: out.len() - 2 }
 }
 
 fn option(code: u16, parts: &[&[u8]], opt: OptAt, out: &mut Vec<u8>) {

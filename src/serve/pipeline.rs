@@ -189,11 +189,11 @@ impl Pipeline {
         let query = match Query::parse(packet) {
             Ok(query) => query,
             Err(Reject::Silent) => return Step::Silent,
-            Err(Reject::Opcode) => {
-                return malformed(state, packet, None, rcode::NOTIMP, arrival, journal, out);
-            }
-            Err(Reject::Malformed(question_end)) => {
-                return malformed(state, packet, question_end, rcode::FORMERR, arrival, journal, out);
+            Err(reject @ (Reject::Opcode(_) | Reject::Malformed(_))) => {
+                let rcode = answer::reject(packet, reject, out);
+                let met = Met::nothing(Outcome::Malformed);
+                note(state, journal, &entry(state, arrival, None, met, Some(rcode), &[]));
+                return Step::Answered;
             }
         };
         let visit = Visit { state, query: &query, arrival };
@@ -281,17 +281,9 @@ impl Pipeline {
         let forwarder = self.forwarder.load_full();
         let resolved = forwarder.resolve(ask).await;
         let met = Met { outcome, is_hit, feed: feed.as_ref(), family: family.as_deref() };
-        let mut answered = assemble(&query, met, alias.as_ref(), &resolved, state.sinkhole.ttl, out);
-        match arrival.transport {
-            Transport::Udp if out.len() > answer::udp_limit(&query) => {
-                answer::truncated(&query, answered.rcode, out);
-            }
-            Transport::Tcp if out.len() > wire::MAX_MESSAGE => {
-                let too_long = Ede { code: Ede::OTHER, text: "the answer is longer than a message" };
-                answer::error(&query, rcode::SERVFAIL, Some(too_long), out);
-                answered = Answered { rcode: rcode::SERVFAIL, addresses: Vec::new() };
-            }
-            _ => {}
+        let answered = assemble(&query, met, alias.as_ref(), &resolved, state.sinkhole.ttl, out);
+        if arrival.transport == Transport::Udp && out.len() > answer::udp_limit(&query) {
+            answer::truncated(&query, answered.rcode, out);
         }
         let visit = Visit { state: &state, query: &query, arrival };
         self.with_journal(|journal| visit.note(journal, met, Some(answered.rcode), &answered.addresses));
@@ -386,20 +378,6 @@ pub fn listing(state: &State, host: &Name) -> Option<(Arc<str>, Option<String>)>
     Some((Arc::clone(&ruling.feed.name), ruling.family.map(str::to_owned)))
 }
 
-fn malformed(
-    state: &State,
-    packet: &[u8],
-    question_end: Option<usize>,
-    rcode: u16,
-    arrival: Arrival,
-    journal: &mut Journal,
-    out: &mut Vec<u8>,
-) -> Step {
-    answer::reject(packet, question_end, rcode, out);
-    note(state, journal, &entry(state, arrival, None, Met::nothing(Outcome::Malformed), Some(rcode), &[]));
-    Step::Answered
-}
-
 /// What a record keeps of an upstream's answer.
 struct Answered {
     rcode: u16,
@@ -425,15 +403,17 @@ fn assemble(
             let Ok(response) = Response::parse(message) else {
                 return failed(None, "the upstream's answer does not parse", out);
             };
-            match alias {
+            let rcode = match alias {
                 None => answer::relay(query, &response, out),
                 Some(target) => {
                     let feed = met.feed.map_or("", |feed| &**feed);
                     let ede = Ede { code: Ede::BLOCKED, text: feed };
-                    answer::alias(query, target.as_wire(), ttl, ede, Some(&response), out);
+                    answer::alias(query, target.as_wire(), ttl, ede, Some(&response), out)
                 }
-            }
-            Answered { rcode: response.rcode(), addresses: addresses_in(&response) }
+            };
+            // Of what the client gets: it may have become a failure.
+            let addresses = Response::parse(out).map_or_else(|_| Vec::new(), |made| addresses_in(&made));
+            Answered { rcode, addresses }
         }
         Err(Failure::Refused(message)) => {
             failed(Response::parse(message).ok().as_ref(), "every upstream failed", out)

@@ -23,7 +23,7 @@ fn query(qtype: u16, has_edns: bool) -> Vec<u8> {
 const EDE: Ede<'static> = Ede { code: Ede::BLOCKED, text: "authority" };
 
 /// Makes an answer and reads it with the other codec, after checking what all answers share.
-fn answer(qtype: u16, has_edns: bool, make: impl FnOnce(&Query<'_>, &mut Vec<u8>)) -> Message {
+fn answer<T>(qtype: u16, has_edns: bool, make: impl FnOnce(&Query<'_>, &mut Vec<u8>) -> T) -> Message {
     let packet = query(qtype, has_edns);
     let mut out = Vec::new();
     make(&Query::parse(&packet).unwrap(), &mut out);
@@ -100,10 +100,11 @@ fn rejects_echo_id_opcode_and_question() {
     let mut packet = query(1, false);
     packet[2] = 0x29; // UPDATE, RD
     let mut out = Vec::new();
-    reject(&packet, None, rcode::NOTIMP, &mut out);
+    reject(&packet, Reject::Opcode(Speaks::Plain), &mut out);
     assert_eq!(out, b"\x12\x34\xa9\x04\x00\x00\x00\x00\x00\x00\x00\x00");
-    out.clear();
-    reject(&query(1, false), Some(30), rcode::FORMERR, &mut out);
+    reject(&packet, Reject::Opcode(Speaks::Edns), &mut out);
+    assert!(Message::from_vec(&out).unwrap().edns.is_some());
+    reject(&query(1, false), Reject::Malformed(Some(30)), &mut out);
     assert_eq!(out.len(), 30);
     assert_eq!(Message::from_vec(&out).unwrap().metadata.response_code, ResponseCode::FormErr);
 }
@@ -198,4 +199,22 @@ fn records_behind_the_upstreams_opt_are_kept() {
     let message = answer(1, true, |query, out| relay(query, &response, out));
     assert_eq!(message.additionals.len(), 1);
     assert_eq!(message.additionals[0].name.to_ascii(), "Example.");
+}
+
+#[test]
+fn what_no_message_holds_is_a_failure() {
+    let mut packet = upstream(0);
+    let opt = Response::parse(&packet).unwrap().opt_range().unwrap();
+    packet.truncate(opt.start);
+    packet[11] = 2;
+    // A record of the root that takes all the room there is.
+    packet.extend(b"\x00\x00\x0a\x00\x01\x00\x00\x00\x3c");
+    let room = wire::MAX_MESSAGE - packet.len() - 2;
+    packet.extend((room as u16).to_be_bytes());
+    packet.resize(wire::MAX_MESSAGE, 0);
+    let response = Response::parse(&packet).unwrap();
+    let message = answer(1, true, |query, out| relay(query, &response, out));
+    assert_eq!((message.metadata.response_code, ede_codes(&message)), (ResponseCode::ServFail, vec![0]));
+    let message = answer(1, false, |query, out| relay(query, &response, out));
+    assert_eq!(message.metadata.response_code, ResponseCode::NoError);
 }
