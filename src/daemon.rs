@@ -29,7 +29,7 @@ use crate::evidence::keeper::Keeper;
 use crate::evidence::ledger::Ledger;
 use crate::image::Image;
 use crate::listener;
-use crate::resolve::forward;
+use crate::resolve::{Resolver, forward};
 use crate::serve::pipeline::{Pipeline, State};
 use crate::serve::{tcp, udp};
 use crate::sinkhole::http;
@@ -134,7 +134,8 @@ pub fn run(config: Config, ready: impl FnOnce(&Listening)) -> Result<(), DaemonE
     let shared = Journal::open(0, &ledger);
     let pending = affordable(&config);
     let state = state(&config, image);
-    let pipeline = Arc::new(Pipeline::new(state, config.forward.clone(), shared, pending));
+    let resolver = Resolver::new(config.forward.clone(), &config.cache, pending, runtime.handle().clone());
+    let pipeline = Arc::new(Pipeline::new(state, Arc::new(resolver), shared, pending));
     let control = control::bind(&config.data_dir)?;
     let stop = StopOnDrop(Arc::default());
     let (stop_sender, stop_receiver) = watch::channel(false);
@@ -481,6 +482,7 @@ fn only_at_start(old: &Config, new: &Config) -> Vec<&'static str> {
     compare(old.server.listen == new.server.listen, "server.listen");
     compare(old.server.workers == new.server.workers, "server.workers");
     compare(old.http.listen == new.http.listen, "sinkhole.http_listen");
+    compare(old.cache == new.cache, "cache");
     compare(old.log == new.log, "log.sync and log.max_size");
     compare(
         old.limits == new.limits

@@ -1,4 +1,4 @@
-//! Any octets from an upstream: what parses can be relayed, aliased and reported as a failure.
+//! Any octets from an upstream: what parses can be kept, relayed and aliased.
 //!
 //! Whatever its records hold, the client's message parses, has the client's id and question, fits a
 //! message, and has an OPT record exactly when the client had one.
@@ -11,13 +11,15 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
+use sachdns::resolve::Aged;
+use sachdns::resolve::answer::Answer;
 use sachdns::serve::answer::{self, Ede};
 use sachdns::wire::{self, Query, Response};
 
 const OPT: &[u8] = b"\x00\x00\x29\x04\xd0\x00\x00\x80\x00\x00\x00";
 /// Of a name that a rule leads elsewhere.
 const QUESTION: &[u8] = b"\x04eViL\x07example\x00\x00\x01\x00\x01";
-const EDE: Ede<'static> = Ede { code: Ede::NO_REACHABLE_AUTHORITY, text: "every upstream failed" };
+const EDE: Ede<'static> = Ede { code: Ede::BLOCKED, text: "authority" };
 
 fuzz_target!(|data: &[u8]| {
     let Some((fill, message)) = data.split_first() else { return };
@@ -29,18 +31,22 @@ fuzz_target!(|data: &[u8]| {
     for record in response.records() {
         check_record(&message, &record.expect("the message parsed"));
     }
+    let kept = Answer::new(&response);
+    for at in kept.ttls() {
+        assert!(at + 4 <= kept.message().len());
+    }
     let question = response.question();
     for packet in [query(question, None), query(question, Some(OPT))] {
         let query = Query::parse(&packet).expect("the question of a response can be asked");
-        check(&query, |out| answer::relay(&query, &response, out));
-        check(&query, |out| answer::failure(&query, Some(&response), EDE, out));
+        for aged in [Aged::By(7), Aged::Stale] {
+            check(&query, |out| answer::relay(&query, &kept, aged, out));
+        }
     }
     // Behind an alias the upstream was asked for its target, not for the client's qname.
     let target = &question[..question.len() - 4];
     for packet in [query(QUESTION, None), query(QUESTION, Some(OPT))] {
         let query = Query::parse(&packet).expect("a query by hand");
-        check(&query, |out| answer::alias(&query, target, 30, EDE, Some(&response), out));
-        check(&query, |out| answer::failure(&query, Some(&response), EDE, out));
+        check(&query, |out| answer::alias(&query, target, 30, EDE, Some((&kept, Aged::By(7))), out));
     }
 });
 

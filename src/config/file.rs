@@ -21,7 +21,7 @@ use crate::evidence::journal;
 use crate::feed::Format;
 use crate::feed::source::{FeedAction, Source};
 use crate::name::Name;
-use crate::resolve::forward;
+use crate::resolve::{cache, forward};
 use crate::serve::pipeline::{LogScope, Sinkhole};
 use crate::sinkhole::http;
 
@@ -75,6 +75,7 @@ fn settings<'a>(reader: &mut Reader<'a>, path: &Path, document: &'a DeTable<'a>)
     );
     let server = server(reader, &mut top);
     let forward = resolver(reader, &mut top, &server.listen);
+    let cache = cache(reader, &mut top);
     let canaries = policy(reader, &mut top);
     let limits_table = reader.sub_table(&mut top, "limits");
     let (limits, http_limits) = limits(reader, limits_table);
@@ -89,6 +90,7 @@ fn settings<'a>(reader: &mut Reader<'a>, path: &Path, document: &'a DeTable<'a>)
         diagnostics,
         server,
         forward,
+        cache,
         canaries,
         sinkhole,
         http,
@@ -148,6 +150,15 @@ fn resolver<'a>(reader: &mut Reader<'a>, top: &mut Table<'a>, listen: &[SocketAd
     }
     reader.finish(table, &["root_hints", "dnssec", "trust_anchors", "negative_trust_anchors"]);
     forward::Options { upstreams, patience, deadline }
+}
+
+fn cache<'a>(reader: &mut Reader<'a>, top: &mut Table<'a>) -> cache::Options {
+    let mut table = reader.sub_table(top, "cache");
+    let default = cache::Options::default();
+    let max_size = reader.take(&mut table, "max_size", default.max_size, size);
+    let stale = reader.take(&mut table, "stale", default.stale, duration);
+    reader.finish(table, &[]);
+    cache::Options { max_size, stale }
 }
 
 fn policy<'a>(reader: &mut Reader<'a>, top: &mut Table<'a>) -> Vec<Name> {

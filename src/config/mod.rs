@@ -18,7 +18,7 @@ use crate::client::Agency;
 use crate::evidence::journal;
 use crate::feed::source::Source;
 use crate::name::Name;
-use crate::resolve::forward;
+use crate::resolve::{cache, forward};
 use crate::serve::pipeline::{LogScope, Sinkhole};
 use crate::sinkhole::http;
 
@@ -35,6 +35,8 @@ pub struct Config {
     pub server: Server,
     /// Forwarding.
     pub forward: forward::Options,
+    /// Keeping answers.
+    pub cache: cache::Options,
     /// Names that are NXDOMAIN whatever the feeds say.
     pub canaries: Vec<Name>,
     /// Where sinkholed names lead.

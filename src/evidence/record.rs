@@ -5,7 +5,7 @@
 //!    8  time, microseconds since 1970
 //!    1  transport
 //!    1  outcome
-//!    1  flags: 1 = hit
+//!    1  flags: 1 = hit, 2 = from the cache
 //!    2  qtype
 //!    2  qclass
 //!    2  rcode, 65535 = no answer was sent
@@ -50,6 +50,8 @@ pub struct Record<'a> {
     pub outcome: Outcome,
     /// Whether a rule of a threat feed acted: the client is infected, or somebody clicked.
     pub is_hit: bool,
+    /// Whether the answer was in the cache.
+    pub is_cached: bool,
     /// The feed whose rule was met.
     pub feed: Option<Cow<'a, str>>,
     /// The malware family of that rule.
@@ -135,7 +137,7 @@ impl Record<'_> {
             TRANSPORTS.iter().find(|(.., known)| *known == self.transport).map_or(0, |(octet, ..)| *octet),
         );
         out.push(OUTCOMES.iter().find(|(.., known)| *known == self.outcome).map_or(0, |(octet, ..)| *octet));
-        out.push(u8::from(self.is_hit));
+        out.push(u8::from(self.is_hit) | u8::from(self.is_cached) << 1);
         out.extend(self.qtype.to_le_bytes());
         out.extend(self.qclass.to_le_bytes());
         out.extend(self.rcode.unwrap_or(NO_RCODE).to_le_bytes());
@@ -193,6 +195,7 @@ impl<'a> Record<'a> {
             rcode: Some(rcode).filter(|&rcode| rcode != NO_RCODE),
             outcome: OUTCOMES.iter().find(|(octet, ..)| *octet == outcome)?.2,
             is_hit: flags & 1 != 0,
+            is_cached: flags & 2 != 0,
             feed,
             family,
             answers: answers.into(),
@@ -247,6 +250,7 @@ pub(crate) mod tests {
             rcode: Some(0),
             outcome: Outcome::Sinkhole,
             is_hit: true,
+            is_cached: true,
             feed: Some("authority".into()),
             family: Some("Mã độc".into()),
             answers: vec!["10.10.10.10".parse().unwrap(), "fd00::10".parse().unwrap()].into(),
@@ -280,6 +284,7 @@ pub(crate) mod tests {
             family: None,
             answers: Cow::default(),
             is_hit: false,
+            is_cached: false,
             ..full
         });
     }

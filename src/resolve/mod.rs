@@ -1,6 +1,214 @@
-//! Resolving what no rule answers: so far by forwarding to upstreams.
+//! Resolving what no rule answers: from the cache, or by forwarding to upstreams.
 //!
-//! Knows no policy, no clients and no log.
+//! Knows no policy, no clients and no log. Equal questions that wait at the same time are asked once,
+//! and what was asked is finished and kept even when nobody waits for it any more.
 
+pub mod answer;
+pub mod cache;
 pub mod exchange;
 pub mod forward;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwap;
+use tokio::runtime::Handle;
+use tokio::sync::{Semaphore, watch};
+
+use self::answer::{Answer, push_option};
+use self::cache::{Cache, Entry, Found, Key};
+use self::exchange::Ask;
+use self::forward::{Failure, Forwarder};
+use crate::wire::{Response, option, rcode};
+
+/// How long a client waits for a fresh answer while there is a stale one (RFC 8767, section 5: the
+/// client response timer).
+const STALE_PATIENCE: Duration = Duration::from_millis(1800);
+/// Extended errors of failures that are made here (RFC 8914): 22, No Reachable Authority; 0, Other.
+const NO_REACHABLE_AUTHORITY: u16 = 22;
+const OTHER: u16 = 0;
+
+/// Answers questions, all of them as one.
+pub struct Resolver {
+    /// Outlives reloads that do not change it: it knows which upstreams answer.
+    forwarder: ArcSwap<Forwarder>,
+    cache: Cache,
+    /// Questions that are being asked, and where their answer will be.
+    flights: Mutex<Flights>,
+    places: Arc<Semaphore>,
+    runtime: Handle,
+}
+
+/// Where the answer to a question that is being asked will be.
+type Flight = watch::Receiver<Option<Arc<Entry>>>;
+type Flights = HashMap<Box<[u8]>, Flight>;
+
+/// An answer for a client.
+#[derive(Debug, Clone)]
+pub struct Served {
+    /// The answer.
+    pub entry: Arc<Entry>,
+    /// How old it is.
+    pub aged: Aged,
+    /// Where it came from.
+    pub origin: Origin,
+}
+
+/// How the TTLs of an answer are to be told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Aged {
+    /// Less this many seconds.
+    By(u32),
+    /// As 30 seconds each: their time is over (RFC 8767, section 4).
+    Stale,
+}
+
+/// Where an answer came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    /// An upstream was asked for it.
+    Upstream,
+    /// It was there already.
+    Cache,
+}
+
+impl Resolver {
+    /// Forwards by `upstreams` and keeps what comes; at most `capacity` questions are asked at once.
+    /// Its work runs on `runtime`.
+    pub fn new(
+        upstreams: forward::Options,
+        cache: &cache::Options,
+        capacity: usize,
+        runtime: Handle,
+    ) -> Self {
+        Self {
+            forwarder: ArcSwap::from_pointee(Forwarder::new(upstreams)),
+            cache: Cache::new(cache, Instant::now()),
+            flights: Mutex::default(),
+            places: Arc::new(Semaphore::new(capacity.min(Semaphore::MAX_PERMITS))),
+            runtime,
+        }
+    }
+
+    /// Asks these upstreams from now on. Where they change, what the others said is forgotten.
+    pub fn set_upstreams(&self, upstreams: forward::Options) {
+        if *self.forwarder.load().options() != upstreams {
+            self.forwarder.store(Arc::new(Forwarder::new(upstreams)));
+            self.cache.clear();
+        }
+    }
+
+    /// What the cache has. Waits for nothing.
+    pub fn find(&self, key: &Key, now: Instant) -> Option<Found> {
+        self.cache.find(key, now)
+    }
+
+    /// Asks again for an answer that is about to end, for the clients to come.
+    pub fn refresh(self: &Arc<Self>, ask: Ask) {
+        let key = Key::of(&ask).to_boxed();
+        let _ = self.fly(key, ask);
+    }
+
+    /// Answers a question that the cache has no fresh answer for; `found` is what it had. An answer
+    /// always comes: SERVFAIL with its extended errors, at the worst.
+    pub async fn resolve(self: &Arc<Self>, ask: Ask, found: Option<Found>) -> Served {
+        let stale =
+            found.map(|found| Served { entry: found.entry, aged: Aged::Stale, origin: Origin::Cache });
+        let key = Key::of(&ask).to_boxed();
+        let question = ask.question.clone();
+        let failed = |text| {
+            let entry = Entry::unkept(failure(&question, OTHER, text));
+            Served { entry, aged: Aged::By(0), origin: Origin::Upstream }
+        };
+        let Some(mut flight) = self.fly(key, ask) else {
+            return stale.unwrap_or_else(|| failed("too many questions are being asked"));
+        };
+        let landed = async { flight.wait_for(Option::is_some).await.ok().and_then(|entry| entry.clone()) };
+        let fresh = match &stale {
+            None => landed.await,
+            Some(_) => tokio::time::timeout(STALE_PATIENCE, landed).await.ok().flatten(),
+        };
+        let is_good = |entry: &Arc<Entry>| entry.answer.rcode() != rcode::SERVFAIL;
+        match (fresh, stale) {
+            (Some(entry), None) => Served { entry, aged: Aged::By(0), origin: Origin::Upstream },
+            (Some(entry), Some(_)) if is_good(&entry) => {
+                Served { entry, aged: Aged::By(0), origin: Origin::Upstream }
+            }
+            (_, Some(stale)) => stale,
+            (None, None) => failed("the question could not be asked"),
+        }
+    }
+
+    /// Asks a question, unless it is being asked already. `None` when too many are.
+    fn fly(self: &Arc<Self>, key: Box<[u8]>, ask: Ask) -> Option<Flight> {
+        let mut flights = self.flights();
+        if let Some(flight) = flights.get(&key) {
+            return Some(flight.clone());
+        }
+        let place = Arc::clone(&self.places).try_acquire_owned().ok()?;
+        let (landing, flight) = watch::channel(None);
+        flights.insert(key.clone(), flight.clone());
+        drop(flights);
+        let ended = Ended { resolver: Arc::clone(self), key };
+        self.runtime.spawn(async move {
+            let entry = ended.resolver.ask(&ended.key, ask).await;
+            landing.send_replace(Some(entry));
+            // After the answer is in the cache: whoever comes later finds it there.
+            drop(ended);
+            drop(place);
+        });
+        Some(flight)
+    }
+
+    async fn ask(&self, key: &[u8], ask: Ask) -> Arc<Entry> {
+        let question = ask.question.clone();
+        let forwarder = self.forwarder.load_full();
+        let answer = match forwarder.resolve(ask).await {
+            Ok(message) => match Response::parse(&message) {
+                Ok(response) => Answer::new(&response),
+                // The exchange believed only what parses.
+                Err(_) => failure(&question, OTHER, "the upstream's answer does not parse"),
+            },
+            Err(Failure::Refused(message)) => match Response::parse(&message) {
+                Ok(response) if has_error(&response) => {
+                    Answer::failure(&question, Answer::new(&response).errors())
+                }
+                _ => failure(&question, NO_REACHABLE_AUTHORITY, "every upstream failed"),
+            },
+            Err(Failure::Silence) => failure(&question, NO_REACHABLE_AUTHORITY, "no upstream answered"),
+            Err(Failure::Local) => failure(&question, OTHER, "this server is out of sockets"),
+        };
+        self.cache.insert(key.into(), answer, Instant::now())
+    }
+
+    fn flights(&self) -> MutexGuard<'_, Flights> {
+        // Whatever panicked, the map is whole.
+        self.flights.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Takes a question off the list, also when its task ends by a panic.
+struct Ended {
+    resolver: Arc<Resolver>,
+    key: Box<[u8]>,
+}
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        self.resolver.flights().remove(&self.key);
+    }
+}
+
+fn has_error(response: &Response<'_>) -> bool {
+    response.options().any(|(code, _)| code == option::EDE)
+}
+
+fn failure(question: &[u8], code: u16, text: &str) -> Answer {
+    let mut errors = Vec::new();
+    push_option(&mut errors, option::EDE, &[&code.to_be_bytes()[..], text.as_bytes()].concat());
+    Answer::failure(question, &errors)
+}
+
+#[cfg(test)]
+mod tests;

@@ -6,12 +6,16 @@
 
 use std::net::IpAddr;
 
+use crate::resolve::Aged;
+use crate::resolve::answer::Answer;
 use crate::wire::{self, Query, Reject, Response, Section, Speaks, rcode, rtype};
 
 /// The UDP payload size that clients are told, and the most that is sent to one.
 pub const PAYLOAD_SIZE: u16 = 1232;
 /// What a client without EDNS takes over UDP (RFC 1035, section 4.2.1).
 const PLAIN_SIZE: usize = 512;
+/// The TTL of an answer past its time (RFC 8767, section 4).
+const STALE_TTL: u32 = 30;
 
 /// An extended DNS error (RFC 8914): code and text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,8 +33,8 @@ impl Ede<'_> {
     pub const PROHIBITED: u16 = 18;
     /// 21, Not Supported.
     pub const NOT_SUPPORTED: u16 = 21;
-    /// 22, No Reachable Authority.
-    pub const NO_REACHABLE_AUTHORITY: u16 = 22;
+    /// 3, Stale Answer.
+    pub const STALE: u16 = 3;
     /// 0, Other.
     pub const OTHER: u16 = 0;
 }
@@ -104,21 +108,27 @@ pub fn nxdomain(query: &Query<'_>, ttl: u32, ede: Ede<'_>, out: &mut Vec<u8>) {
     edns(query, rcode::NXDOMAIN, Some(ede), out);
 }
 
-/// An alias, and behind it what an upstream answered for the target (`None`: the alias alone). Returns
+/// An alias, and behind it what was resolved for the target (`None`: the alias alone). Returns
 /// the rcode: SERVFAIL when no message holds it all.
 pub fn alias(
     query: &Query<'_>,
     target: &[u8],
     ttl: u32,
     ede: Ede<'_>,
-    resolved: Option<&Response<'_>>,
+    resolved: Option<(&Answer, Aged)>,
     out: &mut Vec<u8>,
 ) -> u16 {
-    let code = resolved.map_or(rcode::NOERROR, Response::rcode) & 0x0f;
+    let code = resolved.map_or(rcode::NOERROR, |(answer, _)| answer.rcode()) & 0x0f;
     begin(query, code, out);
     record(rtype::CNAME, ttl, target, out);
     let mut counts = [1u16, 0];
-    if let Some(response) = resolved {
+    let message = resolved.map(|(answer, aged)| {
+        let mut message = answer.message().to_vec();
+        age(answer, aged, &mut message);
+        message
+    });
+    // An answer's message always parses.
+    if let Some(response) = message.as_deref().and_then(|message| Response::parse(message).ok()) {
         for found in response.records().flatten() {
             let count = match found.section {
                 Section::Answer => &mut counts[0],
@@ -134,40 +144,42 @@ pub fn alias(
     within_bounds(query, code, out)
 }
 
-/// What an upstream answered, made to fit this client: its id and RD, our RA, neither AA nor AD, our
-/// OPT record (with the upstream's extended errors) in place of the upstream's.
-///
-/// Records behind the upstream's OPT record, which no common server sends, are written out anew: their
-/// compressed names would point to the wrong places. Returns the rcode: SERVFAIL when no message holds it
-/// all.
-pub fn relay(query: &Query<'_>, response: &Response<'_>, out: &mut Vec<u8>) -> u16 {
-    let packet = response.packet();
-    let opt = response.opt_range().unwrap_or(packet.len()..packet.len());
+/// What was resolved, made to fit this client: its id, RD, CD and letter case, our RA, neither AA nor AD,
+/// TTLs as they are now, our OPT record with the extended errors of the answer. Returns the rcode:
+/// SERVFAIL when no message holds it all.
+pub fn relay(query: &Query<'_>, resolved: &Answer, aged: Aged, out: &mut Vec<u8>) -> u16 {
+    let message = resolved.message();
     out.clear();
-    out.extend(&packet[..opt.start]);
+    out.extend(message);
     out[..2].copy_from_slice(&query.id().to_be_bytes());
     out[2] = flags(query);
-    out[3] = wire::RA | cd(query) | packet[3] & 0x0f;
-    // The upstream may have changed the letters' case; the client wants its own back.
+    out[3] = wire::RA | cd(query) | message[3] & 0x0f;
+    // The name may have been asked first in another letter case.
     if let Some(question) = out.get_mut(wire::HEADER..wire::HEADER + query.question().len()) {
         question.copy_from_slice(query.question());
     }
-    let mut kept = 0;
-    for record in response.records().flatten().filter(|record| record.section == Section::Additional) {
-        if record.start < opt.start {
-            kept += 1;
-        } else if record.start >= opt.end {
-            kept += expand(packet, &record, out);
+    age(resolved, aged, out);
+    if let Some(opt) = edns_start(query, resolved.rcode(), out) {
+        extend_opt(resolved.errors(), opt, out);
+        if aged == Aged::Stale {
+            option(wire::option::EDE, &[&Ede::STALE.to_be_bytes()], opt, out);
         }
     }
-    set_count(out, Section::Additional, kept);
+    within_bounds(query, resolved.rcode(), out)
+}
 
-    if let Some(opt) = edns_start(query, response.rcode(), out) {
-        for (code, value) in response.options().filter(|(code, _)| *code == wire::option::EDE) {
-            option(code, &[value], opt, out);
+/// Writes the TTLs as they are now into a copy of the answer's message.
+fn age(resolved: &Answer, aged: Aged, out: &mut [u8]) {
+    for at in resolved.ttls() {
+        let Some(octets) = out.get_mut(at..at + 4).and_then(|octets| octets.first_chunk_mut::<4>()) else {
+            return;
+        };
+        *octets = match aged {
+            Aged::By(age) => u32::from_be_bytes(*octets).saturating_sub(age),
+            Aged::Stale => STALE_TTL,
         }
+        .to_be_bytes();
     }
-    within_bounds(query, response.rcode(), out)
 }
 
 /// Puts SERVFAIL in place of an answer that is longer than any message: our OPT record, or names written
@@ -179,23 +191,6 @@ fn within_bounds(query: &Query<'_>, rcode: u16, out: &mut Vec<u8>) -> u16 {
     let too_long = Ede { code: Ede::OTHER, text: "the answer is longer than a message" };
     error(query, rcode::SERVFAIL, Some(too_long), out);
     rcode::SERVFAIL
-}
-
-/// SERVFAIL with the extended errors of the upstream's own failure, or with `otherwise`.
-pub fn failure(query: &Query<'_>, response: Option<&Response<'_>>, otherwise: Ede<'_>, out: &mut Vec<u8>) {
-    begin(query, rcode::SERVFAIL, out);
-    let Some(opt) = edns_start(query, rcode::SERVFAIL, out) else { return };
-    let mut is_explained = false;
-    for (code, value) in response.into_iter().flat_map(Response::options) {
-        if code == wire::option::EDE {
-            option(code, &[value], opt, out);
-            is_explained = true;
-        }
-    }
-    if !is_explained {
-        option(wire::option::EDE, &[&otherwise.code.to_be_bytes(), otherwise.text.as_bytes()], opt, out);
-    }
-    within_bounds(query, rcode::SERVFAIL, out);
 }
 
 /// The most octets that this client takes over UDP.
@@ -316,6 +311,12 @@ fn opt(rcode: u16, flags: u32, out: &mut Vec<u8>) -> OptAt {
     OptAt { len: out.len() - 2 }
 }
 
+/// Appends options as they are.
+fn extend_opt(options: &[u8], opt: OptAt, out: &mut Vec<u8>) {
+    out.extend(options);
+    set_opt_len(opt, out);
+}
+
 fn option(code: u16, parts: &[&[u8]], opt: OptAt, out: &mut Vec<u8>) {
     let len: usize = parts.iter().map(|part| part.len()).sum();
     out.extend(code.to_be_bytes());
@@ -323,6 +324,10 @@ fn option(code: u16, parts: &[&[u8]], opt: OptAt, out: &mut Vec<u8>) {
     for part in parts {
         out.extend(*part);
     }
+    set_opt_len(opt, out);
+}
+
+fn set_opt_len(opt: OptAt, out: &mut [u8]) {
     let total = (out.len() - opt.len - 2) as u16;
     out[opt.len..opt.len + 2].copy_from_slice(&total.to_be_bytes());
 }

@@ -16,14 +16,15 @@ use crate::client::prefix::PrefixMap;
 use crate::client::{Agencies, Agency};
 use crate::clock;
 use crate::evidence::journal::Journal;
-use crate::evidence::record::{self, Outcome, Record, Transport};
+use crate::evidence::record::{Outcome, Record, Transport};
 use crate::image::Image;
 use crate::name::{Key, Name};
 use crate::policy::action::Action;
 use crate::policy::decide::{Ruling, Unobserved, decide};
+use crate::resolve::cache::{AskFlags, Found, Freshness, Key as CacheKey};
 use crate::resolve::exchange::Ask;
-use crate::resolve::forward::{self, Failure, Forwarder};
-use crate::wire::{self, CLASS_IN, Query, Reject, Response, rcode, rtype};
+use crate::resolve::{Aged, Origin, Resolver, forward};
+use crate::wire::{CLASS_IN, Query, Reject, rcode, rtype};
 
 /// What a reload replaces as one, with every new policy.
 pub struct State {
@@ -67,8 +68,7 @@ pub enum LogScope {
 /// What all transports share.
 pub struct Pipeline {
     state: ArcSwap<State>,
-    /// Outlives reloads that do not change it: it knows which upstreams answer.
-    forwarder: ArcSwap<Forwarder>,
+    resolver: Arc<Resolver>,
     /// The journal of everything but the UDP workers' own answers.
     journal: Mutex<Journal>,
     pending: Arc<Semaphore>,
@@ -116,6 +116,8 @@ pub struct Job {
     family: Option<Box<str>>,
     /// The target of an alias that a rule asked for.
     alias: Option<Name>,
+    /// What the cache had: nothing, or an answer past its time.
+    found: Option<Found>,
     permit: Permit,
 }
 
@@ -152,11 +154,11 @@ struct Visit<'a, 'q> {
 
 impl Pipeline {
     /// Joins the parts. `pending` bounds how many queries wait for upstreams at once.
-    pub fn new(state: State, upstreams: forward::Options, journal: Journal, pending: usize) -> Self {
+    pub fn new(state: State, resolver: Arc<Resolver>, journal: Journal, pending: usize) -> Self {
         let capacity = u32::try_from(pending.min(Semaphore::MAX_PERMITS)).unwrap_or(u32::MAX);
         Self {
             state: ArcSwap::from_pointee(state),
-            forwarder: ArcSwap::from_pointee(Forwarder::new(upstreams)),
+            resolver,
             journal: Mutex::new(journal),
             pending: Arc::new(Semaphore::new(capacity as usize)),
             capacity,
@@ -170,9 +172,7 @@ impl Pipeline {
 
     /// Puts a new state in force; queries on their way finish under the one they began with.
     pub fn replace(&self, state: State, upstreams: forward::Options) {
-        if *self.forwarder.load().options() != upstreams {
-            self.forwarder.store(Arc::new(Forwarder::new(upstreams)));
-        }
+        self.resolver.set_upstreams(upstreams);
         self.state.store(Arc::new(state));
     }
 
@@ -200,7 +200,7 @@ impl Pipeline {
         if let Some((rcode, ede)) = refusal(state, &query, arrival.client) {
             let outcome = if rcode == rcode::BADVERS { Outcome::Malformed } else { Outcome::Refused };
             answer::error(&query, rcode, ede, out);
-            visit.note(journal, Met::nothing(outcome), Some(rcode), &[]);
+            visit.note(journal, Met::nothing(outcome), Some(rcode), &[], Origin::Upstream);
             return Step::Answered;
         }
         self.decide(&visit, journal, out)
@@ -222,7 +222,7 @@ impl Pipeline {
                 let is_asked = |address: &&IpAddr| address_type(**address) == query.qtype();
                 // The sinkhole has at most one address of a family.
                 let answered = addresses.iter().find(is_asked).map_or(&[][..], std::slice::from_ref);
-                visit.note(journal, Met::rule(outcome, &ruling), rcode, answered);
+                visit.note(journal, Met::rule(outcome, &ruling), rcode, answered, Origin::Upstream);
                 if rcode.is_some() { Step::Answered } else { Step::Silent }
             }
             Applied::Alias(target) => {
@@ -243,10 +243,24 @@ impl Pipeline {
         journal: &mut Journal,
         out: &mut Vec<u8>,
     ) -> Step {
+        let found = match alias {
+            // An alias's target has another name than the key; the resolver looks it up.
+            Some(_) => None,
+            None => self.resolver.find(&cache_key(visit.query), visit.arrival.instant),
+        };
+        if let Some(Found { entry, age, state: state @ (Freshness::Fresh | Freshness::Ending) }) = &found {
+            let rcode = answer::relay(visit.query, &entry.answer, Aged::By(*age), out);
+            cut(visit.query, visit.arrival.transport, rcode, out);
+            visit.note(journal, met, Some(rcode), entry.answer.addresses(), Origin::Cache);
+            if *state == Freshness::Ending {
+                self.resolver.refresh(ask(visit.query, None));
+            }
+            return Step::Answered;
+        }
         let Ok(place) = Arc::clone(&self.pending).try_acquire_owned() else {
             let busy = Ede { code: Ede::OTHER, text: "too many queries are waiting" };
             answer::error(visit.query, rcode::SERVFAIL, Some(busy), out);
-            visit.note(journal, met, Some(rcode::SERVFAIL), &[]);
+            visit.note(journal, met, Some(rcode::SERVFAIL), &[], Origin::Upstream);
             return Step::Answered;
         };
         Step::Wait(Box::new(Job {
@@ -258,6 +272,7 @@ impl Pipeline {
             feed: met.feed.cloned(),
             family: met.family.map(Box::from),
             alias: alias.cloned(),
+            found,
             permit: Permit { _place: place },
         }))
     }
@@ -265,28 +280,31 @@ impl Pipeline {
     /// Resolves a query that had to wait. The answer replaces what is in `out`, its record is
     /// written; the query counts as waiting until the permit is dropped.
     pub async fn finish(&self, job: Job, out: &mut Vec<u8>) -> Permit {
-        let Job { packet, arrival, state, outcome, is_hit, feed, family, alias, permit } = job;
+        let Job { packet, arrival, state, outcome, is_hit, feed, family, alias, found, permit } = job;
         // It was parsed once already; the packet is the same.
         let Ok(query) = Query::parse(&packet) else { return permit };
-        let question = match &alias {
-            None => query.question().to_vec(),
-            Some(target) => [target.as_wire(), &query.question()[query.qname().len()..]].concat(),
+        let served = self.resolver.resolve(ask(&query, alias.as_ref()), found).await;
+        let resolved = &served.entry.answer;
+        let rcode = match &alias {
+            None => answer::relay(&query, resolved, served.aged, out),
+            Some(target) => {
+                let ede = Ede { code: Ede::BLOCKED, text: feed.as_deref().unwrap_or("") };
+                answer::alias(
+                    &query,
+                    target.as_wire(),
+                    state.sinkhole.ttl,
+                    ede,
+                    Some((resolved, served.aged)),
+                    out,
+                )
+            }
         };
-        let ask = Ask {
-            question,
-            recursion: query.is_recursion_desired().into(),
-            checking_disabled: query.is_checking_disabled().into(),
-            dnssec_ok: query.edns().is_some_and(|edns| edns.dnssec_ok).into(),
-        };
-        let forwarder = self.forwarder.load_full();
-        let resolved = forwarder.resolve(ask).await;
+        cut(&query, arrival.transport, rcode, out);
         let met = Met { outcome, is_hit, feed: feed.as_ref(), family: family.as_deref() };
-        let answered = assemble(&query, met, alias.as_ref(), &resolved, state.sinkhole.ttl, out);
-        if arrival.transport == Transport::Udp && out.len() > answer::udp_limit(&query) {
-            answer::truncated(&query, answered.rcode, out);
-        }
         let visit = Visit { state: &state, query: &query, arrival };
-        self.with_journal(|journal| visit.note(journal, met, Some(answered.rcode), &answered.addresses));
+        self.with_journal(|journal| {
+            visit.note(journal, met, Some(rcode), resolved.addresses(), served.origin);
+        });
         permit
     }
 
@@ -378,55 +396,49 @@ pub fn listing(state: &State, host: &Name) -> Option<(Arc<str>, Option<String>)>
     Some((Arc::clone(&ruling.feed.name), ruling.family.map(str::to_owned)))
 }
 
-/// What a record keeps of an upstream's answer.
-struct Answered {
-    rcode: u16,
-    addresses: Vec<IpAddr>,
+/// What to ask for a query: its own question, or the same about the target of an alias.
+fn ask(query: &Query<'_>, alias: Option<&Name>) -> Ask {
+    let question = match alias {
+        None => query.question().to_vec(),
+        Some(target) => [target.as_wire(), &query.question()[query.qname().len()..]].concat(),
+    };
+    Ask {
+        question,
+        recursion: query.is_recursion_desired().into(),
+        checking_disabled: query.is_checking_disabled().into(),
+        dnssec_ok: query.edns().is_some_and(|edns| edns.dnssec_ok).into(),
+    }
 }
 
-fn assemble(
-    query: &Query<'_>,
-    met: Met<'_>,
-    alias: Option<&Name>,
-    resolved: &Result<Vec<u8>, Failure>,
-    ttl: u32,
-    out: &mut Vec<u8>,
-) -> Answered {
-    let failed = |upstream: Option<&Response<'_>>, text, out: &mut Vec<u8>| {
-        let otherwise = Ede { code: Ede::NO_REACHABLE_AUTHORITY, text };
-        answer::failure(query, upstream, otherwise, out);
-        Answered { rcode: rcode::SERVFAIL, addresses: Vec::new() }
-    };
-    match resolved {
-        Ok(message) => {
-            // The exchange believed only what parses.
-            let Ok(response) = Response::parse(message) else {
-                return failed(None, "the upstream's answer does not parse", out);
-            };
-            let rcode = match alias {
-                None => answer::relay(query, &response, out),
-                Some(target) => {
-                    let feed = met.feed.map_or("", |feed| &**feed);
-                    let ede = Ede { code: Ede::BLOCKED, text: feed };
-                    answer::alias(query, target.as_wire(), ttl, ede, Some(&response), out)
-                }
-            };
-            // Of what the client gets: it may have become a failure.
-            let addresses = Response::parse(out).map_or_else(|_| Vec::new(), |made| addresses_in(&made));
-            Answered { rcode, addresses }
-        }
-        Err(Failure::Refused(message)) => {
-            failed(Response::parse(message).ok().as_ref(), "every upstream failed", out)
-        }
-        Err(Failure::Silence) => failed(None, "no upstream answered", out),
-        Err(Failure::Local) => failed(None, "this server is out of sockets", out),
+/// As [`ask`] for the query's own question, without allocating.
+fn cache_key(query: &Query<'_>) -> CacheKey {
+    let flags = AskFlags::new(
+        query.is_recursion_desired().into(),
+        query.is_checking_disabled().into(),
+        query.edns().is_some_and(|edns| edns.dnssec_ok).into(),
+    );
+    CacheKey::new(query.question(), flags)
+}
+
+/// Puts an empty answer with TC set in place of one that this client's UDP does not take.
+fn cut(query: &Query<'_>, transport: Transport, rcode: u16, out: &mut Vec<u8>) {
+    if transport == Transport::Udp && out.len() > answer::udp_limit(query) {
+        answer::truncated(query, rcode, out);
     }
 }
 
 impl Visit<'_, '_> {
     /// Adds the query's record.
-    fn note(&self, journal: &mut Journal, met: Met<'_>, rcode: Option<u16>, answers: &[IpAddr]) {
-        note(self.state, journal, &entry(self.state, self.arrival, Some(self.query), met, rcode, answers));
+    fn note(
+        &self,
+        journal: &mut Journal,
+        met: Met<'_>,
+        rcode: Option<u16>,
+        answers: &[IpAddr],
+        origin: Origin,
+    ) {
+        let entry = entry(self.state, self.arrival, Some(self.query), met, rcode, answers);
+        note(self.state, journal, &Record { is_cached: origin == Origin::Cache, ..entry });
     }
 }
 
@@ -449,6 +461,7 @@ fn entry<'a>(
         rcode,
         outcome: met.outcome,
         is_hit: met.is_hit,
+        is_cached: false,
         feed: met.feed.map(|feed| (&**feed).into()),
         family: met.family.map(Into::into),
         answers: answers.into(),
@@ -464,22 +477,4 @@ fn note(state: &State, journal: &mut Journal, record: &Record<'_>) {
 
 fn address_type(address: IpAddr) -> u16 {
     if address.is_ipv4() { rtype::A } else { rtype::AAAA }
-}
-
-/// The first addresses in the answer section.
-fn addresses_in(response: &Response<'_>) -> Vec<IpAddr> {
-    response
-        .records()
-        .flatten()
-        .take_while(|found| found.section == wire::Section::Answer)
-        .filter_map(|found| {
-            let rdata = response.packet().get(found.rdata.clone())?;
-            match found.rtype {
-                rtype::A => Some(IpAddr::from(<[u8; 4]>::try_from(rdata).ok()?)),
-                rtype::AAAA => Some(IpAddr::from(<[u8; 16]>::try_from(rdata).ok()?)),
-                _ => None,
-            }
-        })
-        .take(record::MAX_ANSWERS)
-        .collect()
 }

@@ -18,6 +18,7 @@ struct Line<'a> {
     rcode: Option<String>,
     action: &'static str,
     hit: bool,
+    cached: bool,
     feed: Option<&'a str>,
     family: Option<&'a str>,
     answers: &'a [IpAddr],
@@ -40,6 +41,7 @@ pub fn write(out: &mut impl Write, record: &Record<'_>) -> io::Result<()> {
         rcode: some(rcode_text(record)),
         action: record.outcome.as_str(),
         hit: record.is_hit,
+        cached: record.is_cached,
         feed: record.feed.as_deref(),
         family: record.family.as_deref(),
         answers: &record.answers,
@@ -63,7 +65,7 @@ mod tests {
             String::from_utf8(out).unwrap(),
             concat!(
                 r#"{"time":"2026-11-24T00:00:00.000001Z","client":"10.1.2.3","agency":"so-tttt","#,
-                r#""qname":"evil.example","qtype":"A","rcode":"NOERROR","action":"sinkhole","hit":true,"#,
+                r#""qname":"evil.example","qtype":"A","rcode":"NOERROR","action":"sinkhole","hit":true,"cached":true,"#,
                 r#""feed":"authority","family":"Mã độc","answers":["10.10.10.10","fd00::10"],"#,
                 r#""latency_us":7,"transport":"udp"}"#,
                 "\n"

@@ -128,7 +128,8 @@ fn a_relayed_answer_keeps_its_records_and_gets_our_opt() {
     for has_edns in [true, false] {
         let packet = upstream(3);
         let response = Response::parse(&packet).unwrap();
-        let message = answer(1, has_edns, |query, out| relay(query, &response, out));
+        let message =
+            answer(1, has_edns, |query, out| relay(query, &Answer::new(&response), Aged::By(10), out));
         assert_eq!(message.metadata.response_code, ResponseCode::NXDomain);
         assert_eq!(message.answers.len(), 2);
         assert_eq!(message.answers[1].name.to_ascii(), "www.Example.");
@@ -140,16 +141,32 @@ fn a_relayed_answer_keeps_its_records_and_gets_our_opt() {
 }
 
 #[test]
-fn a_failure_keeps_the_upstreams_reason() {
-    let otherwise = Ede { code: Ede::NO_REACHABLE_AUTHORITY, text: "" };
-    let packet = upstream(2);
-    let response = Response::parse(&packet).unwrap();
-    let message = answer(1, true, |query, out| failure(query, Some(&response), otherwise, out));
+fn a_failure_keeps_its_reason() {
+    let failure = Answer::failure(b"\x04evil\x07example\x00\x00\x01\x00\x01", b"\x00\x0f\x00\x02\x00\x16");
+    let message = answer(1, true, |query, out| relay(query, &failure, Aged::By(0), out));
     assert_eq!(message.metadata.response_code, ResponseCode::ServFail);
-    assert_eq!((message.answers.len(), ede_codes(&message)), (0, vec![3]));
-    let message = answer(1, true, |query, out| failure(query, None, otherwise, out));
-    assert_eq!(ede_codes(&message), [22]);
-    answer(1, false, |query, out| failure(query, None, otherwise, out));
+    assert_eq!((message.answers.len(), ede_codes(&message)), (0, vec![22]));
+    answer(1, false, |query, out| relay(query, &failure, Aged::By(0), out));
+}
+
+#[test]
+fn ttls_are_told_as_they_are_now() {
+    let packet = upstream(0);
+    let kept = Answer::new(&Response::parse(&packet).unwrap());
+    let check = |aged: Aged, expected: u32, ede: &[u16]| {
+        let message = answer(1, true, |query, out| relay(query, &kept, aged, out));
+        let ttls: Vec<u32> =
+            message.answers.iter().chain(&message.additionals).map(|record| record.ttl).collect();
+        assert_eq!(ttls, [expected; 3], "{aged:?}");
+        assert_eq!(ede_codes(&message), ede, "{aged:?}");
+        let message =
+            answer(1, true, |query, out| alias(query, b"\x01w\x00", 30, EDE, Some((&kept, aged)), out));
+        assert_eq!(message.answers[2].ttl, expected, "{aged:?}");
+    };
+    check(Aged::By(0), 60, &[3]);
+    check(Aged::By(59), 1, &[3]);
+    check(Aged::By(100), 0, &[3]);
+    check(Aged::Stale, 30, &[3, 3]);
 }
 
 #[test]
@@ -157,8 +174,9 @@ fn an_alias_leads_to_what_its_target_holds() {
     let mut packet = upstream(0);
     packet[wire::HEADER + 1] = b'W';
     let response = Response::parse(&packet).unwrap();
-    let message =
-        answer(1, true, |query, out| alias(query, b"\x04wvil\x07example\x00", 30, EDE, Some(&response), out));
+    let message = answer(1, true, |query, out| {
+        alias(query, b"\x04wvil\x07example\x00", 30, EDE, Some((&Answer::new(&response), Aged::By(10))), out)
+    });
     let names: Vec<String> = message.answers.iter().map(|record| record.name.to_ascii()).collect();
     assert_eq!(names, ["Evil.Example.", "Wvil.Example.", "www.Example."]);
     assert_eq!(message.answers[0].record_type(), RecordType::CNAME);
@@ -196,7 +214,7 @@ fn records_behind_the_upstreams_opt_are_kept() {
     let glue = opt.start - 16..opt.start;
     let moved = [&packet[..glue.start], &packet[opt.clone()], &packet[glue]].concat();
     let response = Response::parse(&moved).unwrap();
-    let message = answer(1, true, |query, out| relay(query, &response, out));
+    let message = answer(1, true, |query, out| relay(query, &Answer::new(&response), Aged::By(10), out));
     assert_eq!(message.additionals.len(), 1);
     assert_eq!(message.additionals[0].name.to_ascii(), "Example.");
 }
@@ -213,8 +231,8 @@ fn what_no_message_holds_is_a_failure() {
     packet.extend((room as u16).to_be_bytes());
     packet.resize(wire::MAX_MESSAGE, 0);
     let response = Response::parse(&packet).unwrap();
-    let message = answer(1, true, |query, out| relay(query, &response, out));
+    let message = answer(1, true, |query, out| relay(query, &Answer::new(&response), Aged::By(10), out));
     assert_eq!((message.metadata.response_code, ede_codes(&message)), (ResponseCode::ServFail, vec![0]));
-    let message = answer(1, false, |query, out| relay(query, &response, out));
+    let message = answer(1, false, |query, out| relay(query, &Answer::new(&response), Aged::By(10), out));
     assert_eq!(message.metadata.response_code, ResponseCode::NoError);
 }

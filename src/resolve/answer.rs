@@ -1,0 +1,257 @@
+//! An answer as it is kept: whole enough to be given to any client that asks the same.
+//!
+//! Holds octets and facts about them; how long it is kept is [`super::cache`]'s, what a client gets
+//! to see of it `serve`'s.
+
+use std::net::IpAddr;
+
+use crate::wire::{self, Response, Section, option, rcode, rtype};
+
+/// Most addresses that are taken down for the record.
+pub const MAX_ADDRESSES: usize = 16;
+/// The longest that any answer counts as fresh, in seconds: a TTL may be up to 68 years.
+const LONGEST: u32 = 86_400;
+/// The longest that a negative one does (RFC 2308, section 5, has one to three hours).
+const LONGEST_NEGATIVE: u32 = 3600;
+/// How long a failure does (RFC 9520, section 3.2: at least one second): long enough to take the edge off
+/// a storm of retries, short enough that nobody waits for a mended upstream.
+const FAILURE: u32 = 1;
+
+/// One answer, without OPT record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answer {
+    message: Box<[u8]>,
+    question_len: u16,
+    /// Where the TTLs are, to be counted down.
+    ttls: Box<[u16]>,
+    /// Extended DNS errors as they stand in an OPT record's data.
+    errors: Box<[u8]>,
+    rcode: u16,
+    addresses: Box<[IpAddr]>,
+    life: u32,
+}
+
+impl Answer {
+    /// Keeps an upstream's message.
+    ///
+    /// Records behind its OPT record, which no common server sends, are written out anew: their
+    /// compressed names would point to the wrong places.
+    pub fn new(response: &Response<'_>) -> Self {
+        let packet = response.packet();
+        let opt = response.opt_range().unwrap_or(packet.len()..packet.len());
+        let mut message = packet[..opt.start].to_vec();
+        let mut kept = 0u16;
+        for record in response.records().flatten().filter(|record| record.section == Section::Additional) {
+            if record.start < opt.start {
+                kept += 1;
+            } else if record.start >= opt.end {
+                let len = message.len();
+                match wire::expand_record(packet, &record, &mut message) {
+                    Some(()) => kept += 1,
+                    None => message.truncate(len),
+                }
+            }
+        }
+        message[10..12].copy_from_slice(&kept.to_be_bytes());
+        let mut errors = Vec::new();
+        for (code, value) in response.options().filter(|(code, _)| *code == option::EDE) {
+            push_option(&mut errors, code, value);
+        }
+        Self::of(message, errors, response.rcode())
+    }
+
+    /// A SERVFAIL that was made here, for this question section.
+    pub fn failure(question: &[u8], errors: &[u8]) -> Self {
+        let mut message = vec![0, 0, wire::QR, rcode::SERVFAIL as u8, 0, 1, 0, 0, 0, 0, 0, 0];
+        message.extend(question);
+        Self::of(message, errors.to_vec(), rcode::SERVFAIL)
+    }
+
+    fn of(message: Vec<u8>, errors: Vec<u8>, rcode: u16) -> Self {
+        let mut answer = Self {
+            question_len: 0,
+            ttls: Box::default(),
+            errors: errors.into(),
+            rcode,
+            addresses: Box::default(),
+            life: 0,
+            message: message.into(),
+        };
+        // Both kinds were put together from what parses.
+        let Ok(response) = Response::parse(&answer.message) else { return answer };
+        answer.question_len = response.question().len() as u16;
+        let mut ttls = Vec::new();
+        let mut addresses = Vec::new();
+        let mut shortest = LONGEST;
+        let mut negative = None;
+        let mut is_empty = true;
+        for record in response.records().flatten() {
+            // A record's TTL is six octets before its data; no message is longer than an u16 says.
+            ttls.push((record.rdata.start - 6) as u16);
+            shortest = shortest.min(record.ttl);
+            let rdata = &response.packet()[record.rdata.clone()];
+            match (record.section, record.rtype) {
+                (Section::Answer, kind) => {
+                    is_empty = false;
+                    if addresses.len() < MAX_ADDRESSES {
+                        addresses.extend(address(kind, rdata));
+                    }
+                }
+                (Section::Authority, rtype::SOA) => {
+                    negative = minimum(rdata).map(|minimum| minimum.min(record.ttl));
+                }
+                _ => {}
+            }
+        }
+        answer.life = match rcode {
+            _ if response.is_truncated() => 0,
+            rcode::NOERROR if !is_empty => shortest,
+            // RFC 2308, section 5: without an SOA record a negative answer is not kept.
+            rcode::NOERROR | rcode::NXDOMAIN => {
+                negative.map_or(0, |ttl| ttl.min(shortest).min(LONGEST_NEGATIVE))
+            }
+            rcode::SERVFAIL => FAILURE,
+            _ => 0,
+        };
+        answer.ttls = ttls.into();
+        answer.addresses = addresses.into();
+        answer
+    }
+
+    /// The message: an id and flags of no meaning to a client, the question as it was first asked, and
+    /// all records but OPT.
+    pub fn message(&self) -> &[u8] {
+        &self.message
+    }
+
+    /// Where the records begin.
+    pub fn records_at(&self) -> usize {
+        wire::HEADER + usize::from(self.question_len)
+    }
+
+    /// The offsets of all TTLs in the message.
+    pub fn ttls(&self) -> impl Iterator<Item = usize> {
+        self.ttls.iter().map(|&at| usize::from(at))
+    }
+
+    /// The extended DNS errors, as they stand in an OPT record's data.
+    pub fn errors(&self) -> &[u8] {
+        &self.errors
+    }
+
+    /// The response code, with its extended bits.
+    pub fn rcode(&self) -> u16 {
+        self.rcode
+    }
+
+    /// The first addresses in the answer section.
+    pub fn addresses(&self) -> &[IpAddr] {
+        &self.addresses
+    }
+
+    /// For how many seconds it is fresh; 0: it must not be kept.
+    pub fn life(&self) -> u32 {
+        self.life
+    }
+
+    /// About how many octets of memory it takes.
+    pub fn weight(&self) -> usize {
+        let addresses = size_of_val(&*self.addresses);
+        size_of::<Self>() + self.message.len() + size_of_val(&*self.ttls) + self.errors.len() + addresses
+    }
+}
+
+/// Appends an EDNS option.
+pub fn push_option(out: &mut Vec<u8>, code: u16, value: &[u8]) {
+    out.extend(code.to_be_bytes());
+    out.extend((value.len() as u16).to_be_bytes());
+    out.extend(value);
+}
+
+fn address(kind: u16, rdata: &[u8]) -> Option<IpAddr> {
+    match kind {
+        rtype::A => Some(IpAddr::from(<[u8; 4]>::try_from(rdata).ok()?)),
+        rtype::AAAA => Some(IpAddr::from(<[u8; 16]>::try_from(rdata).ok()?)),
+        _ => None,
+    }
+}
+
+/// The last field of an SOA record's data.
+fn minimum(rdata: &[u8]) -> Option<u32> {
+    rdata.last_chunk::<4>().map(|octets| u32::from_be_bytes(*octets))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An answer to `example A` with these records (section 0 to 2, type, TTL, data) and rcode.
+    fn message(code: u8, records: &[(usize, u16, u32, &[u8])]) -> Vec<u8> {
+        let mut packet = vec![0, 7, wire::QR, code, 0, 1, 0, 0, 0, 0, 0, 0];
+        packet.extend(b"\x07example\x00\x00\x01\x00\x01");
+        for (section, kind, ttl, data) in records {
+            packet[7 + 2 * section] += 1;
+            packet.extend([if *kind == rtype::OPT { &[0][..] } else { &[0xc0, 12][..] }].concat());
+            packet.extend(kind.to_be_bytes());
+            packet.extend([0, 1]);
+            packet.extend(ttl.to_be_bytes());
+            packet.extend((data.len() as u16).to_be_bytes());
+            packet.extend(*data);
+        }
+        packet
+    }
+
+    fn keep(packet: &[u8]) -> Answer {
+        Answer::new(&Response::parse(packet).unwrap())
+    }
+
+    const SOA: &[u8] =
+        b"\x00\x00\x00\x00\x00\x01\x00\x00\x00\x02\x00\x00\x00\x03\x00\x00\x00\x04\x00\x00\x00\x3c";
+
+    #[test]
+    fn it_lives_as_long_as_its_shortest_record() {
+        fn check(code: u8, records: &[(usize, u16, u32, &[u8])], expected: u32) {
+            assert_eq!(keep(&message(code, records)).life(), expected, "{code} {records:?}");
+        }
+        let a: &[u8] = &[192, 0, 2, 1];
+        check(0, &[(0, 1, 300, a), (0, 1, 200, a)], 200);
+        check(0, &[(0, 1, 300, a), (2, 1, 100, a)], 100);
+        check(0, &[(0, 1, 0, a)], 0);
+        check(0, &[(0, 1, u32::MAX, a)], LONGEST);
+        check(0, &[(1, 6, 3600, SOA)], 60);
+        check(3, &[(1, 6, 30, SOA)], 30);
+        check(3, &[], 0);
+        check(0, &[], 0);
+        check(2, &[], FAILURE);
+        check(5, &[], 0);
+        let mut truncated = message(0, &[(0, 1, 300, a)]);
+        truncated[2] |= wire::TC;
+        assert_eq!(keep(&truncated).life(), 0);
+    }
+
+    #[test]
+    fn opt_is_taken_out_wherever_it_stands() {
+        let a: &[u8] = &[192, 0, 2, 1];
+        let opt = (2, rtype::OPT, 0, &b"\x00\x0f\x00\x02\x00\x03\x00\x0a\x00\x08cookies!"[..]);
+        for records in [[(0, 1, 300, a), (2, 1, 300, a), opt], [(0, 1, 300, a), opt, (2, 1, 300, a)]] {
+            let answer = keep(&message(0, &records));
+            let kept = Response::parse(answer.message()).unwrap();
+            let sections: Vec<Section> = kept.records().map(|record| record.unwrap().section).collect();
+            assert_eq!(sections, [Section::Answer, Section::Additional]);
+            assert!(kept.opt_range().is_none());
+            assert_eq!(answer.errors(), b"\x00\x0f\x00\x02\x00\x03");
+            assert_eq!(answer.addresses(), [IpAddr::from([192, 0, 2, 1])]);
+            for at in answer.ttls() {
+                assert_eq!(answer.message()[at..at + 4], 300u32.to_be_bytes());
+            }
+        }
+    }
+
+    #[test]
+    fn a_failure_is_an_answer_too() {
+        let answer = Answer::failure(b"\x07example\x00\x00\x01\x00\x01", b"\x00\x0f\x00\x02\x00\x16");
+        assert_eq!((answer.rcode(), answer.life()), (rcode::SERVFAIL, FAILURE));
+        assert_eq!(answer.records_at(), answer.message().len());
+        assert!(Response::parse(answer.message()).is_ok());
+    }
+}

@@ -1,0 +1,160 @@
+//! The resolver against a scripted upstream: what is asked once, kept, and given past its time.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use tokio::net::UdpSocket;
+
+use super::cache::Freshness;
+use super::exchange::Flag;
+use super::*;
+use crate::wire;
+
+/// An upstream that answers with an A record of this TTL; a TTL of `None` is SERVFAIL.
+struct Upstream {
+    address: std::net::SocketAddr,
+    asked: Arc<AtomicUsize>,
+    ttl: Arc<Mutex<Option<u32>>>,
+    /// Answers are held back until somebody lets them go.
+    door: Arc<tokio::sync::Notify>,
+}
+
+impl Upstream {
+    async fn start(ttl: u32, is_held: bool) -> Self {
+        let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let upstream = Self {
+            address: socket.local_addr().unwrap(),
+            asked: Arc::default(),
+            ttl: Arc::new(Mutex::new(Some(ttl))),
+            door: Arc::default(),
+        };
+        let (asked, ttl, door) =
+            (Arc::clone(&upstream.asked), Arc::clone(&upstream.ttl), Arc::clone(&upstream.door));
+        tokio::spawn(async move {
+            let mut buffer = [0; 512];
+            loop {
+                let (len, from) = socket.recv_from(&mut buffer).await.unwrap();
+                asked.fetch_add(1, Ordering::SeqCst);
+                if is_held {
+                    door.notified().await;
+                }
+                let query = wire::Query::parse(&buffer[..len]).unwrap();
+                let mut answer = buffer[..wire::HEADER + query.question().len()].to_vec();
+                answer[2] |= wire::QR;
+                answer[11] = 0;
+                match *ttl.lock().unwrap() {
+                    Some(ttl) => {
+                        answer[7] = 1;
+                        answer.extend(b"\xc0\x0c\x00\x01\x00\x01");
+                        answer.extend(ttl.to_be_bytes());
+                        answer.extend([0, 4, 192, 0, 2, 1]);
+                    }
+                    None => answer[3] |= 2,
+                }
+                socket.send_to(&answer, from).await.unwrap();
+            }
+        });
+        upstream
+    }
+
+    fn resolver(&self) -> Arc<Resolver> {
+        let upstreams = forward::Options {
+            upstreams: vec![self.address],
+            patience: Duration::from_secs(10),
+            deadline: Duration::from_secs(20),
+        };
+        Arc::new(Resolver::new(upstreams, &cache::Options::default(), 100, Handle::current()))
+    }
+
+    fn asked(&self) -> usize {
+        self.asked.load(Ordering::SeqCst)
+    }
+}
+
+fn ask() -> Ask {
+    Ask {
+        question: b"\x07example\x00\x00\x01\x00\x01".to_vec(),
+        recursion: Flag::Set,
+        checking_disabled: Flag::Clear,
+        dnssec_ok: Flag::Clear,
+    }
+}
+
+#[tokio::test]
+async fn an_answer_is_kept() {
+    let upstream = Upstream::start(300, false).await;
+    let resolver = upstream.resolver();
+    assert!(resolver.find(&Key::of(&ask()), Instant::now()).is_none());
+    let served = resolver.resolve(ask(), None).await;
+    assert_eq!((served.aged, served.origin), (Aged::By(0), Origin::Upstream));
+    assert_eq!(served.entry.answer.addresses().len(), 1);
+    let found = resolver.find(&Key::of(&ask()), Instant::now()).unwrap();
+    assert_eq!(found.state, Freshness::Fresh);
+    assert_eq!(upstream.asked(), 1);
+}
+
+#[tokio::test]
+async fn many_who_wait_ask_once() {
+    let upstream = Upstream::start(300, true).await;
+    let resolver = upstream.resolver();
+    let waiting: Vec<_> = (0..50)
+        .map(|_| {
+            let resolver = Arc::clone(&resolver);
+            tokio::spawn(async move { resolver.resolve(ask(), None).await })
+        })
+        .collect();
+    while upstream.asked() == 0 {
+        tokio::task::yield_now().await;
+    }
+    upstream.door.notify_one();
+    for waiting in waiting {
+        assert_eq!(waiting.await.unwrap().entry.answer.rcode(), rcode::NOERROR);
+    }
+    assert_eq!(upstream.asked(), 1);
+    assert!(resolver.flights().is_empty());
+}
+
+#[tokio::test]
+async fn past_its_time_an_answer_helps_out_when_upstreams_fail() {
+    let upstream = Upstream::start(1, false).await;
+    let resolver = upstream.resolver();
+    resolver.resolve(ask(), None).await;
+    let later = Instant::now() + Duration::from_secs(60);
+    let found = resolver.find(&Key::of(&ask()), later).unwrap();
+    assert_eq!(found.state, Freshness::Stale);
+
+    *upstream.ttl.lock().unwrap() = None;
+    let served = resolver.resolve(ask(), Some(found.clone())).await;
+    assert_eq!((served.aged, served.origin), (Aged::Stale, Origin::Cache));
+    assert_eq!(served.entry.answer.addresses().len(), 1);
+
+    *upstream.ttl.lock().unwrap() = Some(300);
+    let served = resolver.resolve(ask(), Some(found)).await;
+    assert_eq!((served.aged, served.origin), (Aged::By(0), Origin::Upstream));
+}
+
+#[tokio::test]
+async fn a_silent_upstream_does_not_hold_up_a_stale_answer() {
+    let upstream = Upstream::start(1, true).await;
+    let resolver = upstream.resolver();
+    upstream.door.notify_one();
+    resolver.resolve(ask(), None).await;
+    let found = resolver.find(&Key::of(&ask()), Instant::now() + Duration::from_secs(60));
+    // Comes after the client response timer, long before the deadline of twenty seconds.
+    let served = tokio::time::timeout(Duration::from_secs(15), resolver.resolve(ask(), found)).await.unwrap();
+    assert_eq!(served.aged, Aged::Stale);
+    assert_eq!(resolver.flights().len(), 1, "the question stays asked");
+}
+
+#[tokio::test]
+async fn other_upstreams_other_answers() {
+    let (one, other) = (Upstream::start(300, false).await, Upstream::start(300, false).await);
+    let resolver = one.resolver();
+    resolver.resolve(ask(), None).await;
+    let options = resolver.forwarder.load().options().clone();
+    resolver.set_upstreams(options.clone());
+    assert!(resolver.find(&Key::of(&ask()), Instant::now()).is_some());
+    resolver.set_upstreams(forward::Options { upstreams: vec![other.address], ..options });
+    assert!(resolver.find(&Key::of(&ask()), Instant::now()).is_none());
+    resolver.resolve(ask(), None).await;
+    assert_eq!((one.asked(), other.asked()), (1, 1));
+}
