@@ -48,6 +48,12 @@ impl Record {
         self.0[key].as_str().unwrap_or_default()
     }
 
+    /// A key that is true or false.
+    #[track_caller]
+    pub(crate) fn flag(&self, key: &str) -> bool {
+        self.0[key].as_bool().unwrap_or_else(|| panic!("{key} is neither true nor false: {self:?}"))
+    }
+
     pub(crate) fn time(&self) -> jiff::Timestamp {
         self.text("time").parse().unwrap_or_else(|error| panic!("time: {error}: {self:?}"))
     }
