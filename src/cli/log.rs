@@ -113,9 +113,12 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), CliError> {
         return Err(error.into());
     }
     printer.out.flush()?;
-    for (path, octets) in scan.torn {
-        // A record is being written at this moment, or the power failed while one was.
-        eprintln!("note: {}: the last {octets} octets are no whole record", path.display());
+    for (path, octets) in scan.damaged {
+        // A record is being written at this moment, the power failed while one was, or the disk is bad.
+        eprintln!(
+            "note: {}: {octets} octets are no whole record: check the disk if this stays",
+            path.display()
+        );
     }
     Ok(())
 }

@@ -89,6 +89,9 @@ impl Journal {
     }
 
     fn write(&mut self) -> io::Result<()> {
+        if self.place.take_displaced() {
+            self.close();
+        }
         let is_fit = |segment: &Writer| {
             segment.is_empty() || segment.len_with(&self.batch) <= self.ledger.segment_len()
         };

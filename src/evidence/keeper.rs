@@ -177,6 +177,16 @@ impl Work {
         if let Err((path, error)) = self.ledger.sync() {
             self.fault(now, &path, &error, "syncing the query log failed; check the disk");
         }
+        let moved = "the query log was moved or removed under the server; records of about the last log.sync went \
+                     with it, and it goes on in new files";
+        match self.ledger.recover_displaced() {
+            Ok(None) => {}
+            Ok(Some(path)) => self.fault(now, &path, &io::ErrorKind::NotFound.into(), moved),
+            Err(error) => {
+                let folder = self.ledger.options().folder.clone();
+                self.fault(now, &folder, &error, "the query log's folder is gone and cannot be made again");
+            }
+        }
     }
 
     fn seal(&mut self, now: Instant) {
@@ -326,6 +336,29 @@ mod tests {
         let kept = times(folder.path());
         assert!(kept.len() > 5000, "{} records", kept.len());
         assert!(kept.iter().copied().eq((0..count).rev().take(kept.len())), "the newest, without a gap");
+    }
+
+    #[test]
+    fn a_log_that_was_moved_away_goes_on_in_its_place() {
+        let folder = tempfile::tempdir().unwrap();
+        let (place, elsewhere) = (folder.path().join("log"), folder.path().join("old"));
+        let ledger = Ledger::open(&options(&place)).unwrap();
+        let mut journal = Journal::open(0, &ledger);
+        let mut work = Work::new(&ledger);
+        ledger.open_desk(std::thread::current());
+        work.round(Instant::now());
+        write(&mut journal, 1);
+        fs::rename(&place, &elsewhere).unwrap();
+        work.round(Instant::now());
+        write(&mut journal, 2);
+        assert_eq!(times(&place), [2]);
+        assert_eq!(times(&elsewhere), [1]);
+
+        fs::remove_dir_all(&place).unwrap();
+        work.synced = None;
+        work.round(Instant::now());
+        write(&mut journal, 3);
+        assert_eq!(times(&place), [3]);
     }
 
     #[test]

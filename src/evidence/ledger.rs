@@ -5,8 +5,8 @@
 
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::DirBuilderExt as _;
-use std::path::PathBuf;
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::Thread;
@@ -47,6 +47,8 @@ pub(super) struct Place {
     pub(super) writer: u16,
     slots: Mutex<Slots>,
     is_dirty: AtomicBool,
+    /// Whether its open file is no longer where it was made: what goes into it would be lost.
+    is_displaced: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -138,7 +140,12 @@ impl Ledger {
 
     /// Adds a journal.
     pub(super) fn join(&self, writer: u16) -> Arc<Place> {
-        let place = Arc::new(Place { writer, slots: Mutex::default(), is_dirty: AtomicBool::new(false) });
+        let place = Arc::new(Place {
+            writer,
+            slots: Mutex::default(),
+            is_dirty: AtomicBool::new(false),
+            is_displaced: AtomicBool::new(false),
+        });
         let mut places = lock(&self.places);
         places.push(Arc::clone(&place));
         let share = self.options.max_size / (4 * places.len() as u64);
@@ -347,6 +354,49 @@ impl Ledger {
             }
         }
         result
+    }
+}
+
+impl Place {
+    /// Whether the journal must begin another segment; true once for each time.
+    pub(super) fn take_displaced(&self) -> bool {
+        self.is_displaced.load(Ordering::Relaxed) && self.is_displaced.swap(false, Ordering::AcqRel)
+    }
+}
+
+impl Ledger {
+    /// Looks whether the open files are still where they were made: somebody may have moved or removed
+    /// the folder. Makes the folder again, and the journals begin other segments in it. Returns one
+    /// file that was missing.
+    pub(super) fn recover_displaced(&self) -> io::Result<Option<PathBuf>> {
+        let mut missing = None;
+        for place in self.places() {
+            let mut slots = lock(&place.slots);
+            let spare = slots.spare.take_if(|spare| !is_in_place(spare.file(), spare.path()));
+            let open = slots.open.as_ref().and_then(|(_, file)| file.clone());
+            drop(slots);
+            if let Some(spare) = spare {
+                missing = Some(spare.path().to_owned());
+            }
+            if let Some((file, path)) = open
+                && !is_in_place(&file, &path)
+            {
+                place.is_displaced.store(true, Ordering::Release);
+                missing = Some(path);
+            }
+        }
+        if missing.is_some() {
+            std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.options.folder)?;
+        }
+        Ok(missing)
+    }
+}
+
+fn is_in_place(file: &File, path: &Path) -> bool {
+    match (file.metadata(), std::fs::metadata(path)) {
+        (Ok(open), Ok(there)) => (open.dev(), open.ino()) == (there.dev(), there.ino()),
+        (_, Err(error)) => error.kind() != io::ErrorKind::NotFound,
+        (Err(_), _) => true,
     }
 }
 

@@ -21,6 +21,8 @@ use std::net::{IpAddr, Ipv6Addr};
 
 use crate::name;
 
+/// The shortest encoded record: fixed fields, and nothing where something may be missing.
+pub const MIN_LEN: usize = 37 + 3 + 1 + 1;
 /// The longest encoded record: fixed fields, three texts, a name and all addresses.
 pub const MAX_LEN: usize = 37 + 3 * 256 + 256 + 1 + 16 * MAX_ANSWERS;
 /// Most answer addresses that a record keeps.

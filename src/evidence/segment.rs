@@ -172,7 +172,7 @@ impl Segment {
             span.add(record.time);
         }
         // It may have been sealed since the trailer was looked for; then nothing is torn either.
-        let end = match records.torn_len() {
+        let end = match records.damaged_len() {
             0 => End::Whole,
             torn => End::Torn(torn),
         };
@@ -352,23 +352,27 @@ impl Writer {
     }
 }
 
-/// The records in a segment's octets, oldest first; ends where they stop being whole.
+/// The whole records in a segment's octets, oldest first. What is damaged is passed over and counted:
+/// one bad sector must not hide the records behind it.
 pub struct Records<'a> {
     octets: &'a [u8],
     at: usize,
+    damaged: usize,
 }
 
 impl<'a> Records<'a> {
     /// Starts at the segment's header.
     pub fn new(octets: &'a [u8]) -> Self {
         let at = if octets.starts_with(MAGIC) { MAGIC.len() } else { 0 };
-        Self { octets, at }
+        Self { octets, at, damaged: 0 }
     }
 
-    /// How many octets at the end belong to no whole record; 0 once a whole segment was read.
-    pub fn torn_len(&self) -> usize {
+    /// How many octets belong to no whole record; complete once all records were read. A tail that a
+    /// power cut tore counts too.
+    pub fn damaged_len(&self) -> usize {
         let rest = &self.octets[self.at..];
-        if self.at > 0 && Span::from_trailer(rest).is_some() { 0 } else { rest.len() }
+        let tail = if self.at > 0 && Span::from_trailer(rest).is_some() { 0 } else { rest.len() };
+        self.damaged + tail
     }
 
     /// The next record with its octets.
@@ -376,15 +380,25 @@ impl<'a> Records<'a> {
         if self.at == 0 {
             return None;
         }
-        let (frame, rest) = self.octets.get(self.at..)?.split_first_chunk::<FRAME>()?;
+        // Behind damage the next frame is looked for octet by octet; its CRC tells it from chance.
+        let (start, (body, record)) =
+            (self.at..self.octets.len()).find_map(|start| Some((start, self.frame_at(start)?)))?;
+        self.damaged += start - self.at;
+        self.at = start + FRAME + body.len();
+        Some((body, record))
+    }
+
+    fn frame_at(&self, start: usize) -> Option<(&'a [u8], Record<'a>)> {
+        let (frame, rest) = self.octets.get(start..)?.split_first_chunk::<FRAME>()?;
         let len = usize::from(u16::from_le_bytes([frame[0], frame[1]]));
-        let body = rest.get(..len)?;
-        if len > record::MAX_LEN || crc32fast::hash(body).to_le_bytes() != frame[2..] {
+        if !(record::MIN_LEN..=record::MAX_LEN).contains(&len) {
             return None;
         }
-        let record = Record::decode(body)?;
-        self.at += FRAME + len;
-        Some((body, record))
+        let body = rest.get(..len)?;
+        if crc32fast::hash(body).to_le_bytes() != frame[2..] {
+            return None;
+        }
+        Some((body, Record::decode(body)?))
     }
 }
 
@@ -436,7 +450,7 @@ pub(super) mod tests {
             let whole = ends.iter().filter(|&&end| end <= len as u64).count().saturating_sub(1);
             assert_eq!(records.by_ref().count(), whole, "cut to {len}");
             let is_at_an_end = ends.contains(&(len as u64)) || [0, octets.len()].contains(&len);
-            assert_eq!(records.torn_len() == 0, is_at_an_end, "cut to {len}");
+            assert_eq!(records.damaged_len() == 0, is_at_an_end, "cut to {len}");
 
             let file = writer.path();
             fs::write(file, &octets[..len]).unwrap();
@@ -448,21 +462,29 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn damage_ends_the_reading_and_never_lies() {
+    fn damage_costs_what_it_hits_and_never_lies() {
         let mut octets = MAGIC.to_vec();
         let mut span = Span::EMPTY;
+        let mut ends = vec![octets.len()];
         for time in 0..3 {
             frame(&sample(time), &mut octets);
             span.add(time);
+            ends.push(octets.len());
         }
         let end = octets.len();
         octets.extend(span.trailer());
         for at in 0..octets.len() {
             let mut damaged = octets.clone();
             damaged[at] ^= 0x10;
-            for (n, record) in Records::new(&damaged).enumerate() {
-                assert_eq!(record, sample(n as i64), "octet {at} changed");
-            }
+            let mut records = Records::new(&damaged);
+            let times: Vec<i64> = records.by_ref().map(|record| record.time).collect();
+            let hit = ends.windows(2).position(|frame| (frame[0]..frame[1]).contains(&at));
+            let expected: Vec<i64> = match at < MAGIC.len() {
+                true => Vec::new(),
+                false => (0..3).filter(|time| hit != Some(*time as usize)).collect(),
+            };
+            assert_eq!(times, expected, "octet {at} changed");
+            assert!(records.damaged_len() > 0, "octet {at} changed");
             let expected = (at < end).then_some(span);
             assert_eq!(Span::from_trailer(&damaged[end..]), expected, "octet {at} changed");
         }

@@ -54,8 +54,8 @@ impl Filter {
 /// What a scan met besides records.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Scan {
-    /// Segments that end in octets of no whole record, and how many.
-    pub torn: Vec<(PathBuf, usize)>,
+    /// Segments with octets of no whole record, and how many.
+    pub damaged: Vec<(PathBuf, usize)>,
 }
 
 /// Why a store cannot answer.

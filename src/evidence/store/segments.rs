@@ -73,7 +73,7 @@ impl Segments {
         for segment in listed {
             let Some(survey) = unless_retired(&segment, segment.survey())? else { continue };
             if let End::Torn(octets) = survey.end {
-                scan.torn.push((segment.path.clone(), octets));
+                scan.damaged.push((segment.path.clone(), octets));
             }
             let span = survey.span;
             let is_wanted = span.count > 0
@@ -117,9 +117,9 @@ impl Loaded {
             }
         }
         // Damage inside a closed segment; what is torn without a trailer was told already.
-        let torn = records.torn_len();
-        if torn > 0 && scan.torn.iter().all(|(path, _)| *path != segment.path) {
-            scan.torn.push((segment.path.clone(), torn));
+        let damaged = records.damaged_len();
+        if damaged > 0 && scan.damaged.iter().all(|(path, _)| *path != segment.path) {
+            scan.damaged.push((segment.path.clone(), damaged));
         }
         // Stable: records of one microsecond come out in the reverse of the order they were written.
         loaded.wanted.sort_by_key(|(time, ..)| *time);
@@ -252,8 +252,8 @@ mod tests {
             })
             .unwrap();
         assert_eq!(count, 99);
-        assert_eq!(scan.torn.len(), 1);
-        assert_eq!(scan.torn[0].0, newest.path);
+        assert_eq!(scan.damaged.len(), 1);
+        assert_eq!(scan.damaged[0].0, newest.path);
     }
 
     #[test]
@@ -303,7 +303,7 @@ mod tests {
         }
         let loaded = |filter: &Filter| {
             let visit = &mut |_: &Record<'_>| ControlFlow::Continue(());
-            Segments::new(folder.path()).newest_first(filter, visit).unwrap().torn.len()
+            Segments::new(folder.path()).newest_first(filter, visit).unwrap().damaged.len()
         };
         let base = Filter::default;
         assert_eq!(loaded(&base()), 3);
