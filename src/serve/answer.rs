@@ -271,10 +271,13 @@ fn authority(query: &Query<'_>, apex: Apex, ttl: u32, out: &mut Vec<u8>) {
         }
         _ => out.extend([0xc0, wire::HEADER as u8]),
     }
-    let mut rdata = Vec::with_capacity(64);
-    rdata.extend(b"\x07sachdns\x07invalid\x00\x06nobody\x07invalid\x00");
-    for number in [1, 3600, 600, 86_400, ttl] {
-        rdata.extend(number.to_be_bytes());
+    // MNAME, RNAME, then SERIAL, REFRESH, RETRY and EXPIRE, which nobody transfers by, and MINIMUM.
+    const NAMES: &[u8] = b"\x07sachdns\x07invalid\x00\x06nobody\x07invalid\x00";
+    let mut rdata = [0; NAMES.len() + 20];
+    let (names, numbers) = rdata.split_at_mut(NAMES.len());
+    names.copy_from_slice(NAMES);
+    for (octets, number) in numbers.chunks_exact_mut(4).zip([1, 3600, 600, 86_400, ttl]) {
+        octets.copy_from_slice(&number.to_be_bytes());
     }
     record_tail(rtype::SOA, ttl, &rdata, out);
     set_count(out, Section::Authority, 1);

@@ -123,11 +123,16 @@ impl Batch {
 
 /// Sends answers back along their paths. One that the system refuses is skipped: the client will
 /// ask again. Returns how many were refused.
-pub(super) fn send(socket: &UdpSocket, answers: &[(Path, &[u8])]) -> usize {
-    answers.chunks(BATCH).map(|answers| send_batch(socket, answers)).sum()
+pub(super) fn send<'a>(socket: &UdpSocket, answers: impl IntoIterator<Item = (Path, &'a [u8])>) -> usize {
+    let mut answers = answers.into_iter().peekable();
+    let mut refused = 0;
+    while answers.peek().is_some() {
+        refused += send_batch(socket, answers.by_ref().take(BATCH));
+    }
+    refused
 }
 
-fn send_batch(socket: &UdpSocket, answers: &[(Path, &[u8])]) -> usize {
+fn send_batch<'a>(socket: &UdpSocket, answers: impl Iterator<Item = (Path, &'a [u8])>) -> usize {
     // SAFETY: as in `receive`: plain data, valid when zeroed.
     let (mut names, mut vectors, mut headers): (
         [libc::sockaddr_storage; BATCH],
@@ -135,7 +140,9 @@ fn send_batch(socket: &UdpSocket, answers: &[(Path, &[u8])]) -> usize {
         [libc::mmsghdr; BATCH],
     ) = unsafe { zeroed() };
     let mut controls = [Control([0; CONTROL]); BATCH];
-    for (n, (path, octets)) in answers.iter().enumerate() {
+    let mut count = 0;
+    for (n, (path, octets)) in answers.enumerate() {
+        count = n + 1;
         // The kernel only reads what it sends; the C type has no const.
         vectors[n] = libc::iovec { iov_base: octets.as_ptr().cast_mut().cast(), iov_len: octets.len() };
         let header = &mut headers[n].msg_hdr;
@@ -151,8 +158,8 @@ fn send_batch(socket: &UdpSocket, answers: &[(Path, &[u8])]) -> usize {
     }
     let mut refused = 0;
     let mut at = 0;
-    while at < answers.len() {
-        let ahead = &mut headers[at..answers.len()];
+    while at < count {
+        let ahead = &mut headers[at..count];
         // SAFETY: the headers point to names, vectors and control buffers that live until the end
         // of this function and, through the vectors, to the borrowed answers.
         let sent = unsafe {
@@ -168,7 +175,7 @@ fn send_batch(socket: &UdpSocket, answers: &[(Path, &[u8])]) -> usize {
             _ => match io::Error::last_os_error().kind() {
                 io::ErrorKind::Interrupted => {}
                 // The send buffer is full. Waiting for it would make the next queries wait too.
-                io::ErrorKind::WouldBlock => return refused + answers.len() - at,
+                io::ErrorKind::WouldBlock => return refused + count - at,
                 _ => {
                     refused += 1;
                     at += 1;
@@ -325,9 +332,7 @@ mod tests {
                     (path, packet.to_vec())
                 })
                 .collect();
-            let answers: Vec<(Path, &[u8])> =
-                answers.iter().map(|(path, octets)| (*path, &**octets)).collect();
-            assert_eq!(send(&server, &answers), 0);
+            assert_eq!(send(&server, answers.iter().map(|(path, octets)| (*path, &**octets))), 0);
             got += count;
         }
         for n in 0..3u8 {

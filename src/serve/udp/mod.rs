@@ -121,7 +121,7 @@ impl Worker {
                     runtime.spawn(async move {
                         let mut out = Vec::with_capacity(512);
                         let permit = pipeline.finish(*job, &mut out).await;
-                        if batch::send(&socket, &[(path, &out)]) > 0 {
+                        if batch::send(&socket, [(path, &*out)]) > 0 {
                             tracing::debug!(client = %path.peer, "an answer could not be sent");
                         }
                         drop(permit);
@@ -130,8 +130,7 @@ impl Worker {
             }
         }
         journal.commit(time);
-        let answers: Vec<(Path, &[u8])> =
-            paths.iter().zip(&self.replies).filter_map(|(path, reply)| Some(((*path)?, &**reply))).collect();
-        Ok(batch::send(&self.socket, &answers))
+        let answers = paths.iter().zip(&self.replies);
+        Ok(batch::send(&self.socket, answers.filter_map(|(path, reply)| Some(((*path)?, &**reply)))))
     }
 }

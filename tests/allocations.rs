@@ -1,0 +1,126 @@
+//! The synchronous half of the query path allocates nothing, once it has run in.
+#![expect(clippy::unwrap_used, reason = "a test that meets a surprise fails")]
+
+use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use sachdns::client::prefix::PrefixMap;
+use sachdns::client::{Agencies, Agency};
+use sachdns::evidence::journal::{Journal, Options};
+use sachdns::evidence::ledger::Ledger;
+use sachdns::evidence::record::Transport;
+use sachdns::feed::Format;
+use sachdns::feed::source::{FeedAction, Source};
+use sachdns::resolve::{Resolver, cache, forward};
+use sachdns::serve::pipeline::{Arrival, LogScope, Pipeline, Sinkhole, State, Step};
+use sachdns::update::{self, Plan};
+use sachdns::wire;
+
+/// An upstream that answers each query with one address.
+fn upstream() -> SocketAddr {
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let address = socket.local_addr().unwrap();
+    std::thread::spawn(move || {
+        let mut buffer = [0; 512];
+        while let Ok((len, from)) = socket.recv_from(&mut buffer) {
+            let query = wire::Query::parse(&buffer[..len]).unwrap();
+            let mut answer = buffer[..wire::HEADER + query.question().len()].to_vec();
+            answer[2] |= wire::QR;
+            answer[7] = 1;
+            answer[11] = 0;
+            answer.extend(b"\xc0\x0c\x00\x01\x00\x01\x00\x00\x01\x2c\x00\x04\xc0\x00\x02\x01");
+            socket.send_to(&answer, from).unwrap();
+        }
+    });
+    address
+}
+
+fn query(qname: &str, qtype: u16) -> Vec<u8> {
+    let mut packet = b"\x12\x34\x01\x00\x00\x01\x00\x00\x00\x00\x00\x01".to_vec();
+    for label in qname.split('.') {
+        packet.push(label.len() as u8);
+        packet.extend(label.as_bytes());
+    }
+    packet.push(0);
+    packet.extend(qtype.to_be_bytes());
+    packet.extend(b"\x00\x01\x00\x00\x29\x04\xd0\x00\x00\x80\x00\x00\x00");
+    packet
+}
+
+#[test]
+fn no_query_that_is_answered_at_once_allocates() {
+    let folder = tempfile::tempdir().unwrap();
+    let list = folder.path().join("list.txt");
+    std::fs::write(&list, "evil.example\temotet\n").unwrap();
+    let feeds = [Source {
+        name: "authority".into(),
+        path: PathBuf::from(&list),
+        format: Format::Auto,
+        action: FeedAction::default(),
+    }];
+    let (image, _) =
+        update::build(Plan { canaries: &[], feeds: &feeds }, &folder.path().join("policy.img"), 0).unwrap();
+    let agency = Agency {
+        id: "so-tttt".into(),
+        name: "Sở".into(),
+        contact: None,
+        networks: vec!["10.1.0.0/16".parse().unwrap()],
+    };
+    let state = State {
+        allow: PrefixMap::new([("10.0.0.0/8".parse().unwrap(), ())]).unwrap(),
+        agencies: Agencies::new(vec![agency]).unwrap(),
+        image,
+        sinkhole: Sinkhole { addresses: vec!["10.10.10.10".parse().unwrap()], ttl: 30 },
+        log: LogScope::All,
+    };
+    let options = Options {
+        folder: folder.path().join("log"),
+        sync: Duration::from_secs(1),
+        max_size: Options::LEAST_SIZE,
+    };
+    let ledger = Ledger::open(&options).unwrap();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    let upstreams = forward::Options { upstreams: vec![upstream()], ..forward::Options::default() };
+    let resolver = Resolver::new(upstreams, &cache::Options::default(), 10, runtime.handle().clone());
+    let pipeline = Pipeline::new(state, Arc::new(resolver), Journal::open(0, &ledger), 10);
+    let mut journal = Journal::open(1, &ledger);
+    let state = pipeline.state();
+    let mut out = Vec::with_capacity(2048);
+    let mut run = |packet: &[u8], client: &str| {
+        let client: IpAddr = client.parse().unwrap();
+        let step =
+            pipeline.front(&state, packet, Arrival::now(client, Transport::Udp), &mut journal, &mut out);
+        journal.commit(1);
+        step
+    };
+
+    let counted = allocation_counter::measure(|| drop(std::hint::black_box(Box::new(1))));
+    assert_eq!(counted.count_total, 1, "allocations are counted");
+
+    // What is resolved once is in the cache afterwards.
+    let Step::Wait(job) = run(&query("good.example", 1), "10.1.2.3") else {
+        panic!("nothing was cached yet")
+    };
+    drop(runtime.block_on(pipeline.finish(*job, &mut Vec::new())));
+
+    for (what, packet, client) in [
+        ("a sinkholed address", query("www.evil.example", 1), "10.1.2.3"),
+        ("a sinkholed name's NODATA", query("evil.example", 65), "10.1.2.3"),
+        ("a cached answer", query("GOOD.example", 1), "10.1.2.3"),
+        ("a refused client", query("good.example", 1), "192.0.2.1"),
+        ("a malformed packet", query("good.example", 1)[..20].to_vec(), "10.1.2.3"),
+    ] {
+        // Buffers grow to their size the first time.
+        for _ in 0..3 {
+            assert!(matches!(run(&packet, client), Step::Answered), "{what}");
+        }
+        let counted = allocation_counter::measure(|| {
+            for _ in 0..100 {
+                run(&packet, client);
+            }
+        });
+        assert_eq!(counted.count_total, 0, "{what}");
+    }
+}
