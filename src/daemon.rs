@@ -12,8 +12,9 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use ipnet::IpNet;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Notify, watch};
@@ -22,6 +23,7 @@ use tokio::task::JoinSet;
 use crate::client::Agencies;
 use crate::client::admission::Admission;
 use crate::client::prefix::PrefixMap;
+use crate::client::rate::RateLimit;
 use crate::clock;
 use crate::config::{Config, Faults};
 use crate::evidence::journal::Journal;
@@ -30,7 +32,7 @@ use crate::evidence::ledger::Ledger;
 use crate::image::Image;
 use crate::listener;
 use crate::resolve::{Resolver, forward};
-use crate::serve::pipeline::{Pipeline, State};
+use crate::serve::pipeline::{Pipeline, State, Waiting};
 use crate::serve::{tcp, udp};
 use crate::sinkhole::http;
 use crate::update::{self, FeedReport, Plan, UpdateError};
@@ -134,8 +136,9 @@ pub fn run(config: Config, ready: impl FnOnce(&Listening)) -> Result<(), DaemonE
     let shared = Journal::open(0, &ledger);
     let pending = affordable(&config);
     let state = state(&config, image);
+    let waiting = Waiting { pending, ..config.limits.waiting };
     let resolver = Resolver::new(config.forward.clone(), &config.cache, pending, runtime.handle().clone());
-    let pipeline = Arc::new(Pipeline::new(state, Arc::new(resolver), shared, pending));
+    let pipeline = Arc::new(Pipeline::new(state, Arc::new(resolver), shared, waiting));
     let control = control::bind(&config.data_dir)?;
     let stop = StopOnDrop(Arc::default());
     let (stop_sender, stop_receiver) = watch::channel(false);
@@ -226,20 +229,20 @@ fn affordable(config: &Config) -> usize {
     if let Err(error) = setrlimit(Resource::Nofile, limit) {
         tracing::warn!(%error, "the limit of open files cannot be raised");
     }
-    let Some(files) = getrlimit(Resource::Nofile).current else { return config.limits.pending };
+    let Some(files) = getrlimit(Resource::Nofile).current else { return config.limits.waiting.pending };
     let files = usize::try_from(files).unwrap_or(usize::MAX);
     let others = config.limits.tcp_connections + config.http.connections + OTHER_FILES;
     let a_query = forward::MOST_SOCKETS * config.forward.upstreams.len();
     let affordable = (files.saturating_sub(others) / a_query).max(1);
-    if affordable < config.limits.pending {
+    if affordable < config.limits.waiting.pending {
         tracing::warn!(
             files,
             affordable,
-            wanted = config.limits.pending,
+            wanted = config.limits.waiting.pending,
             "limits.pending is lowered to what the limit of open files allows; raise it (ulimit -n, LimitNOFILE=)"
         );
     }
-    affordable.min(config.limits.pending)
+    affordable.min(config.limits.waiting.pending)
 }
 
 /// Where the daemon answers.
@@ -338,9 +341,15 @@ fn plan(config: &Config) -> Plan<'_> {
 }
 
 fn state(config: &Config, image: Image) -> State {
-    let allow = config.server.allow.iter().map(|net| (*net, ()));
+    let networks = |networks: &[IpNet]| {
+        PrefixMap::new(networks.iter().map(|net| (*net, ()))).expect("one value cannot differ from itself")
+    };
+    let limits = &config.limits;
+    let rate = (limits.client_qps > 0)
+        .then(|| RateLimit::new(limits.client_qps, networks(&limits.exempt), Instant::now()));
     State {
-        allow: PrefixMap::new(allow).expect("one value cannot differ from itself"),
+        allow: networks(&config.server.allow),
+        rate,
         agencies: Agencies::new(config.agencies.clone())
             .expect("the configuration refuses a network of two agencies"),
         image,
@@ -445,7 +454,7 @@ impl Reloader {
     }
 
     fn reload_now(&self) -> Result<String, DaemonError> {
-        let begun = std::time::Instant::now();
+        let begun = Instant::now();
         let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
         let config = Config::load(&self.started.path)?;
         config.check_feeds()?;
@@ -484,10 +493,11 @@ fn only_at_start(old: &Config, new: &Config) -> Vec<&'static str> {
     compare(old.http.listen == new.http.listen, "sinkhole.http_listen");
     compare(old.cache == new.cache, "cache");
     compare(old.log == new.log, "log.sync and log.max_size");
-    compare(
-        old.limits == new.limits
-            && (old.http.connections, old.http.per_client) == (new.http.connections, new.http.per_client),
-        "limits",
-    );
+    let fixed = |config: &Config| {
+        let limits = &config.limits;
+        let tcp = (limits.tcp_connections, limits.tcp_per_client, limits.tcp_idle);
+        (limits.waiting, tcp, config.http.connections, config.http.per_client)
+    };
+    compare(fixed(old) == fixed(new), "limits (but for client_qps and exempt)");
     settings
 }

@@ -4,9 +4,10 @@
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sachdns::client::prefix::PrefixMap;
+use sachdns::client::rate::RateLimit;
 use sachdns::client::{Agencies, Agency};
 use sachdns::evidence::journal::{Journal, Options};
 use sachdns::evidence::ledger::Ledger;
@@ -14,7 +15,7 @@ use sachdns::evidence::record::Transport;
 use sachdns::feed::Format;
 use sachdns::feed::source::{FeedAction, Source};
 use sachdns::resolve::{Resolver, cache, forward};
-use sachdns::serve::pipeline::{Arrival, LogScope, Pipeline, Sinkhole, State, Step};
+use sachdns::serve::pipeline::{Arrival, LogScope, Pipeline, Sinkhole, State, Step, Waiting};
 use sachdns::update::{self, Plan};
 use sachdns::wire;
 
@@ -70,6 +71,7 @@ fn no_query_that_is_answered_at_once_allocates() {
     };
     let state = State {
         allow: PrefixMap::new([("10.0.0.0/8".parse().unwrap(), ())]).unwrap(),
+        rate: Some(RateLimit::new(1_000_000, PrefixMap::default(), Instant::now())),
         agencies: Agencies::new(vec![agency]).unwrap(),
         image,
         sinkhole: Sinkhole { addresses: vec!["10.10.10.10".parse().unwrap()], ttl: 30 },
@@ -84,7 +86,12 @@ fn no_query_that_is_answered_at_once_allocates() {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     let upstreams = forward::Options { upstreams: vec![upstream()], ..forward::Options::default() };
     let resolver = Resolver::new(upstreams, &cache::Options::default(), 10, runtime.handle().clone());
-    let pipeline = Pipeline::new(state, Arc::new(resolver), Journal::open(0, &ledger), 10);
+    let pipeline = Pipeline::new(
+        state,
+        Arc::new(resolver),
+        Journal::open(0, &ledger),
+        Waiting { pending: 10, per_client: 10 },
+    );
     let mut journal = Journal::open(1, &ledger);
     let state = pipeline.state();
     let mut out = Vec::with_capacity(2048);

@@ -4,6 +4,7 @@
 
 pub mod admission;
 pub mod prefix;
+pub mod rate;
 
 use std::net::IpAddr;
 use std::sync::Arc;

@@ -22,7 +22,7 @@ use crate::feed::Format;
 use crate::feed::source::{FeedAction, Source};
 use crate::name::Name;
 use crate::resolve::{cache, forward};
-use crate::serve::pipeline::{LogScope, Sinkhole};
+use crate::serve::pipeline::{LogScope, Sinkhole, Waiting};
 use crate::sinkhole::http;
 
 /// Private networks and loopback: nobody else is answered unless the operator says so.
@@ -285,7 +285,27 @@ fn log<'a>(reader: &mut Reader<'a>, top: &mut Table<'a>, data_dir: &Path) -> (Lo
 
 fn limits<'a>(reader: &mut Reader<'a>, mut table: Table<'a>) -> (Limits, http::Options) {
     let limits = Limits {
-        pending: reader.take(&mut table, "pending", 10_000, count("a number of queries from 1 to 1000000")),
+        waiting: Waiting {
+            pending: reader.take(
+                &mut table,
+                "pending",
+                10_000,
+                count("a number of queries from 1 to 1000000"),
+            ),
+            per_client: reader.take(
+                &mut table,
+                "pending_per_client",
+                1000,
+                count("a number of queries from 1 to 1000000"),
+            ),
+        },
+        client_qps: reader.take(
+            &mut table,
+            "client_qps",
+            0,
+            integer("queries a second up to 1000000, or 0 for any number", 0..=1_000_000),
+        ) as u32,
+        exempt: reader.take(&mut table, "exempt", Vec::new(), list(network)),
         tcp_connections: reader.take(
             &mut table,
             "tcp_connections",
@@ -316,7 +336,7 @@ fn limits<'a>(reader: &mut Reader<'a>, mut table: Table<'a>) -> (Limits, http::O
         ),
         ..default
     };
-    reader.finish(table, &["client_qps"]);
+    reader.finish(table, &[]);
     (limits, http)
 }
 

@@ -19,7 +19,7 @@ use crate::evidence::journal;
 use crate::feed::source::Source;
 use crate::name::Name;
 use crate::resolve::{cache, forward};
-use crate::serve::pipeline::{LogScope, Sinkhole};
+use crate::serve::pipeline::{LogScope, Sinkhole, Waiting};
 use crate::sinkhole::http;
 
 /// Everything that can be set.
@@ -73,7 +73,11 @@ pub struct Server {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
     /// Queries that wait for upstreams at once.
-    pub pending: usize,
+    pub waiting: Waiting,
+    /// Queries a second of a client; 0: any number.
+    pub client_qps: u32,
+    /// Clients that may ask any number.
+    pub exempt: Vec<ipnet::IpNet>,
     /// TCP connections at once.
     pub tcp_connections: usize,
     /// TCP connections of one client at once.

@@ -98,6 +98,8 @@ pub enum Outcome {
     Refused,
     /// Not a well-formed query.
     Malformed,
+    /// One too many of its client.
+    Limited,
 }
 
 /// Every outcome with its octet and its word in logs and exports.
@@ -113,6 +115,7 @@ const OUTCOMES: &[(u8, &str, Outcome)] = &[
     (8, "shadow", Outcome::Shadow),
     (9, "refused", Outcome::Refused),
     (10, "malformed", Outcome::Malformed),
+    (11, "limited", Outcome::Limited),
 ];
 
 impl Outcome {
@@ -310,7 +313,7 @@ pub(crate) mod tests {
             octets.resize(count + 1 + (MAX_ANSWERS + 1) * 16, 0);
         });
         check(|octets| octets[8] = 2);
-        check(|octets| octets[9] = 11);
+        check(|octets| octets[9] = OUTCOMES.len() as u8);
         check(|octets| octets.push(0));
     }
 

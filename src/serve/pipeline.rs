@@ -12,7 +12,9 @@ use arc_swap::ArcSwap;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::answer::{self, Ede};
+use crate::client::admission::{Admission, Ticket};
 use crate::client::prefix::PrefixMap;
+use crate::client::rate::{Rate, RateLimit};
 use crate::client::{Agencies, Agency};
 use crate::clock;
 use crate::evidence::journal::Journal;
@@ -30,6 +32,8 @@ use crate::wire::{CLASS_IN, Query, Reject, rcode, rtype};
 pub struct State {
     /// Networks whose clients are answered.
     pub allow: PrefixMap<()>,
+    /// How many queries a second a client may ask; `None`: any number.
+    pub rate: Option<RateLimit>,
     /// Who owns which network.
     pub agencies: Agencies,
     /// All rules.
@@ -73,6 +77,17 @@ pub struct Pipeline {
     journal: Mutex<Journal>,
     pending: Arc<Semaphore>,
     capacity: u32,
+    /// No client may take all places.
+    shares: Admission,
+}
+
+/// How many queries may wait for upstreams at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Waiting {
+    /// In all.
+    pub pending: usize,
+    /// Of one client address.
+    pub per_client: usize,
 }
 
 /// Who asked, how, and when.
@@ -124,6 +139,7 @@ pub struct Job {
 /// A place among the queries that wait; hold it until the answer is sent.
 pub struct Permit {
     _place: OwnedSemaphorePermit,
+    _share: Ticket,
 }
 
 /// What was done with a query and by which rule, for its record.
@@ -153,8 +169,9 @@ struct Visit<'a, 'q> {
 }
 
 impl Pipeline {
-    /// Joins the parts. `pending` bounds how many queries wait for upstreams at once.
-    pub fn new(state: State, resolver: Arc<Resolver>, journal: Journal, pending: usize) -> Self {
+    /// Joins the parts.
+    pub fn new(state: State, resolver: Arc<Resolver>, journal: Journal, waiting: Waiting) -> Self {
+        let Waiting { pending, per_client } = waiting;
         let capacity = u32::try_from(pending.min(Semaphore::MAX_PERMITS)).unwrap_or(u32::MAX);
         Self {
             state: ArcSwap::from_pointee(state),
@@ -162,6 +179,7 @@ impl Pipeline {
             journal: Mutex::new(journal),
             pending: Arc::new(Semaphore::new(capacity as usize)),
             capacity,
+            shares: Admission::new(usize::MAX, per_client),
         }
     }
 
@@ -243,6 +261,14 @@ impl Pipeline {
         journal: &mut Journal,
         out: &mut Vec<u8>,
     ) -> Step {
+        // Only what has to be resolved counts: a hit is evidence, and cheap.
+        let rate =
+            visit.state.rate.as_ref().map(|rate| rate.count(visit.arrival.client, visit.arrival.instant));
+        if rate == Some(Rate::Exceeded) {
+            let rcode = limited(visit.query, visit.arrival.transport, out);
+            visit.note(journal, Met { outcome: Outcome::Limited, ..met }, Some(rcode), &[], Origin::Upstream);
+            return Step::Answered;
+        }
         let found = match alias {
             // An alias's target has another name than the key; the resolver looks it up.
             Some(_) => None,
@@ -257,7 +283,9 @@ impl Pipeline {
             }
             return Step::Answered;
         }
-        let Ok(place) = Arc::clone(&self.pending).try_acquire_owned() else {
+        let share = self.shares.admit(visit.arrival.client);
+        let place = Arc::clone(&self.pending).try_acquire_owned().ok();
+        let (Some(share), Some(place)) = (share, place) else {
             let busy = Ede { code: Ede::OTHER, text: "too many queries are waiting" };
             answer::error(visit.query, rcode::SERVFAIL, Some(busy), out);
             visit.note(journal, met, Some(rcode::SERVFAIL), &[], Origin::Upstream);
@@ -273,7 +301,7 @@ impl Pipeline {
             family: met.family.map(Box::from),
             alias: alias.cloned(),
             found,
-            permit: Permit { _place: place },
+            permit: Permit { _place: place, _share: share },
         }))
     }
 
@@ -418,6 +446,22 @@ fn cache_key(query: &Query<'_>) -> CacheKey {
         query.edns().is_some_and(|edns| edns.dnssec_ok).into(),
     );
     CacheKey::new(query.question(), flags)
+}
+
+/// Answers a query that is one too many of its client: over UDP with TC, so that a real client comes back
+/// over TCP and a forged one gets less than it sent; over TCP with REFUSED. Returns the rcode.
+fn limited(query: &Query<'_>, transport: Transport, out: &mut Vec<u8>) -> u16 {
+    match transport {
+        Transport::Udp => {
+            answer::truncated(query, rcode::NOERROR, out);
+            rcode::NOERROR
+        }
+        Transport::Tcp => {
+            let ede = Ede { code: Ede::PROHIBITED, text: "too many queries a second" };
+            answer::error(query, rcode::REFUSED, Some(ede), out);
+            rcode::REFUSED
+        }
+    }
 }
 
 /// Puts an empty answer with TC set in place of one that this client's UDP does not take.

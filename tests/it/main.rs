@@ -12,6 +12,7 @@ mod forwarding;
 mod harness;
 mod images;
 mod landing;
+mod limits;
 mod log;
 mod log_faults;
 mod log_filters;
