@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use quick_cache::Weighter;
 use quick_cache::sync::Cache as Entries;
 
+use super::Aged;
 use super::answer::Answer;
 use super::exchange::{Ask, Flag};
 use crate::name::{self, MAX_WIRE};
@@ -61,6 +62,17 @@ pub struct Found {
     pub age: u32,
     /// What that means.
     pub state: Freshness,
+}
+
+impl Found {
+    /// How it is given without asking anybody; `None` where an upstream should be asked first.
+    pub fn at_once(&self) -> Option<Aged> {
+        match self.state {
+            Freshness::Fresh | Freshness::Ending => Some(Aged::By(self.age)),
+            Freshness::StaleAndTried => Some(Aged::Stale),
+            Freshness::Stale => None,
+        }
+    }
 }
 
 /// How good an answer of some age still is.
@@ -191,8 +203,16 @@ impl Cache {
         }
         if is_kept {
             self.entries.insert(key, Arc::clone(&entry));
+        } else {
+            // It says that the old one is over.
+            self.entries.remove(&*key);
         }
         entry
+    }
+
+    /// Forgets one answer.
+    pub fn remove(&self, key: &[u8]) {
+        self.entries.remove(key);
     }
 
     /// Forgets everything.
@@ -311,6 +331,17 @@ mod tests {
         cache.insert(key("\x07example").to_boxed(), failure(), at(0));
         assert_eq!(cache.find(&key("\x07example"), at(0)).map(|found| found.state), Some(Freshness::Fresh));
         assert!(cache.find(&key("\x07example"), at(60)).is_none(), "a failure is never stale");
+    }
+
+    #[test]
+    fn what_must_not_be_kept_ends_what_was() {
+        let begun = Instant::now();
+        let cache = Cache::new(&Options::default(), begun);
+        cache.insert(key("\x07example").to_boxed(), answer(5), begun);
+        let later = begun + Duration::from_secs(10);
+        assert_eq!(cache.find(&key("\x07example"), later).unwrap().state, Freshness::Stale);
+        cache.insert(key("\x07example").to_boxed(), answer(0), later);
+        assert!(cache.find(&key("\x07example"), later).is_none());
     }
 
     #[test]

@@ -17,7 +17,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, watch};
 
 use self::answer::{Answer, push_option};
-use self::cache::{Cache, Entry, Found, Key};
+use self::cache::{Cache, Entry, Found, Freshness, Key};
 use self::exchange::Ask;
 use self::forward::{Failure, Forwarder};
 use crate::wire::{Response, option, rcode};
@@ -95,6 +95,8 @@ impl Resolver {
     pub fn set_upstreams(&self, upstreams: forward::Options) {
         if *self.forwarder.load().options() != upstreams {
             self.forwarder.store(Arc::new(Forwarder::new(upstreams)));
+            // Who waits still gets an answer; who comes now must not get one of the others.
+            self.flights().clear();
             self.cache.clear();
         }
     }
@@ -110,12 +112,24 @@ impl Resolver {
         let _ = self.fly(key, ask);
     }
 
-    /// Answers a question that the cache has no fresh answer for; `found` is what it had. An answer
-    /// always comes: SERVFAIL with its extended errors, at the worst.
+    /// Answers a question; `found` is what the cache had, and where it had nothing it is looked at
+    /// again: the answer may have come since. An answer always comes: SERVFAIL with its extended
+    /// errors, at the worst.
     pub async fn resolve(self: &Arc<Self>, ask: Ask, found: Option<Found>) -> Served {
+        let key = Key::of(&ask);
+        let found = found.or_else(|| self.find(&key, Instant::now()));
+        if let Some(found) = &found
+            && let Some(aged) = found.at_once()
+        {
+            let served = Served { entry: Arc::clone(&found.entry), aged, origin: Origin::Cache };
+            if found.state == Freshness::Ending {
+                self.refresh(ask);
+            }
+            return served;
+        }
         let stale =
             found.map(|found| Served { entry: found.entry, aged: Aged::Stale, origin: Origin::Cache });
-        let key = Key::of(&ask).to_boxed();
+        let key = key.to_boxed();
         let question = ask.question.clone();
         let failed = |text| {
             let entry = Entry::unkept(failure(&question, OTHER, text));
@@ -150,7 +164,7 @@ impl Resolver {
         let (landing, flight) = watch::channel(None);
         flights.insert(key.clone(), flight.clone());
         drop(flights);
-        let ended = Ended { resolver: Arc::clone(self), key };
+        let ended = Ended { resolver: Arc::clone(self), key, flight: flight.clone() };
         self.runtime.spawn(async move {
             let entry = ended.resolver.ask(&ended.key, ask).await;
             landing.send_replace(Some(entry));
@@ -179,7 +193,17 @@ impl Resolver {
             Err(Failure::Silence) => failure(&question, NO_REACHABLE_AUTHORITY, "no upstream answered"),
             Err(Failure::Local) => failure(&question, OTHER, "this server is out of sockets"),
         };
-        self.cache.insert(key.into(), answer, Instant::now())
+        // What former upstreams say is for those who wait for it, and for nobody else.
+        let is_current = || Arc::ptr_eq(&forwarder, &self.forwarder.load());
+        if !is_current() {
+            return Entry::unkept(answer);
+        }
+        let entry = self.cache.insert(key.into(), answer, Instant::now());
+        if !is_current() {
+            // The cache may have been cleared just before.
+            self.cache.remove(key);
+        }
+        entry
     }
 
     fn flights(&self) -> MutexGuard<'_, Flights> {
@@ -192,11 +216,16 @@ impl Resolver {
 struct Ended {
     resolver: Arc<Resolver>,
     key: Box<[u8]>,
+    flight: Flight,
 }
 
 impl Drop for Ended {
     fn drop(&mut self) {
-        self.resolver.flights().remove(&self.key);
+        let mut flights = self.resolver.flights();
+        // Other upstreams may be asked the same by now.
+        if flights.get(&self.key).is_some_and(|flight| flight.same_channel(&self.flight)) {
+            flights.remove(&self.key);
+        }
     }
 }
 

@@ -158,3 +158,59 @@ async fn other_upstreams_other_answers() {
     resolver.resolve(ask(), None).await;
     assert_eq!((one.asked(), other.asked()), (1, 1));
 }
+
+#[tokio::test]
+async fn who_comes_with_nothing_found_is_answered_from_the_cache_too() {
+    let upstream = Upstream::start(300, false).await;
+    let resolver = upstream.resolver();
+    resolver.resolve(ask(), None).await;
+    let served = resolver.resolve(ask(), None).await;
+    assert_eq!((served.origin, upstream.asked()), (Origin::Cache, 1));
+}
+
+#[tokio::test]
+async fn after_a_failed_try_a_stale_answer_comes_at_once() {
+    let upstream = Upstream::start(1, false).await;
+    let resolver = upstream.resolver();
+    resolver.resolve(ask(), None).await;
+    let later = Instant::now() + Duration::from_secs(10);
+    *upstream.ttl.lock().unwrap() = None;
+    let found = resolver.find(&Key::of(&ask()), later);
+    resolver.resolve(ask(), found).await;
+    let asked = upstream.asked();
+    let found = resolver.find(&Key::of(&ask()), later);
+    let served = resolver.resolve(ask(), found).await;
+    assert_eq!((served.aged, served.origin), (Aged::Stale, Origin::Cache));
+    assert_eq!(upstream.asked(), asked);
+}
+
+#[tokio::test]
+async fn former_upstreams_answer_only_those_who_wait_for_them() {
+    let (one, other) = (Upstream::start(300, true).await, Upstream::start(300, true).await);
+    let resolver = one.resolver();
+    let go = || {
+        let resolver = Arc::clone(&resolver);
+        tokio::spawn(async move { resolver.resolve(ask(), None).await })
+    };
+    let first = go();
+    while one.asked() == 0 {
+        tokio::task::yield_now().await;
+    }
+    let options = resolver.forwarder.load().options().clone();
+    resolver.set_upstreams(forward::Options { upstreams: vec![other.address], ..options });
+    let second = go();
+    tokio::time::timeout(Duration::from_secs(10), async {
+        while other.asked() == 0 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await
+    .expect("it does not wait for what the former upstream says");
+    one.door.notify_one();
+    assert_eq!(first.await.unwrap().entry.answer.rcode(), rcode::NOERROR);
+    assert!(resolver.find(&Key::of(&ask()), Instant::now()).is_none());
+    assert_eq!(resolver.flights().len(), 1, "the second one is still asked");
+    other.door.notify_one();
+    second.await.unwrap();
+    assert!(resolver.find(&Key::of(&ask()), Instant::now()).is_some());
+}

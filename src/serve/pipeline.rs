@@ -25,7 +25,7 @@ use crate::policy::action::Action;
 use crate::policy::decide::{Ruling, Unobserved, decide};
 use crate::resolve::cache::{AskFlags, Found, Freshness, Key as CacheKey};
 use crate::resolve::exchange::Ask;
-use crate::resolve::{Aged, Origin, Resolver, forward};
+use crate::resolve::{Origin, Resolver, forward};
 use crate::wire::{CLASS_IN, Query, Reject, rcode, rtype};
 
 /// What a reload replaces as one, with every new policy.
@@ -274,8 +274,10 @@ impl Pipeline {
             Some(_) => None,
             None => self.resolver.find(&cache_key(visit.query), visit.arrival.instant),
         };
-        if let Some(Found { entry, age, state: state @ (Freshness::Fresh | Freshness::Ending) }) = &found {
-            let rcode = answer::relay(visit.query, &entry.answer, Aged::By(*age), out);
+        if let Some(found @ Found { entry, state, .. }) = &found
+            && let Some(aged) = found.at_once()
+        {
+            let rcode = answer::relay(visit.query, &entry.answer, aged, out);
             cut(visit.query, visit.arrival.transport, rcode, out);
             visit.note(journal, met, Some(rcode), entry.answer.addresses(), Origin::Cache);
             if *state == Freshness::Ending {
