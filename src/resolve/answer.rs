@@ -47,8 +47,9 @@ impl Answer {
             } else if record.start >= opt.end {
                 let len = message.len();
                 match wire::expand_record(packet, &record, &mut message) {
-                    Some(()) => kept += 1,
-                    None => message.truncate(len),
+                    // Written out, they may not fit a message any more.
+                    Some(()) if message.len() <= wire::MAX_MESSAGE => kept += 1,
+                    _ => message.truncate(len),
                 }
             }
         }
@@ -84,7 +85,11 @@ impl Answer {
         let mut addresses = Vec::new();
         let mut shortest = LONGEST;
         let mut negative = None;
-        let mut is_empty = true;
+        let qtype = response
+            .question()
+            .last_chunk::<4>()
+            .map_or(0, |octets| u16::from_be_bytes([octets[0], octets[1]]));
+        let mut has_data = false;
         for record in response.records().flatten() {
             // A record's TTL is six octets before its data; no message is longer than an u16 says.
             ttls.push((record.rdata.start - 6) as u16);
@@ -92,7 +97,7 @@ impl Answer {
             let rdata = &response.packet()[record.rdata.clone()];
             match (record.section, record.rtype) {
                 (Section::Answer, kind) => {
-                    is_empty = false;
+                    has_data |= kind == qtype || qtype == rtype::ANY;
                     if addresses.len() < MAX_ADDRESSES {
                         addresses.extend(address(kind, rdata));
                     }
@@ -105,8 +110,8 @@ impl Answer {
         }
         answer.life = match rcode {
             _ if response.is_truncated() => 0,
-            rcode::NOERROR if !is_empty => shortest,
-            // RFC 2308, section 5: without an SOA record a negative answer is not kept.
+            rcode::NOERROR if has_data => shortest,
+            // NODATA also at the end of aliases. RFC 2308, section 5: without an SOA record a negative answer is not kept.
             rcode::NOERROR | rcode::NXDOMAIN => {
                 negative.map_or(0, |ttl| ttl.min(shortest).min(LONGEST_NEGATIVE))
             }
@@ -220,6 +225,10 @@ mod tests {
         check(0, &[(0, 1, u32::MAX, a)], LONGEST);
         check(0, &[(1, 6, 3600, SOA)], 60);
         check(3, &[(1, 6, 30, SOA)], 30);
+        // An alias to a name without data.
+        check(0, &[(0, 5, 300, &[0xc0, 12]), (1, 6, 3600, SOA)], 60);
+        check(0, &[(0, 5, 300, &[0xc0, 12])], 0);
+        check(0, &[(0, 5, 300, &[0xc0, 12]), (0, 1, 200, a)], 200);
         check(3, &[], 0);
         check(0, &[], 0);
         check(2, &[], FAILURE);
