@@ -206,6 +206,10 @@ impl Forwarder {
         if health.heard_at.load(Ordering::Relaxed) > asked_at {
             return;
         }
+        // Many questions meet one silence: those that were on their way when its rest began count no more.
+        if health.rests_until.load(Ordering::Relaxed) > self.now() {
+            return;
+        }
         let silences = health.silences.fetch_add(1, Ordering::Relaxed).saturating_add(1);
         let Some(over) = silences.checked_sub(MOST_SILENCES) else { return };
         let rest = SHORTEST_REST.saturating_mul(1 << over.min(8)).min(LONGEST_REST);
@@ -337,6 +341,16 @@ mod tests {
             forwarder.resolve(ask()).await.unwrap();
         }
         assert_eq!(forwarder.order(), [1, 0]);
+    }
+
+    #[tokio::test]
+    async fn one_silence_that_many_meet_is_one_rest() {
+        let forwarder = Forwarder::new(Options::default());
+        for _ in 0..1000 {
+            forwarder.note_silence(0, u64::MAX);
+        }
+        let until = Duration::from_millis(forwarder.health[0].rests_until.load(Ordering::Relaxed));
+        assert!(until <= forwarder.begun.elapsed() + SHORTEST_REST, "{until:?}");
     }
 
     #[tokio::test]
