@@ -201,6 +201,7 @@ pub fn run(config: Config, ready: impl FnOnce(&Listening)) -> Result<(), DaemonE
         });
         let _ = joined.await;
         pipeline.drain(config.forward.deadline + GRACE).await;
+        // Their last answers are being sent.
         let _ = tokio::time::timeout(2 * GRACE, async { while parts.join_next().await.is_some() {} }).await;
         outcome
     });

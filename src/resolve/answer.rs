@@ -13,9 +13,9 @@ pub const MAX_ADDRESSES: usize = 16;
 const LONGEST: u32 = 86_400;
 /// The longest that a negative one does (RFC 2308, section 5, has one to three hours).
 const LONGEST_NEGATIVE: u32 = 3600;
-/// How long a failure does (RFC 9520, section 3.2: at least one second): long enough to take the edge off
-/// a storm of retries, short enough that nobody waits for a mended upstream.
-const FAILURE: u32 = 1;
+/// How long a failure does (RFC 9520, section 3.2: at least one second, and seconds are counted whole): long
+/// enough to take the edge off a storm of retries, short enough that nobody waits for a mended upstream.
+const FAILURE: u32 = 2;
 
 /// One answer, without OPT record.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -17,7 +17,7 @@ use crate::wire::{self, Response};
 
 /// The UDP payload size that upstreams are told (the DNS flag day's: no fragments on any path).
 const PAYLOAD_SIZE: u16 = 1232;
-/// Some upstreams send more than they were told; whatever is longer than this is ignored.
+/// Some upstreams send more than they were told; what is longer than this is cut, and asked for over TCP.
 const BUFFER: usize = 4096;
 
 /// What is asked.
@@ -89,6 +89,9 @@ pub enum ExchangeError {
     /// The network or the upstream's system refused.
     #[error("{0}")]
     Io(#[from] io::Error),
+    /// The upstream answers over UDP, and not what must go over TCP.
+    #[error("over TCP: {0}")]
+    OverTcp(io::Error),
     /// This machine has no socket for the question.
     #[error("{0}")]
     Local(io::Error),
@@ -181,17 +184,17 @@ impl Datagram {
 }
 
 async fn over_tcp(upstream: SocketAddr, ask: &Ask, edns: Edns) -> Result<Reply, ExchangeError> {
-    let mut stream = TcpStream::connect(upstream).await?;
+    let mut stream = TcpStream::connect(upstream).await.map_err(tcp_error)?;
     let id = rand::random();
     let query = ask.query(id, edns);
     let mut framed = Vec::with_capacity(2 + query.len());
     // A question and an OPT record are far below 65536 octets.
     framed.extend((query.len() as u16).to_be_bytes());
     framed.extend(query);
-    stream.write_all(&framed).await?;
-    let len = stream.read_u16().await?;
+    stream.write_all(&framed).await.map_err(tcp_error)?;
+    let len = stream.read_u16().await.map_err(tcp_error)?;
     let mut answer = vec![0; usize::from(len)];
-    stream.read_exact(&mut answer).await?;
+    stream.read_exact(&mut answer).await.map_err(tcp_error)?;
     if wire::u16_at(&answer, 0) == Some(id) && is_headless(&answer) {
         return Ok(Reply::Headless);
     }
@@ -199,6 +202,14 @@ async fn over_tcp(upstream: SocketAddr, ask: &Ask, edns: Edns) -> Result<Reply, 
         return Err(ExchangeError::Mismatch);
     }
     Ok(Reply::Answer(answer))
+}
+
+/// Out of descriptors (EMFILE, ENFILE) is this machine's trouble.
+fn tcp_error(error: io::Error) -> ExchangeError {
+    match error.raw_os_error() {
+        Some(libc::EMFILE | libc::ENFILE) => ExchangeError::Local(error),
+        _ => ExchangeError::OverTcp(error),
+    }
 }
 
 fn is_answer_over_tcp(packet: &[u8], id: u16, ask: &Ask) -> bool {

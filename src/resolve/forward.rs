@@ -178,6 +178,11 @@ impl Forwarder {
                 tracing::error!(%error, "no socket for a query: raise the limit of open files (ulimit -n)");
                 return Verdict::Local;
             }
+            Err(error @ (ExchangeError::OverTcp(_) | ExchangeError::Mismatch)) => {
+                // It has answered, over UDP: no silence.
+                tracing::debug!(%upstream, %error, "an upstream gave no usable answer");
+                return Verdict::Unreachable;
+            }
             Err(error) => {
                 tracing::debug!(%upstream, %error, "an upstream cannot be reached");
                 self.note_silence(number, u64::MAX);

@@ -93,8 +93,13 @@ impl Resolver {
 
     /// Asks these upstreams from now on. Where they change, what the others said is forgotten.
     pub fn set_upstreams(&self, upstreams: forward::Options) {
-        if *self.forwarder.load().options() != upstreams {
-            self.forwarder.store(Arc::new(Forwarder::new(upstreams)));
+        let old = self.forwarder.load_full();
+        if *old.options() == upstreams {
+            return;
+        }
+        let is_same = old.options().upstreams == upstreams.upstreams;
+        self.forwarder.store(Arc::new(Forwarder::new(upstreams)));
+        if !is_same {
             // Who waits still gets an answer; who comes now must not get one of the others.
             self.flights().clear();
             self.cache.clear();

@@ -12,9 +12,10 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::tcp::OwnedWriteHalf;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
+use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use super::pipeline::{Arrival, Permit, Pipeline, Step};
+use super::pipeline::{Arrival, Pipeline, Step};
 use crate::client::admission::Admission;
 use crate::evidence::record::Transport;
 use crate::listener::Acceptor;
@@ -40,11 +41,14 @@ pub async fn run(
 ) {
     let mut acceptor = Acceptor::new("DNS over TCP", listeners);
     let strangers = Admission::new(STRANGERS, STRANGERS_EACH);
+    let mut connections = JoinSet::new();
     loop {
         let stopped = stop.clone();
         let (stream, peer) = tokio::select! {
             accepted = acceptor.accept() => accepted,
-            _ = stop.wait_for(|stop| *stop) => return,
+            // Only reaps: a connection reports by itself.
+            Some(_) = connections.join_next() => continue,
+            _ = stop.wait_for(|stop| *stop) => break,
         };
         let client = peer.ip().to_canonical();
         // Strangers are told that they are refused, and must not fill the places of those who may ask.
@@ -54,20 +58,23 @@ pub async fn run(
         };
         let Some(ticket) = admission.admit(client) else { continue };
         let pipeline = Arc::clone(&pipeline);
-        tokio::spawn(async move {
+        connections.spawn(async move {
             if let Err(error) = connection(stream, client, pipeline, idle, stopped).await {
                 tracing::debug!(%client, %error, "a TCP connection ended");
             }
             drop(ticket);
         });
     }
+    drop(acceptor);
+    // Each reads no more, and ends when its last answer is sent.
+    while connections.join_next().await.is_some() {}
 }
 
-/// An answer on its way to the writer, with what it frees once it is sent.
+/// An answer on its way to the writer, with the place among this connection's queries that it frees once it
+/// is sent.
 struct Outgoing {
     message: Vec<u8>,
     _slot: Option<OwnedSemaphorePermit>,
-    _permit: Option<Permit>,
 }
 
 async fn connection(
@@ -120,7 +127,7 @@ async fn read(
         match step {
             Step::Silent => {}
             Step::Answered => {
-                let answer = Outgoing { message, _slot: None, _permit: None };
+                let answer = Outgoing { message, _slot: None };
                 if outgoing.send(answer).await.is_err() {
                     return Ok(());
                 }
@@ -130,10 +137,10 @@ async fn read(
                 let Ok(slot) = Arc::clone(&slots).acquire_owned().await else { return Ok(()) };
                 let (pipeline, outgoing) = (Arc::clone(pipeline), outgoing.clone());
                 tokio::spawn(async move {
-                    let permit = pipeline.finish(*job, &mut message).await;
+                    // It waits for no upstream any more: a client that reads slowly holds up only itself.
+                    drop(pipeline.finish(*job, &mut message).await);
                     // A connection that is gone takes no answer; its record is written all the same.
-                    let answer = Outgoing { message, _slot: Some(slot), _permit: Some(permit) };
-                    let _ = outgoing.send(answer).await;
+                    let _ = outgoing.send(Outgoing { message, _slot: Some(slot) }).await;
                 });
             }
         }
