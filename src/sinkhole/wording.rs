@@ -49,7 +49,7 @@ pub(super) const VIETNAMESE: Wording = Wording {
     language: "vi",
     other: "en",
     other_name: "English",
-    sender: "Cảnh báo an toàn thông tin – Mạng diện rộng tỉnh",
+    sender: "Cảnh báo an toàn thông tin – Mạng diện rộng của tỉnh",
     listed: Message {
         title: "Đã chặn kết nối đến tên miền độc hại",
         lead: "Máy tính này vừa yêu cầu truy cập một tên miền nằm trong danh sách tên miền độc hại. \

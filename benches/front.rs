@@ -1,0 +1,202 @@
+//! What the synchronous half of the query path costs: nanoseconds a query, its record written, in batches
+//! of 32 as a UDP worker does it; the socket calls are not in it.
+//!
+//! `cargo bench --bench front` asks a list of a million random names and a cache of 50 thousand;
+//! `SACHDNS_BENCH=once` runs a small size once, so that the bench cannot rot.
+
+use std::hint::black_box;
+use std::io::Write as _;
+use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use sachdns::client::Agencies;
+use sachdns::client::prefix::PrefixMap;
+use sachdns::evidence::journal::{Journal, Options};
+use sachdns::evidence::keeper::Keeper;
+use sachdns::evidence::ledger::Ledger;
+use sachdns::evidence::record::Transport;
+use sachdns::feed::Format;
+use sachdns::feed::source::{FeedAction, Source};
+use sachdns::resolve::{Resolver, cache, forward};
+use sachdns::serve::pipeline::{Arrival, LogScope, Pipeline, Sinkhole, State, Step, Waiting};
+use sachdns::update::{self, Plan};
+use sachdns::wire;
+
+const BATCH: usize = 32;
+const CLIENT: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 1, 2, 3));
+
+fn main() {
+    let is_short = std::env::var_os("SACHDNS_BENCH").is_some_and(|value| value == "once");
+    let (listed, cached, queries, repetitions) =
+        if is_short { (1000, 100, 10_000, 1) } else { (1_000_000, 50_000, 500_000, 5) };
+    let folder = std::env::temp_dir().join(format!("sachdns-front-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).expect("the temporary folder can be written");
+
+    let mut random = Random(1);
+    let evil: Vec<String> = (0..listed).map(|_| random.name()).collect();
+    let good: Vec<Vec<u8>> = (0..cached).map(|_| query(&format!("{}.example", random.name()))).collect();
+    for scope in [LogScope::All, LogScope::Hits] {
+        let bench = Bench::new(&folder, &evil, scope);
+        for packet in &good {
+            bench.resolve(packet);
+        }
+        let hits: Vec<Vec<u8>> = (0..queries).map(|_| query(&evil[random.below(evil.len())])).collect();
+        // A few names are asked for most of the time, most names hardly ever.
+        let popular: Vec<&Vec<u8>> = (0..queries)
+            .map(|_| {
+                &good
+                    [(good.len() as f64).powf(random.below(1 << 20) as f64 / f64::from(1 << 20)) as usize - 1]
+            })
+            .collect();
+        if scope == LogScope::All {
+            println!("| load | log | ns a query |");
+            println!("|---|---|--:|");
+        }
+        let log = if scope == LogScope::All { "all" } else { "hits" };
+        println!(
+            "| listed names, all over the list | {log} | {} |",
+            bench.measure(&hits.iter(), repetitions)
+        );
+        println!(
+            "| cached names, popular ones first | {log} | {} |",
+            bench.measure(&popular.iter().copied(), repetitions)
+        );
+    }
+    std::fs::remove_dir_all(&folder).expect("the temporary folder is ours");
+}
+
+struct Bench {
+    runtime: tokio::runtime::Runtime,
+    pipeline: Pipeline,
+    ledger: Arc<Ledger>,
+    _keeper: Keeper,
+}
+
+impl Bench {
+    fn new(folder: &Path, names: &[String], log: LogScope) -> Self {
+        let list = folder.join("list.txt");
+        let mut file =
+            std::io::BufWriter::new(std::fs::File::create(&list).expect("the folder can be written"));
+        for name in names {
+            writeln!(file, "{name}").expect("the folder can be written");
+        }
+        file.into_inner().expect("the folder can be written");
+        let feeds = [Source {
+            name: "bench".into(),
+            path: list,
+            format: Format::Plain,
+            action: FeedAction::default(),
+        }];
+        let plan = Plan { canaries: &[], feeds: &feeds };
+        let (image, _) = update::build(plan, &folder.join("policy.img"), 0).expect("the list is sound");
+        let state = State {
+            allow: PrefixMap::new([("10.0.0.0/8".parse().expect("a network"), ())]).expect("one network"),
+            rate: None,
+            agencies: Agencies::default(),
+            image,
+            sinkhole: Sinkhole { addresses: vec![[10, 10, 10, 10].into()], ttl: 30 },
+            log,
+        };
+        let options =
+            Options { folder: folder.join("log"), sync: Duration::from_secs(1), max_size: 256 << 20 };
+        let ledger = Ledger::open(&options).expect("the folder can be written");
+        let keeper = Keeper::start(&ledger).expect("a thread");
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
+        let upstreams = forward::Options { upstreams: vec![upstream()], ..forward::Options::default() };
+        let resolver = Resolver::new(upstreams, &cache::Options::default(), 100, runtime.handle().clone());
+        let waiting = Waiting { pending: 100, per_client: 100 };
+        let pipeline = Pipeline::new(state, Arc::new(resolver), Journal::open(0, &ledger), waiting);
+        Self { runtime, pipeline, ledger, _keeper: keeper }
+    }
+
+    fn resolve(&self, packet: &[u8]) {
+        let state = self.pipeline.state();
+        let arrival = Arrival::now(CLIENT, Transport::Udp);
+        let step = self
+            .pipeline
+            .with_journal(|journal| self.pipeline.front(&state, packet, arrival, journal, &mut Vec::new()));
+        if let Step::Wait(job) = step {
+            drop(self.runtime.block_on(self.pipeline.finish(*job, &mut Vec::new())));
+        }
+    }
+
+    /// The median of all repetitions.
+    fn measure<'a>(&self, packets: &(impl Iterator<Item = &'a Vec<u8>> + Clone), repetitions: usize) -> u128 {
+        let mut journal = Journal::open(1, &self.ledger);
+        let mut out = Vec::with_capacity(2048);
+        let mut times: Vec<u128> = (0..repetitions)
+            .map(|_| {
+                let begun = Instant::now();
+                let mut count = 0;
+                let mut packets = packets.clone().peekable();
+                while packets.peek().is_some() {
+                    let state = self.pipeline.state();
+                    let arrival = Arrival::now(CLIENT, Transport::Udp);
+                    for packet in packets.by_ref().take(BATCH) {
+                        let step =
+                            self.pipeline.front(&state, black_box(packet), arrival, &mut journal, &mut out);
+                        assert!(matches!(step, Step::Answered), "every answer is there already");
+                        black_box(&out);
+                        count += 1;
+                    }
+                    journal.commit(arrival.time);
+                }
+                begun.elapsed().as_nanos() / count
+            })
+            .collect();
+        times.sort_unstable();
+        times[times.len() / 2]
+    }
+}
+
+/// An upstream that answers each query with one address for an hour.
+fn upstream() -> SocketAddr {
+    let socket = UdpSocket::bind("127.0.0.1:0").expect("a loopback socket");
+    let address = socket.local_addr().expect("it is bound");
+    std::thread::spawn(move || {
+        let mut buffer = [0; 512];
+        while let Ok((len, from)) = socket.recv_from(&mut buffer) {
+            let Ok(query) = wire::Query::parse(&buffer[..len]) else { continue };
+            let mut answer = buffer[..wire::HEADER + query.question().len()].to_vec();
+            answer[2] |= wire::QR;
+            answer[7] = 1;
+            answer[11] = 0;
+            answer.extend(b"\xc0\x0c\x00\x01\x00\x01\x00\x00\x0e\x10\x00\x04\xc0\x00\x02\x01");
+            let _ = socket.send_to(&answer, from);
+        }
+    });
+    address
+}
+
+fn query(qname: &str) -> Vec<u8> {
+    let mut packet = b"\x12\x34\x01\x00\x00\x01\x00\x00\x00\x00\x00\x01".to_vec();
+    for label in qname.split('.') {
+        packet.push(label.len() as u8);
+        packet.extend(label.as_bytes());
+    }
+    packet.extend(b"\x00\x00\x01\x00\x01\x00\x00\x29\x04\xd0\x00\x00\x00\x00\x00\x00");
+    packet
+}
+
+/// SplitMix64: the same names at each run.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, bound: usize) -> usize {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        ((mixed ^ (mixed >> 31)) % bound as u64) as usize
+    }
+
+    fn name(&mut self) -> String {
+        let len = 8 + self.below(13);
+        let letters = (0..len).map(|_| char::from(b"abcdefghijklmnopqrstuvwxyz0123456789"[self.below(36)]));
+        let mut name: String = letters.collect();
+        name.push_str([".com", ".net", ".org", ".ru", ".xyz", ".vn"][self.below(6)]);
+        name
+    }
+}
