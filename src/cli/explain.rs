@@ -16,7 +16,7 @@ use crate::name::{Key, Name, NameError};
 use crate::policy::decide::Ruling;
 use crate::policy::explain::{Explanation, explain};
 use crate::policy::index::Index;
-use crate::serve::pipeline::{Applied, apply};
+use crate::serve::pipeline::{Access, Applied, apply, refusal};
 use crate::update::{self, Plan};
 use crate::wire::{self, Query, Response, rtype};
 
@@ -74,13 +74,16 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), CliError> {
     }
 }
 
-fn allowed(config: &Config) -> PrefixMap<()> {
-    PrefixMap::new(config.server.allow.iter().map(|net| (*net, ()))).unwrap_or_default()
+fn access(config: &Config, client: IpAddr) -> Access {
+    let allow = PrefixMap::new(config.server.allow.iter().map(|net| (*net, ())));
+    Access::of(client, &allow.unwrap_or_default())
 }
 
 fn write_client(out: &mut impl Write, config: &Config, client: IpAddr) -> io::Result<()> {
-    let is_allowed = allowed(config).find(client).is_some();
-    let allowed = if is_allowed { "answered" } else { "REFUSED: in no network of server.allow" };
+    let allowed = match access(config, client) {
+        Access::Allowed => "answered",
+        Access::Prohibited => "REFUSED: in no network of server.allow",
+    };
     let agencies = Agencies::new(config.agencies.clone()).unwrap_or_default();
     match agencies.of(client) {
         Some(agency) => {
@@ -149,19 +152,24 @@ fn write_answer(
     packet.extend(arguments.name.as_wire());
     packet.extend(arguments.qtype.to_be_bytes());
     packet.extend(wire::CLASS_IN.to_be_bytes());
-    let mut octets = Vec::new();
-    let applied = match (&ruling, Query::parse(&packet)) {
-        (Some(ruling), Ok(query)) => apply(&config.sinkhole, ruling, &query, Transport::Udp, &mut octets),
-        _ => Applied::Resolve(Outcome::Forward),
-    };
     write!(out, "answer    ")?;
-    let allow = allowed(config);
-    if arguments.client.is_some_and(|client| allow.find(client).is_none()) {
-        return writeln!(out, "REFUSED: the client is in no network of server.allow");
+    let Ok(query) = Query::parse(&packet) else {
+        return writeln!(out, "FORMERR: no such query can be asked");
+    };
+    // Without a client the question is what those are told who may ask.
+    let access = arguments.client.map_or(Access::Allowed, |client| access(config, client));
+    if let Some((rcode, _)) = refusal(&query, access) {
+        let why = match access {
+            Access::Prohibited => "the client is in no network of server.allow",
+            Access::Allowed => "no resolver has data of this type",
+        };
+        return writeln!(out, "{}: {why}", wire::rcode_text(rcode));
     }
-    if rtype::is_meta(arguments.qtype) {
-        return writeln!(out, "REFUSED: no resolver has data of this type");
-    }
+    let mut octets = Vec::new();
+    let applied = match &ruling {
+        Some(ruling) => apply(&config.sinkhole, ruling, &query, Transport::Udp, &mut octets),
+        None => Applied::Resolve(Outcome::Forward),
+    };
     match applied {
         Applied::Resolve(_) => return writeln!(out, "whatever the upstreams say"),
         Applied::Alias(target) => return writeln!(out, "CNAME {target}, and what the upstreams say for it"),

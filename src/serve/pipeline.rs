@@ -45,9 +45,9 @@ pub struct State {
 }
 
 impl State {
-    /// Whether `client` is in a network that is answered.
-    pub fn is_allowed(&self, client: IpAddr) -> bool {
-        self.allow.find(client).is_some()
+    /// Whether `client` may ask.
+    pub fn access(&self, client: IpAddr) -> Access {
+        Access::of(client, &self.allow)
     }
 }
 
@@ -215,7 +215,7 @@ impl Pipeline {
             }
         };
         let visit = Visit { state, query: &query, arrival };
-        if let Some((rcode, ede)) = refusal(state, &query, arrival.client) {
+        if let Some((rcode, ede)) = refusal(&query, state.access(arrival.client)) {
             let outcome = if rcode == rcode::BADVERS { Outcome::Malformed } else { Outcome::Refused };
             answer::error(&query, rcode, ede, out);
             visit.note(journal, Met::nothing(outcome), Some(rcode), &[], Origin::Upstream);
@@ -261,9 +261,9 @@ impl Pipeline {
         journal: &mut Journal,
         out: &mut Vec<u8>,
     ) -> Step {
-        // Only what has to be resolved counts: a hit is evidence, and cheap.
-        let rate =
-            visit.state.rate.as_ref().map(|rate| rate.count(visit.arrival.client, visit.arrival.instant));
+        // A hit is evidence, also where its rule leads to another name: it never counts.
+        let limit = visit.state.rate.as_ref().filter(|_| !met.is_hit);
+        let rate = limit.map(|limit| limit.count(visit.arrival.client, visit.arrival.instant));
         if rate == Some(Rate::Exceeded) {
             let rcode = limited(visit.query, visit.arrival.transport, out);
             visit.note(journal, Met { outcome: Outcome::Limited, ..met }, Some(rcode), &[], Origin::Upstream);
@@ -332,9 +332,9 @@ impl Pipeline {
         cut(&query, arrival.transport, rcode, out);
         let met = Met { outcome, is_hit, feed: feed.as_ref(), family: family.as_deref() };
         let visit = Visit { state: &state, query: &query, arrival };
-        self.with_journal(|journal| {
-            visit.note(journal, met, Some(rcode), resolved.addresses(), served.origin);
-        });
+        // What became a failure on its way out told the client no address.
+        let answers = if rcode == rcode::SERVFAIL { &[] } else { resolved.addresses() };
+        self.with_journal(|journal| visit.note(journal, met, Some(rcode), answers, served.origin));
         permit
     }
 
@@ -406,13 +406,29 @@ pub fn apply<'p>(
     }
 }
 
+/// Whether a client may ask.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// It is in a network that is answered.
+    Allowed,
+    /// It is in none.
+    Prohibited,
+}
+
+impl Access {
+    /// What `allow` says about `client`.
+    pub fn of(client: IpAddr, allow: &PrefixMap<()>) -> Self {
+        if allow.find(client).is_some() { Self::Allowed } else { Self::Prohibited }
+    }
+}
+
 /// Why a well-formed query is not answered as asked, if so: rcode and extended error. The query path
 /// and `explain` both call this.
-pub fn refusal(state: &State, query: &Query<'_>, client: IpAddr) -> Option<(u16, Option<Ede<'static>>)> {
+pub fn refusal(query: &Query<'_>, access: Access) -> Option<(u16, Option<Ede<'static>>)> {
     if query.edns().is_some_and(|edns| edns.version != 0) {
         return Some((rcode::BADVERS, None));
     }
-    if !state.is_allowed(client) {
+    if access == Access::Prohibited {
         return Some((rcode::REFUSED, Some(Ede { code: Ede::PROHIBITED, text: "" })));
     }
     let is_answered = query.qclass() == CLASS_IN && !rtype::is_meta(query.qtype());

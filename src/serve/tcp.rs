@@ -15,7 +15,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use super::pipeline::{Arrival, Pipeline, Step};
+use super::pipeline::{Access, Arrival, Pipeline, Step};
 use crate::client::admission::Admission;
 use crate::evidence::record::Transport;
 use crate::listener::Acceptor;
@@ -52,9 +52,9 @@ pub async fn run(
         };
         let client = peer.ip().to_canonical();
         // Strangers are told that they are refused, and must not fill the places of those who may ask.
-        let (admission, idle) = match pipeline.state().is_allowed(client) {
-            true => (&admission, idle),
-            false => (&strangers, idle.min(STRANGERS_IDLE)),
+        let (admission, idle) = match pipeline.state().access(client) {
+            Access::Allowed => (&admission, idle),
+            Access::Prohibited => (&strangers, idle.min(STRANGERS_IDLE)),
         };
         let Some(ticket) = admission.admit(client) else { continue };
         let pipeline = Arc::clone(&pipeline);

@@ -9,6 +9,7 @@ use crate::harness::{PATIENCE, nsd};
 fn a_client_that_asks_too_fast_is_sent_to_tcp_and_refused_there() {
     let server = Setup::new(nsd::address())
         .feed("authority", "evil.example\n")
+        .feed_as("garden", "cname:www.example.test.", "alias.example\n")
         .more("[limits]\nclient_qps = 1\nexempt = [\"127.0.0.53/32\"]\n")
         .serve();
     let ask = |client: &str, option: &str| {
@@ -32,8 +33,10 @@ fn a_client_that_asks_too_fast_is_sent_to_tcp_and_refused_there() {
         );
         let hit = server.dig().ask("evil.example", "A");
         assert_eq!(hit.answer.len(), 1, "a hit is never limited: {}", hit.raw);
+        let alias = server.dig().ask("alias.example", "A");
+        assert_eq!(alias.rdata("A"), ["192.0.2.80"], "nor is one that leads elsewhere: {}", alias.raw);
     }
-    assert_eq!(server.log(&["--hits"]).len(), 4);
+    assert_eq!(server.log(&["--hits"]).len(), 8);
 }
 
 #[test]
