@@ -29,17 +29,17 @@ fuzz_target!(|data: &[u8]| {
     framed.extend(data);
     let mut records = Records::new(&framed);
     assert_eq!(records.next().as_ref(), Some(&record));
-    assert_eq!(records.torn_len(), data.len());
+    assert_eq!(records.damaged_len(), data.len());
     check_segment(&framed);
 });
 
 fn check_segment(octets: &[u8]) {
     let mut records = Records::new(octets);
-    let mut left = records.torn_len();
+    let mut left = records.damaged_len();
     while let Some(record) = records.next() {
         check_exports(&record);
-        assert!(records.torn_len() < left, "every record takes octets");
-        left = records.torn_len();
+        assert!(records.damaged_len() < left, "every record takes octets");
+        left = records.damaged_len();
     }
     assert!(left <= octets.len());
 }
