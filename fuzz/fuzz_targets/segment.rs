@@ -9,25 +9,27 @@ use jiff::tz::{TimeZone, offset};
 use libfuzzer_sys::fuzz_target;
 use sachdns::evidence::export::{csv, jsonl, table};
 use sachdns::evidence::record::{self, Record};
-use sachdns::evidence::segment::{self, Records};
+use sachdns::evidence::segment::{Block, Records};
 use sachdns::evidence::store::Filter;
 use sachdns::name::Name;
 
-const MAGIC: &[u8] = b"SACHSEG\x01";
+const MAGIC: &[u8] = b"SACHSEG\x02";
 
 fuzz_target!(|data: &[u8]| {
     check_segment(data);
     check_segment(&[MAGIC, data].concat());
-    // Chance never meets a frame's checksum, so records are also tried without their frames.
+    // Chance never meets a block's checksum, so records are also tried without their blocks.
     let Some(record) = Record::decode(data) else { return };
     let mut octets = Vec::new();
     record.encode(&mut octets);
     assert!(octets.len() <= record::MAX_LEN);
     assert_eq!(Record::decode(&octets).as_ref(), Some(&record));
-    let mut framed = MAGIC.to_vec();
-    segment::frame(&record, &mut framed);
-    framed.extend(data);
+    let mut block = Block::default();
+    block.add(&record);
+    block.add(&record);
+    let framed = [MAGIC, block.seal(), data].concat();
     let mut records = Records::new(&framed);
+    assert_eq!(records.next().as_ref(), Some(&record));
     assert_eq!(records.next().as_ref(), Some(&record));
     assert_eq!(records.damaged_len(), data.len());
     check_segment(&framed);

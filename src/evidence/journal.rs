@@ -11,8 +11,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::ledger::{Ledger, Place, RETRY, is_within};
-use super::record::Record;
-use super::segment::{self, Span, Writer};
+use super::record::{Head, Record};
+use super::segment::{Block, Writer};
 
 /// How the log is kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,8 +36,7 @@ pub struct Journal {
     ledger: Arc<Ledger>,
     place: Arc<Place>,
     segment: Option<Writer>,
-    batch: Vec<u8>,
-    span: Span,
+    batch: Block,
     /// When writing failed, microseconds since 1970; `None` once it went well again.
     failed: Option<i64>,
 }
@@ -49,16 +48,19 @@ impl Journal {
             ledger: Arc::clone(ledger),
             place: ledger.join(number),
             segment: None,
-            batch: Vec::new(),
-            span: Span::EMPTY,
+            batch: Block::default(),
             failed: None,
         }
     }
 
     /// Adds a record to the batch.
     pub fn add(&mut self, record: &Record<'_>) {
-        segment::frame(record, &mut self.batch);
-        self.span.add(record.time);
+        self.batch.add(record);
+    }
+
+    /// Adds a record whose tail was encoded before.
+    pub fn add_with_tail(&mut self, head: &Head<'_>, tail: &[u8]) {
+        self.batch.add_with_tail(head, tail);
     }
 
     /// Writes the batch. After this, and not before, its answers may leave.
@@ -66,10 +68,10 @@ impl Journal {
     /// `now` is in microseconds since 1970. Never fails: what cannot be written is counted and
     /// reported once, and for a second afterwards nothing is tried.
     pub fn commit(&mut self, now: i64) {
-        if self.batch.is_empty() {
+        let count = self.batch.span().count;
+        if count == 0 {
             return;
         }
-        let count = self.span.count;
         if self.failed.is_some_and(|failed| is_within(now, failed, RETRY)) {
             self.ledger.lose(count);
         } else {
@@ -85,7 +87,6 @@ impl Journal {
             }
         }
         self.batch.clear();
-        self.span = Span::EMPTY;
     }
 
     fn write(&mut self) -> io::Result<()> {
@@ -102,7 +103,7 @@ impl Journal {
             Some(segment) => segment,
             none => none.insert(self.ledger.begin(&self.place)?),
         };
-        let written = segment.append(&self.batch, self.span);
+        let written = segment.append(&mut self.batch);
         if let Err(error) = &written {
             // A full disk refuses every file alike; any other fault may lie in this one.
             let is_full = matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
@@ -133,6 +134,7 @@ pub(super) mod tests {
     use std::path::Path;
 
     use super::super::record::tests::sample;
+    use super::super::segment;
     use super::*;
     use crate::evidence::store::{Filter, Store as _, segments::Segments};
 

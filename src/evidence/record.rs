@@ -1,33 +1,34 @@
 //! The record of one query, and its octets in a segment.
 //!
 //! ```text
-//! size  field                                        (numbers are little-endian)
-//!    8  time, microseconds since 1970
+//! size  field                                        (numbers are LEB128 where no size is given)
+//!       the head: what differs from query to query
+//!    8  time, microseconds since 1970, little-endian
 //!    1  transport
+//!       latency, microseconds
+//!  1+n  client: length, 4 or 16, and address
+//!  1+n  agency: length and text, 0 = none
+//!       the tail: what the same answer says again
 //!    1  outcome
 //!    1  flags: 1 = hit, 2 = from the cache
-//!    2  qtype
-//!    2  qclass
-//!    2  rcode, 65535 = no answer was sent
-//!    4  latency, microseconds
-//!   16  client, IPv4 as IPv4-mapped
-//! 1+n   agency, then feed, then family: length and text, 0 = none
-//! 1+n   qname in wire format, lower case, 0 = it could not be read
-//! 1+16n addresses in the answer
+//!       qtype, qclass
+//!       rcode plus one, 0 = no answer was sent
+//!  1+n  feed, then family: length and text, 0 = none
+//!  1+n  qname in wire format, lower case, 0 = it could not be read
+//!    1  number of addresses in the answer, and for each
+//!  1+n  its length, 4 or 16, and the address
 //! ```
 
 use std::borrow::Cow;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 
 use crate::name;
 
-/// The shortest encoded record: fixed fields, and nothing where something may be missing.
-pub const MIN_LEN: usize = 37 + 3 + 1 + 1;
-/// The longest encoded record: fixed fields, three texts, a name and all addresses.
-pub const MAX_LEN: usize = 37 + 3 * 256 + 256 + 1 + 16 * MAX_ANSWERS;
+/// The longest encoded record: a head with an address and a text, a tail with two texts, a name and all
+/// addresses, and the longest numbers.
+pub const MAX_LEN: usize = 9 + 5 + 17 + 256 + 2 + 9 + 2 * 256 + 256 + 1 + 17 * MAX_ANSWERS;
 /// Most answer addresses that a record keeps.
 pub const MAX_ANSWERS: usize = 16;
-const NO_RCODE: u16 = u16::MAX;
 
 /// What is kept of one query.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,96 +65,127 @@ pub struct Record<'a> {
     pub latency: u32,
 }
 
-/// How a client asked.
+/// What of a record differs from query to query, however often the same is asked and answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Head<'a> {
+    /// As [`Record::time`].
+    pub time: i64,
+    /// As [`Record::client`].
+    pub client: IpAddr,
+    /// As [`Record::transport`].
+    pub transport: Transport,
+    /// As [`Record::agency`].
+    pub agency: Option<&'a str>,
+    /// As [`Record::latency`].
+    pub latency: u32,
+}
+
+/// How a client asked. The numbers are those in a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[repr(u8)]
 pub enum Transport {
     /// UDP.
-    Udp,
+    Udp = 0,
     /// TCP.
-    Tcp,
+    Tcp = 1,
 }
 
-/// What was done with a query.
+/// What was done with a query. The numbers are those in a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[repr(u8)]
 pub enum Outcome {
     /// No rule: resolved like any other name.
-    Forward,
+    Forward = 0,
     /// Led to the sinkhole.
-    Sinkhole,
+    Sinkhole = 1,
     /// Answered NXDOMAIN by a rule.
-    Nxdomain,
+    Nxdomain = 2,
     /// Answered NODATA by a rule.
-    Nodata,
+    Nodata = 3,
     /// Resolved, because a rule says so.
-    Passthru,
+    Passthru = 4,
     /// Not answered, by a rule.
-    Drop,
+    Drop = 5,
     /// Sent to TCP by a rule.
-    TcpOnly,
+    TcpOnly = 6,
     /// Led to another name by a rule.
-    Cname,
+    Cname = 7,
     /// Resolved; a shadow rule would have acted.
-    Shadow,
+    Shadow = 8,
     /// Not for this client, or not a kind of query that is answered.
-    Refused,
+    Refused = 9,
     /// Not a well-formed query.
-    Malformed,
+    Malformed = 10,
     /// One too many of its client.
-    Limited,
+    Limited = 11,
 }
 
-/// Every outcome with its octet and its word in logs and exports.
-const OUTCOMES: &[(u8, &str, Outcome)] = &[
-    (0, "forward", Outcome::Forward),
-    (1, "sinkhole", Outcome::Sinkhole),
-    (2, "nxdomain", Outcome::Nxdomain),
-    (3, "nodata", Outcome::Nodata),
-    (4, "passthru", Outcome::Passthru),
-    (5, "drop", Outcome::Drop),
-    (6, "tcp-only", Outcome::TcpOnly),
-    (7, "cname", Outcome::Cname),
-    (8, "shadow", Outcome::Shadow),
-    (9, "refused", Outcome::Refused),
-    (10, "malformed", Outcome::Malformed),
-    (11, "limited", Outcome::Limited),
+/// Every outcome with its word in logs and exports, in the order of their numbers.
+const OUTCOMES: [(&str, Outcome); 12] = [
+    ("forward", Outcome::Forward),
+    ("sinkhole", Outcome::Sinkhole),
+    ("nxdomain", Outcome::Nxdomain),
+    ("nodata", Outcome::Nodata),
+    ("passthru", Outcome::Passthru),
+    ("drop", Outcome::Drop),
+    ("tcp-only", Outcome::TcpOnly),
+    ("cname", Outcome::Cname),
+    ("shadow", Outcome::Shadow),
+    ("refused", Outcome::Refused),
+    ("malformed", Outcome::Malformed),
+    ("limited", Outcome::Limited),
 ];
 
 impl Outcome {
     /// Its word in logs and exports.
     pub fn as_str(self) -> &'static str {
-        OUTCOMES.iter().find(|(.., outcome)| *outcome == self).map_or("", |(_, word, _)| word)
+        OUTCOMES[self as usize].0
     }
 }
 
-const TRANSPORTS: &[(u8, &str, Transport)] = &[(0, "udp", Transport::Udp), (1, "tcp", Transport::Tcp)];
+/// Every transport with its word in logs and exports, in the order of their numbers.
+const TRANSPORTS: [(&str, Transport); 2] = [("udp", Transport::Udp), ("tcp", Transport::Tcp)];
 
 impl Transport {
     /// Its word in logs and exports.
     pub fn as_str(self) -> &'static str {
-        TRANSPORTS.iter().find(|(.., transport)| *transport == self).map_or("", |(_, word, _)| word)
+        TRANSPORTS[self as usize].0
+    }
+}
+
+impl Head<'_> {
+    /// Appends the octets of a record's head.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        out.extend(self.time.to_le_bytes());
+        out.push(self.transport as u8);
+        put_number(self.latency, out);
+        put_address(self.client, out);
+        put_text(self.agency, out);
     }
 }
 
 impl Record<'_> {
     /// Appends the record's octets.
     pub fn encode(&self, out: &mut Vec<u8>) {
-        out.extend(self.time.to_le_bytes());
-        out.push(
-            TRANSPORTS.iter().find(|(.., known)| *known == self.transport).map_or(0, |(octet, ..)| *octet),
-        );
-        out.push(OUTCOMES.iter().find(|(.., known)| *known == self.outcome).map_or(0, |(octet, ..)| *octet));
+        self.head().encode(out);
+        self.encode_tail(out);
+    }
+
+    /// Its head.
+    pub fn head(&self) -> Head<'_> {
+        let Self { time, client, transport, latency, .. } = *self;
+        Head { time, client, transport, agency: self.agency.as_deref(), latency }
+    }
+
+    /// Appends the octets of all but the head: [`Head::encode`] goes before.
+    pub fn encode_tail(&self, out: &mut Vec<u8>) {
+        out.push(self.outcome as u8);
         out.push(u8::from(self.is_hit) | u8::from(self.is_cached) << 1);
-        out.extend(self.qtype.to_le_bytes());
-        out.extend(self.qclass.to_le_bytes());
-        out.extend(self.rcode.unwrap_or(NO_RCODE).to_le_bytes());
-        out.extend(self.latency.to_le_bytes());
-        out.extend(octets(self.client));
-        for text in [&self.agency, &self.feed, &self.family] {
-            let text = text.as_deref().unwrap_or("");
-            let text = &text[..text.floor_char_boundary(255)];
-            out.push(text.len() as u8);
-            out.extend(text.as_bytes());
-        }
+        put_number(self.qtype.into(), out);
+        put_number(self.qclass.into(), out);
+        put_number(self.rcode.map_or(0, |rcode| u32::from(rcode) + 1), out);
+        put_text(self.feed.as_deref(), out);
+        put_text(self.family.as_deref(), out);
         let qname = &self.qname[..self.qname.len().min(name::MAX_WIRE)];
         out.push(qname.len() as u8);
         let start = out.len();
@@ -162,7 +194,7 @@ impl Record<'_> {
         let answers = &self.answers[..self.answers.len().min(MAX_ANSWERS)];
         out.push(answers.len() as u8);
         for answer in answers {
-            out.extend(octets(*answer));
+            put_address(*answer, out);
         }
     }
 }
@@ -173,32 +205,36 @@ impl<'a> Record<'a> {
     pub fn decode(octets: &'a [u8]) -> Option<Self> {
         let mut rest = octets;
         let time = i64::from_le_bytes(take(&mut rest)?);
-        let [transport, outcome, flags] = take(&mut rest)?;
-        let qtype = u16::from_le_bytes(take(&mut rest)?);
-        let qclass = u16::from_le_bytes(take(&mut rest)?);
-        let rcode = u16::from_le_bytes(take(&mut rest)?);
-        let latency = u32::from_le_bytes(take(&mut rest)?);
-        let client = address(take(&mut rest)?);
+        let [transport] = take(&mut rest)?;
+        let latency = number(&mut rest)?;
+        let client = address(&mut rest)?;
         let agency = text(&mut rest)?;
+        let [outcome, flags] = take(&mut rest)?;
+        let qtype = u16::try_from(number(&mut rest)?).ok()?;
+        let qclass = u16::try_from(number(&mut rest)?).ok()?;
+        let rcode = match number(&mut rest)? {
+            0 => None,
+            more => Some(u16::try_from(more - 1).ok()?),
+        };
         let feed = text(&mut rest)?;
         let family = text(&mut rest)?;
         // `encode` folds the name and caps the answers: other octets are damage.
         let qname = sized(&mut rest).filter(|qname| !qname.iter().any(u8::is_ascii_uppercase))?;
         let [count] = take(&mut rest).filter(|[count]| usize::from(*count) <= MAX_ANSWERS)?;
-        let answers = (0..count).map(|_| take(&mut rest).map(address)).collect::<Option<Vec<_>>>()?;
+        let answers = (0..count).map(|_| address(&mut rest)).collect::<Option<Vec<_>>>()?;
         if !rest.is_empty() {
             return None;
         }
         Some(Self {
             time,
             client,
-            transport: TRANSPORTS.iter().find(|(octet, ..)| *octet == transport)?.2,
+            transport: TRANSPORTS.get(usize::from(transport))?.1,
             agency,
             qname: qname.into(),
             qtype,
             qclass,
-            rcode: Some(rcode).filter(|&rcode| rcode != NO_RCODE),
-            outcome: OUTCOMES.iter().find(|(octet, ..)| *octet == outcome)?.2,
+            rcode,
+            outcome: OUTCOMES.get(usize::from(outcome))?.1,
             is_hit: flags & 1 != 0,
             is_cached: flags & 2 != 0,
             feed,
@@ -209,15 +245,57 @@ impl<'a> Record<'a> {
     }
 }
 
-fn octets(address: IpAddr) -> [u8; 16] {
+/// LEB128: seven bits an octet, the lowest first; the highest bit says that more follow.
+fn put_number(mut number: u32, out: &mut Vec<u8>) {
+    while number > 0x7f {
+        out.push(number as u8 | 0x80);
+        number >>= 7;
+    }
+    out.push(number as u8);
+}
+
+fn number(rest: &mut &[u8]) -> Option<u32> {
+    let mut number = 0u32;
+    for shift in (0..u32::BITS).step_by(7) {
+        let [octet] = take(rest)?;
+        let bits = u32::from(octet & 0x7f);
+        if bits.leading_zeros() < shift {
+            return None;
+        }
+        number |= bits << shift;
+        if octet & 0x80 == 0 {
+            return Some(number);
+        }
+    }
+    None
+}
+
+fn put_address(address: IpAddr, out: &mut Vec<u8>) {
     match address {
-        IpAddr::V4(address) => address.to_ipv6_mapped().octets(),
-        IpAddr::V6(address) => address.octets(),
+        IpAddr::V4(address) => {
+            out.push(4);
+            out.extend(address.octets());
+        }
+        IpAddr::V6(address) => {
+            out.push(16);
+            out.extend(address.octets());
+        }
     }
 }
 
-fn address(octets: [u8; 16]) -> IpAddr {
-    IpAddr::V6(Ipv6Addr::from(octets)).to_canonical()
+fn address(rest: &mut &[u8]) -> Option<IpAddr> {
+    match take(rest)? {
+        [4] => take::<4>(rest).map(IpAddr::from),
+        [16] => take::<16>(rest).map(IpAddr::from),
+        _ => None,
+    }
+}
+
+fn put_text(text: Option<&str>, out: &mut Vec<u8>) {
+    let text = text.unwrap_or("");
+    let text = &text[..text.floor_char_boundary(255)];
+    out.push(text.len() as u8);
+    out.extend(text.as_bytes());
 }
 
 fn take<const N: usize>(rest: &mut &[u8]) -> Option<[u8; N]> {
@@ -276,8 +354,12 @@ pub(crate) mod tests {
         }
         let full = sample(1_795_478_400_000_000);
         check(&full);
-        for (_, _, outcome) in OUTCOMES {
-            check(&Record { outcome: *outcome, ..full.clone() });
+        for (number, (_, outcome)) in OUTCOMES.into_iter().enumerate() {
+            assert_eq!(outcome as usize, number);
+            check(&Record { outcome, ..full.clone() });
+        }
+        for latency in [0, 127, 128, 16_384, u32::MAX] {
+            check(&Record { latency, qtype: u16::MAX, rcode: Some(u16::MAX), ..full.clone() });
         }
         check(&Record {
             client: "2001:db8::1".parse().unwrap(),
@@ -302,7 +384,11 @@ pub(crate) mod tests {
             change(&mut octets);
             assert_eq!(Record::decode(&octets), None, "{octets:02x?}");
         }
-        let answers = 2 * 16;
+        for (number, (_, transport)) in TRANSPORTS.into_iter().enumerate() {
+            assert_eq!(transport as usize, number);
+        }
+        // One of four octets, one of sixteen, each with its length.
+        let answers = 5 + 17;
         check(|octets| {
             let letter = octets.len() - answers - 3;
             octets[letter].make_ascii_uppercase();
@@ -310,10 +396,16 @@ pub(crate) mod tests {
         check(|octets| {
             let count = octets.len() - answers - 1;
             octets[count] = MAX_ANSWERS as u8 + 1;
-            octets.resize(count + 1 + (MAX_ANSWERS + 1) * 16, 0);
+            octets.truncate(count + 1);
+            octets.extend([4, 10, 10, 10, 10].repeat(MAX_ANSWERS + 1));
         });
         check(|octets| octets[8] = 2);
-        check(|octets| octets[9] = OUTCOMES.len() as u8);
+        // Behind time, transport, latency, client and agency.
+        check(|octets| octets[8 + 1 + 1 + 5 + 8] = OUTCOMES.len() as u8);
+        check(|octets| octets[10] = 6);
+        check(|octets| {
+            octets.splice(9..10, [0xff; 5]);
+        });
         check(|octets| octets.push(0));
     }
 

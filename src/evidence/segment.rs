@@ -5,20 +5,23 @@
 //!
 //! ```text
 //! name     NUMBER-WRITER.seg          sequence number (10 digits), writer number (3 digits)
-//! header   8  magic "SACHSEG\x01"
-//! then, for each record
+//! header   8  magic "SACHSEG\x02"
+//! then, for each batch, a block
+//!          4  magic "BLK\n"
+//!          4  length of its records, little-endian
+//!          4  CRC-32 of its records, little-endian
+//!             for each record
 //!          2  length of the record, little-endian
-//!          4  CRC-32 of the record, little-endian
 //!          n  the record (see `record`)
 //! trailer, in a closed segment
-//!          8  magic "SACHEND\x01"; as the length of a record it would be too long
+//!          8  magic "SACHEND\x01"
 //!          8  time of the earliest record, little-endian, microseconds since 1970
 //!          8  time of the latest record, likewise
 //!          8  number of records, little-endian
 //!          4  CRC-32 of the trailer's 32 octets before, little-endian
 //! ```
 //!
-//! A record is written before its answer leaves. After kill -9 the page cache still holds it; after
+//! A block is written before its answers leave. After kill -9 the page cache still holds it; after
 //! a power cut the file may end in the middle of one, which the length or the CRC shows.
 //!
 //! Numbers only grow, whatever the clock does, and say nothing of time: a clock may step back, and a
@@ -33,10 +36,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use super::record::{self, Record};
+use super::record::{self, Head, Record};
 
-const MAGIC: &[u8; 8] = b"SACHSEG\x01";
-const FRAME: usize = 6;
+const MAGIC: &[u8; 8] = b"SACHSEG\x02";
+const BLOCK: &[u8; 4] = b"BLK\n";
+/// Octets before a block's records.
+const BLOCK_HEADER: usize = 12;
+/// The longest block: more than the largest batch of the longest records.
+const MAX_BLOCK: usize = 1 << 20;
 /// Octets of a segment without records.
 pub(super) const EMPTY_LEN: u64 = MAGIC.len() as u64;
 const END: &[u8; 8] = b"SACHEND\x01";
@@ -254,17 +261,70 @@ pub fn list(folder: &Path) -> io::Result<Vec<Segment>> {
     Ok(segments)
 }
 
-/// Appends one record with its frame to a batch.
-pub fn frame(record: &Record<'_>, batch: &mut Vec<u8>) {
-    let start = batch.len();
-    batch.extend([0; FRAME]);
-    record.encode(batch);
-    let body = &batch[start + FRAME..];
-    // `record::MAX_LEN` is far below 65536.
-    let len = (body.len() as u16).to_le_bytes();
-    let crc = crc32fast::hash(body).to_le_bytes();
-    batch[start..start + 2].copy_from_slice(&len);
-    batch[start + 2..start + FRAME].copy_from_slice(&crc);
+/// A batch of records, as it goes into a segment with one write.
+#[derive(Debug)]
+pub struct Block {
+    octets: Vec<u8>,
+    span: Span,
+}
+
+impl Default for Block {
+    fn default() -> Self {
+        Self { octets: vec![0; BLOCK_HEADER], span: Span::EMPTY }
+    }
+}
+
+impl Block {
+    /// Adds a record.
+    pub fn add(&mut self, record: &Record<'_>) {
+        self.add_record(record.time, |octets| record.encode(octets));
+    }
+
+    /// Adds a record whose tail was encoded before, by [`Record::encode_tail`].
+    pub fn add_with_tail(&mut self, head: &Head<'_>, tail: &[u8]) {
+        self.add_record(head.time, |octets| {
+            head.encode(octets);
+            octets.extend(tail);
+        });
+    }
+
+    fn add_record(&mut self, time: i64, encode: impl FnOnce(&mut Vec<u8>)) {
+        let start = self.octets.len();
+        // At once, so that the small parts of a record find room.
+        self.octets.reserve(2 + record::MAX_LEN);
+        self.octets.extend([0; 2]);
+        encode(&mut self.octets);
+        // `record::MAX_LEN` is far below 65536.
+        let len = (self.octets.len() - start - 2) as u16;
+        self.octets[start..start + 2].copy_from_slice(&len.to_le_bytes());
+        self.span.add(time);
+    }
+
+    /// How many records it has, and which times they cover.
+    pub fn span(&self) -> Span {
+        self.span
+    }
+
+    /// Its octets in a segment.
+    pub fn seal(&mut self) -> &[u8] {
+        let (header, records) = self.octets.split_at_mut(BLOCK_HEADER);
+        header[..4].copy_from_slice(BLOCK);
+        // A batch has no more than a few dozen records.
+        header[4..8].copy_from_slice(&(records.len() as u32).to_le_bytes());
+        header[8..].copy_from_slice(&crc32fast::hash(records).to_le_bytes());
+        &self.octets
+    }
+
+    /// Octets that [`Self::seal`] gives.
+    pub fn sealed_len(&self) -> usize {
+        self.octets.len()
+    }
+
+    /// Forgets its records and keeps its memory.
+    pub fn clear(&mut self) {
+        self.octets.truncate(BLOCK_HEADER);
+        self.span = Span::EMPTY;
+    }
 }
 
 /// A segment that is being written.
@@ -297,19 +357,19 @@ impl Writer {
         Self { id, file: Arc::new(file), path, len: MAGIC.len() as u64, span: Span::EMPTY, is_torn: false }
     }
 
-    /// Appends a batch of frames, whole or not at all; `span` is that of the batch.
+    /// Appends a block, whole or not at all.
     ///
     /// # Errors
-    /// What the system said; what was written of the batch is cut off again, or else the segment
+    /// What the system said; what was written of the block is cut off again, or else the segment
     /// [is torn](Self::is_torn).
-    pub fn append(&mut self, batch: &[u8], span: Span) -> io::Result<()> {
-        if let Err(error) = (&*self.file).write_all(batch) {
-            // A torn batch in the middle would hide all that comes after it.
+    pub fn append(&mut self, block: &mut Block) -> io::Result<()> {
+        let octets = block.seal();
+        if let Err(error) = (&*self.file).write_all(octets) {
             self.is_torn = self.file.set_len(self.len).is_err();
             return Err(error);
         }
-        self.len += batch.len() as u64;
-        self.span.join(span);
+        self.len += octets.len() as u64;
+        self.span.join(block.span());
         Ok(())
     }
 
@@ -336,9 +396,9 @@ impl Writer {
         &self.path
     }
 
-    /// Octets once `batch` is appended and the segment is sealed.
-    pub fn len_with(&self, batch: &[u8]) -> u64 {
-        self.len + (batch.len() + TRAILER) as u64
+    /// Octets once `block` is appended and the segment is sealed.
+    pub fn len_with(&self, block: &Block) -> u64 {
+        self.len + (block.sealed_len() + TRAILER) as u64
     }
 
     /// Whether no record was written yet.
@@ -346,7 +406,7 @@ impl Writer {
         self.span.count == 0
     }
 
-    /// Whether a batch was written in part and could not be cut off: what came after it would not be found.
+    /// Whether a block was written in part and could not be cut off: it ends its segment.
     pub fn is_torn(&self) -> bool {
         self.is_torn
     }
@@ -356,7 +416,10 @@ impl Writer {
 /// one bad sector must not hide the records behind it.
 pub struct Records<'a> {
     octets: &'a [u8],
+    /// Where the next block is looked for; 0: these are no octets of a segment.
     at: usize,
+    /// What is left of the block before.
+    block: &'a [u8],
     damaged: usize,
 }
 
@@ -364,7 +427,7 @@ impl<'a> Records<'a> {
     /// Starts at the segment's header.
     pub fn new(octets: &'a [u8]) -> Self {
         let at = if octets.starts_with(MAGIC) { MAGIC.len() } else { 0 };
-        Self { octets, at, damaged: 0 }
+        Self { octets, at, block: &[], damaged: 0 }
     }
 
     /// How many octets belong to no whole record; complete once all records were read. A tail that a
@@ -372,33 +435,49 @@ impl<'a> Records<'a> {
     pub fn damaged_len(&self) -> usize {
         let rest = &self.octets[self.at..];
         let tail = if self.at > 0 && Span::from_trailer(rest).is_some() { 0 } else { rest.len() };
-        self.damaged + tail
+        self.damaged + self.block.len() + tail
     }
 
     /// The next record with its octets.
     pub fn next_with_octets(&mut self) -> Option<(&'a [u8], Record<'a>)> {
-        if self.at == 0 {
-            return None;
+        loop {
+            if let Some((len, rest)) = self.block.split_first_chunk::<2>() {
+                let len = usize::from(u16::from_le_bytes(*len));
+                let whole = rest
+                    .split_at_checked(len)
+                    .and_then(|(body, rest)| Some((body, Record::decode(body)?, rest)));
+                let Some((body, record, rest)) = whole else {
+                    // The CRC fits, so somebody wrote it so: no version of ours.
+                    self.damaged += self.block.len();
+                    self.block = &[];
+                    continue;
+                };
+                self.block = rest;
+                return Some((body, record));
+            }
+            self.damaged += self.block.len();
+            self.block = &[];
+            if self.at == 0 {
+                return None;
+            }
+            // Behind damage the next block is looked for by its magic; its CRC tells it from chance.
+            let (start, block) =
+                (self.at..self.octets.len()).find_map(|start| Some((start, self.block_at(start)?)))?;
+            self.damaged += start - self.at;
+            self.at = start + BLOCK_HEADER + block.len();
+            self.block = block;
         }
-        // Behind damage the next frame is looked for octet by octet; its CRC tells it from chance.
-        let (start, (body, record)) =
-            (self.at..self.octets.len()).find_map(|start| Some((start, self.frame_at(start)?)))?;
-        self.damaged += start - self.at;
-        self.at = start + FRAME + body.len();
-        Some((body, record))
     }
 
-    fn frame_at(&self, start: usize) -> Option<(&'a [u8], Record<'a>)> {
-        let (frame, rest) = self.octets.get(start..)?.split_first_chunk::<FRAME>()?;
-        let len = usize::from(u16::from_le_bytes([frame[0], frame[1]]));
-        if !(record::MIN_LEN..=record::MAX_LEN).contains(&len) {
+    fn block_at(&self, start: usize) -> Option<&'a [u8]> {
+        let (header, rest) = self.octets.get(start..)?.split_first_chunk::<BLOCK_HEADER>()?;
+        let [magic, len, crc] = [0, 4, 8].map(|at| &header[at..at + 4]);
+        if magic != BLOCK {
             return None;
         }
-        let body = rest.get(..len)?;
-        if crc32fast::hash(body).to_le_bytes() != frame[2..] {
-            return None;
-        }
-        Some((body, Record::decode(body)?))
+        let len = u32::from_le_bytes(len.try_into().ok()?) as usize;
+        let block = rest.get(..len).filter(|_| len <= MAX_BLOCK)?;
+        (crc32fast::hash(block).to_le_bytes() == crc).then_some(block)
     }
 }
 
@@ -428,10 +507,9 @@ pub(super) mod tests {
     }
 
     fn append(writer: &mut Writer, time: i64) {
-        let (mut batch, mut span) = (Vec::new(), Span::EMPTY);
-        frame(&sample(time), &mut batch);
-        span.add(time);
-        writer.append(&batch, span).unwrap();
+        let mut block = Block::default();
+        block.add(&sample(time));
+        writer.append(&mut block).unwrap();
     }
 
     #[test]
@@ -466,9 +544,15 @@ pub(super) mod tests {
         let mut octets = MAGIC.to_vec();
         let mut span = Span::EMPTY;
         let mut ends = vec![octets.len()];
-        for time in 0..3 {
-            frame(&sample(time), &mut octets);
-            span.add(time);
+        // Blocks of one, of two and of one record.
+        let blocks = [0..1, 1..3, 3..4];
+        for times in blocks.clone() {
+            let mut block = Block::default();
+            for time in times {
+                block.add(&sample(time));
+            }
+            octets.extend(block.seal());
+            span.join(block.span());
             ends.push(octets.len());
         }
         let end = octets.len();
@@ -479,10 +563,9 @@ pub(super) mod tests {
             let mut records = Records::new(&damaged);
             let times: Vec<i64> = records.by_ref().map(|record| record.time).collect();
             let hit = ends.windows(2).position(|frame| (frame[0]..frame[1]).contains(&at));
-            let expected: Vec<i64> = match at < MAGIC.len() {
-                true => Vec::new(),
-                false => (0..3).filter(|time| hit != Some(*time as usize)).collect(),
-            };
+            let is_kept = |number: usize| at >= MAGIC.len() && hit != Some(number);
+            let kept = blocks.iter().cloned().enumerate().filter(|(number, _)| is_kept(*number));
+            let expected: Vec<i64> = kept.flat_map(|(_, times)| times).collect();
             assert_eq!(times, expected, "octet {at} changed");
             assert!(records.damaged_len() > 0, "octet {at} changed");
             let expected = (at < end).then_some(span);
