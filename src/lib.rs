@@ -8,6 +8,7 @@ pub mod client;
 pub mod clock;
 pub mod config;
 pub mod daemon;
+pub mod datagram;
 pub mod evidence;
 pub mod feed;
 pub mod image;

@@ -3,19 +3,17 @@
 //! A worker answers what needs no waiting itself and writes the batch's records with one call before
 //! it sends. What must wait goes to the asynchronous side and is sent from there, by this socket.
 
-mod batch;
-
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use batch::{Batch, Path};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use super::pipeline::{Arrival, Pipeline, Step};
 use crate::clock;
+use crate::datagram::{self, BATCH, Batch, Outbox, Path, Wait};
 use crate::evidence::journal::Journal;
 use crate::evidence::record::Transport;
 
@@ -43,7 +41,7 @@ pub fn bind(address: SocketAddr) -> io::Result<UdpSocket> {
     socket.set_read_timeout(Some(PULSE))?;
     socket.bind(&address.into())?;
     let socket = UdpSocket::from(socket);
-    batch::enable_packet_info(&socket, address.is_ipv4())?;
+    datagram::enable_packet_info(&socket, address.is_ipv4())?;
     Ok(socket)
 }
 
@@ -55,7 +53,8 @@ pub fn run(
     runtime: &tokio::runtime::Handle,
     stop: &AtomicBool,
 ) {
-    let mut worker = Worker { socket, batch: Batch::new(), replies: vec![Vec::new(); batch::BATCH] };
+    let mut worker =
+        Worker { socket, batch: Batch::new(), outbox: Outbox::new(), replies: vec![Vec::new(); BATCH] };
     let mut reported: Option<Instant> = None;
     while !stop.load(Ordering::Acquire) {
         // A panic is a bug; it must cost a batch, not the socket.
@@ -78,6 +77,7 @@ pub fn run(
 struct Worker {
     socket: Arc<UdpSocket>,
     batch: Batch,
+    outbox: Outbox<BATCH>,
     replies: Vec<Vec<u8>>,
 }
 
@@ -89,7 +89,7 @@ impl Worker {
         journal: &mut Journal,
         runtime: &tokio::runtime::Handle,
     ) -> io::Result<usize> {
-        let count = match self.batch.receive(&self.socket) {
+        let count = match self.batch.receive(&self.socket, Wait::ForOne) {
             Ok(count) => count,
             Err(error) => {
                 return match error.kind() {
@@ -107,7 +107,7 @@ impl Worker {
         };
         let state = pipeline.state();
         let (time, instant) = (clock::now(), Instant::now());
-        let mut paths: [Option<Path>; batch::BATCH] = [None; batch::BATCH];
+        let mut paths: [Option<Path>; BATCH] = [None; BATCH];
         for (n, (reply, answered)) in self.replies.iter_mut().zip(&mut paths).take(count).enumerate() {
             let Some((packet, path)) = self.batch.packet(n) else { continue };
             reply.clear();
@@ -121,7 +121,7 @@ impl Worker {
                     runtime.spawn(async move {
                         let mut out = Vec::with_capacity(512);
                         let permit = pipeline.finish(*job, &mut out).await;
-                        if batch::send(&socket, [(path, &*out)]) > 0 {
+                        if datagram::send(&socket, [(path, &*out)]) > 0 {
                             tracing::debug!(client = %path.peer, "an answer could not be sent");
                         }
                         drop(permit);
@@ -131,6 +131,7 @@ impl Worker {
         }
         journal.commit(time);
         let answers = paths.iter().zip(&self.replies);
-        Ok(batch::send(&self.socket, answers.filter_map(|(path, reply)| Some(((*path)?, &**reply)))))
+        let answers = answers.filter_map(|(path, reply)| path.map(|path| (Some(path), &**reply)));
+        Ok(self.outbox.send(&self.socket, answers))
     }
 }

@@ -12,17 +12,29 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6, UdpSo
 use std::os::fd::AsRawFd as _;
 
 /// Most datagrams a call.
-pub(super) const BATCH: usize = 32;
-/// Room for one query; a longer datagram is no query and is passed over.
+pub const BATCH: usize = 64;
+/// Room for one datagram; a longer one is no query, and no answer that was asked for, and is passed over.
 const PACKET: usize = 4096;
+/// From one datagram's room to the next: not a power of two, or the first octets of all would share the
+/// few places of a processor's cache.
+const STRIDE: usize = PACKET + 64;
 /// Room for one control message of either family, with its header.
 const CONTROL: usize = 64;
 
+/// What to do when no datagram is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wait {
+    /// Wait for one, or for the socket's time-out.
+    ForOne,
+    /// Return with `WouldBlock`.
+    Not,
+}
+
 /// Where a datagram came from, and the local address that it was sent to.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Path {
-    /// The client.
-    pub(super) peer: SocketAddr,
+pub struct Path {
+    /// Who sent it.
+    pub peer: SocketAddr,
     local: Option<Local>,
 }
 
@@ -33,11 +45,28 @@ enum Local {
     V6(Ipv6Addr, libc::c_uint),
 }
 
-/// Buffers for a batch of queries; one a worker, used again and again.
-pub(super) struct Batch {
-    packets: Box<[[u8; PACKET]; BATCH]>,
+/// Datagrams that came together, and room for them; one a thread, used again and again.
+pub struct Batch {
+    packets: Box<[[u8; STRIDE]; BATCH]>,
     lens: [usize; BATCH],
     paths: [Option<Path>; BATCH],
+    headers: Box<Headers<BATCH>>,
+}
+
+/// What the C library wants beside the datagrams; kept, for making it costs as much as a look-up.
+struct Headers<const N: usize> {
+    names: [libc::sockaddr_storage; N],
+    vectors: [libc::iovec; N],
+    controls: [Control; N],
+    headers: [libc::mmsghdr; N],
+}
+
+impl<const N: usize> Headers<N> {
+    fn new() -> Self {
+        // SAFETY: all are plain data of the C library for which all zeroes is a valid value.
+        let (names, vectors, headers) = unsafe { zeroed() };
+        Self { names, vectors, controls: [Control([0; CONTROL]); N], headers }
+    }
 }
 
 #[derive(Clone, Copy)]
@@ -45,7 +74,10 @@ pub(super) struct Batch {
 struct Control([u8; CONTROL]);
 
 /// Asks the kernel to tell each datagram's local address.
-pub(super) fn enable_packet_info(socket: &UdpSocket, is_v4: bool) -> io::Result<()> {
+///
+/// # Errors
+/// What the system said.
+pub fn enable_packet_info(socket: &UdpSocket, is_v4: bool) -> io::Result<()> {
     let on: libc::c_int = 1;
     let (level, name) = if is_v4 {
         (libc::IPPROTO_IP, libc::IP_PKTINFO)
@@ -66,23 +98,29 @@ pub(super) fn enable_packet_info(socket: &UdpSocket, is_v4: bool) -> io::Result<
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
+impl Default for Batch {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Batch {
-    pub(super) fn new() -> Self {
-        Self { packets: Box::new([[0; PACKET]; BATCH]), lens: [0; BATCH], paths: [None; BATCH] }
+    /// Room for [`BATCH`] datagrams.
+    pub fn new() -> Self {
+        Self {
+            packets: Box::new([[0; STRIDE]; BATCH]),
+            lens: [0; BATCH],
+            paths: [None; BATCH],
+            headers: Box::new(Headers::new()),
+        }
     }
 
-    /// Waits for a datagram and takes what else is there; returns how many.
+    /// Takes the datagrams that are there, in place of those of the last call; returns how many.
     ///
     /// # Errors
-    /// What the system said; `WouldBlock` when the socket's time-out passed.
-    pub(super) fn receive(&mut self, socket: &UdpSocket) -> io::Result<usize> {
-        // SAFETY: all three are plain data of the C library for which all zeroes is a valid value.
-        let (mut names, mut vectors, mut headers): (
-            [libc::sockaddr_storage; BATCH],
-            [libc::iovec; BATCH],
-            [libc::mmsghdr; BATCH],
-        ) = unsafe { zeroed() };
-        let mut controls = [Control([0; CONTROL]); BATCH];
+    /// What the system said; `WouldBlock` when there was none.
+    pub fn receive(&mut self, socket: &UdpSocket, wait: Wait) -> io::Result<usize> {
+        let Headers { names, vectors, controls, headers } = &mut *self.headers;
         for n in 0..BATCH {
             vectors[n] = libc::iovec { iov_base: self.packets[n].as_mut_ptr().cast(), iov_len: PACKET };
             let header = &mut headers[n].msg_hdr;
@@ -93,14 +131,18 @@ impl Batch {
             header.msg_control = controls[n].0.as_mut_ptr().cast();
             header.msg_controllen = CONTROL as _;
         }
-        // SAFETY: each header points to a name, one vector and a control buffer that live until the
-        // end of this function, with their true sizes; the vector points to a whole packet buffer.
+        let flags = match wait {
+            Wait::ForOne => libc::MSG_WAITFORONE,
+            Wait::Not => libc::MSG_DONTWAIT,
+        };
+        // SAFETY: each header points to a name, one vector and a control buffer that are borrowed until
+        // the end of this function, with their true sizes; the vector points to a whole packet's room.
         let count = unsafe {
             libc::recvmmsg(
                 socket.as_raw_fd(),
                 headers.as_mut_ptr(),
                 BATCH as libc::c_uint,
-                libc::MSG_WAITFORONE as _,
+                flags as _,
                 std::ptr::null_mut(),
             )
         };
@@ -114,76 +156,102 @@ impl Batch {
         Ok(count)
     }
 
-    /// Datagram `n` of the last call, and where it came from.
-    pub(super) fn packet(&self, n: usize) -> Option<(&[u8], Path)> {
+    /// Datagram `n` of the last call, and where it came from; `None` where it was too long.
+    pub fn packet(&self, n: usize) -> Option<(&[u8], Path)> {
         let packet = self.packets.get(n)?.get(..*self.lens.get(n)?)?;
         Some((packet, (*self.paths.get(n)?)?))
     }
 }
 
-/// Sends answers back along their paths. One that the system refuses is skipped: the client will
-/// ask again. Returns how many were refused.
-pub(super) fn send<'a>(socket: &UdpSocket, answers: impl IntoIterator<Item = (Path, &'a [u8])>) -> usize {
-    let mut answers = answers.into_iter().peekable();
-    let mut refused = 0;
-    while answers.peek().is_some() {
-        refused += send_batch(socket, answers.by_ref().take(BATCH));
-    }
-    refused
+/// Sends a few datagrams along their paths, as [`Outbox::send`] does.
+pub fn send<'a>(socket: &UdpSocket, datagrams: impl IntoIterator<Item = (Path, &'a [u8])>) -> usize {
+    Outbox::<8>::new().send(socket, datagrams.into_iter().map(|(path, octets)| (Some(path), octets)))
 }
 
-fn send_batch<'a>(socket: &UdpSocket, answers: impl Iterator<Item = (Path, &'a [u8])>) -> usize {
-    // SAFETY: as in `receive`: plain data, valid when zeroed.
-    let (mut names, mut vectors, mut headers): (
-        [libc::sockaddr_storage; BATCH],
-        [libc::iovec; BATCH],
-        [libc::mmsghdr; BATCH],
-    ) = unsafe { zeroed() };
-    let mut controls = [Control([0; CONTROL]); BATCH];
-    let mut count = 0;
-    for (n, (path, octets)) in answers.enumerate() {
-        count = n + 1;
-        // The kernel only reads what it sends; the C type has no const.
-        vectors[n] = libc::iovec { iov_base: octets.as_ptr().cast_mut().cast(), iov_len: octets.len() };
-        let header = &mut headers[n].msg_hdr;
-        header.msg_namelen = set_name(&mut names[n], path.peer);
-        header.msg_name = (&raw mut names[n]).cast();
-        header.msg_iov = &raw mut vectors[n];
-        header.msg_iovlen = 1;
-        if let Some(local) = path.local {
-            header.msg_control = controls[n].0.as_mut_ptr().cast();
-            header.msg_controllen = CONTROL as _;
-            set_local(header, local);
-        }
+/// Room for what the C library wants to send up to `N` datagrams a call.
+pub struct Outbox<const N: usize>(Headers<N>);
+
+impl<const N: usize> Default for Outbox<N> {
+    fn default() -> Self {
+        Self::new()
     }
-    let mut refused = 0;
-    let mut at = 0;
-    while at < count {
-        let ahead = &mut headers[at..count];
-        // SAFETY: the headers point to names, vectors and control buffers that live until the end
-        // of this function and, through the vectors, to the borrowed answers.
-        let sent = unsafe {
-            libc::sendmmsg(
-                socket.as_raw_fd(),
-                ahead.as_mut_ptr(),
-                ahead.len() as libc::c_uint,
-                libc::MSG_DONTWAIT as _,
-            )
-        };
-        match usize::try_from(sent) {
-            Ok(sent) if sent > 0 => at += sent,
-            _ => match io::Error::last_os_error().kind() {
-                io::ErrorKind::Interrupted => {}
-                // The send buffer is full. Waiting for it would make the next queries wait too.
-                io::ErrorKind::WouldBlock => return refused + count - at,
-                _ => {
-                    refused += 1;
-                    at += 1;
-                }
-            },
-        }
+}
+
+impl<const N: usize> Outbox<N> {
+    /// Empty room.
+    pub fn new() -> Self {
+        Self(Headers::new())
     }
-    refused
+
+    /// Sends datagrams back along their paths; without a path, to where the socket is connected. One that
+    /// the system refuses is skipped: whoever waits for it will ask again. Returns how many were refused.
+    pub fn send<'a>(
+        &mut self,
+        socket: &UdpSocket,
+        datagrams: impl IntoIterator<Item = (Option<Path>, &'a [u8])>,
+    ) -> usize {
+        let mut datagrams = datagrams.into_iter().peekable();
+        let mut refused = 0;
+        while datagrams.peek().is_some() {
+            refused += self.send_batch(socket, datagrams.by_ref().take(N));
+        }
+        refused
+    }
+
+    fn send_batch<'a>(
+        &mut self,
+        socket: &UdpSocket,
+        datagrams: impl Iterator<Item = (Option<Path>, &'a [u8])>,
+    ) -> usize {
+        let Headers { names, vectors, controls, headers } = &mut self.0;
+        let mut count = 0;
+        for (n, (path, octets)) in datagrams.enumerate() {
+            count = n + 1;
+            // The kernel only reads what it sends; the C type has no const.
+            vectors[n] = libc::iovec { iov_base: octets.as_ptr().cast_mut().cast(), iov_len: octets.len() };
+            let header = &mut headers[n].msg_hdr;
+            header.msg_iov = &raw mut vectors[n];
+            header.msg_iovlen = 1;
+            (header.msg_name, header.msg_namelen) = match path {
+                Some(path) => ((&raw mut names[n]).cast(), set_name(&mut names[n], path.peer)),
+                None => (std::ptr::null_mut(), 0),
+            };
+            (header.msg_control, header.msg_controllen) = (std::ptr::null_mut(), 0);
+            if let Some(local) = path.and_then(|path| path.local) {
+                header.msg_control = controls[n].0.as_mut_ptr().cast();
+                header.msg_controllen = CONTROL as _;
+                set_local(header, local);
+            }
+        }
+        let mut refused = 0;
+        let mut at = 0;
+        while at < count {
+            let ahead = &mut headers[at..count];
+            // SAFETY: the headers point to names, vectors and control buffers that are borrowed until the
+            // end of this function and, through the vectors, to the borrowed datagrams.
+            let sent = unsafe {
+                libc::sendmmsg(
+                    socket.as_raw_fd(),
+                    ahead.as_mut_ptr(),
+                    ahead.len() as libc::c_uint,
+                    libc::MSG_DONTWAIT as _,
+                )
+            };
+            match usize::try_from(sent) {
+                Ok(sent) if sent > 0 => at += sent,
+                _ => match io::Error::last_os_error().kind() {
+                    io::ErrorKind::Interrupted => {}
+                    // The send buffer is full. Waiting for it would make the next queries wait too.
+                    io::ErrorKind::WouldBlock => return refused + count - at,
+                    _ => {
+                        refused += 1;
+                        at += 1;
+                    }
+                },
+            }
+        }
+        refused
+    }
 }
 
 fn peer_of(name: &libc::sockaddr_storage) -> Option<SocketAddr> {
@@ -324,7 +392,7 @@ mod tests {
         let mut batch = Batch::new();
         let mut got = 0;
         while got < 3 {
-            let count = batch.receive(&server).unwrap();
+            let count = batch.receive(&server, Wait::ForOne).unwrap();
             let answers: Vec<(Path, Vec<u8>)> = (0..count)
                 .map(|n| {
                     let (packet, path) = batch.packet(n).unwrap();
