@@ -6,8 +6,8 @@
 //! runs this same function with an observer.
 
 use super::action::Action;
-use super::index::Index;
-use super::rule::{Feed, FeedKind, Mode, Rule};
+use super::index::{Index, Listed};
+use super::rule::{Feed, FeedKind, Mode, Provenance, Rule};
 use crate::name::Key;
 
 /// What the policy says about a qname.
@@ -67,10 +67,33 @@ pub fn decide<'p, D: AsRef<[u8]>>(
     key: &Key,
     observer: &mut impl Observer<'p>,
 ) -> Decision<'p> {
-    let provenance = index.provenance();
-    let mut enforced: Option<Ruling<'p>> = None;
-    let mut on_trial: Option<Ruling<'p>> = None;
-    index.walk(key, |listed| {
+    let mut weighing = Weighing::default();
+    index.walk(key, |listed| weighing.meet(listed, index.provenance(), observer));
+    weighing.decision()
+}
+
+/// As [`decide`], unobserved, for several names at once; where there is no key, nothing is decided.
+pub fn decide_many<'p, D: AsRef<[u8]>, const N: usize>(
+    index: &'p Index<D>,
+    keys: &[Option<Key>; N],
+) -> [Decision<'p>; N] {
+    let mut weighings = [Weighing::default(); N];
+    index.walk_many(keys, |number, listed| {
+        weighings[number].meet(listed, index.provenance(), &mut Unobserved);
+    });
+    weighings.map(Weighing::decision)
+}
+
+/// The rules that a qname has met so far.
+#[derive(Debug, Clone, Copy, Default)]
+struct Weighing<'p> {
+    enforced: Option<Ruling<'p>>,
+    /// What would have won, were the feeds in shadow enforced.
+    on_trial: Option<Ruling<'p>>,
+}
+
+impl<'p> Weighing<'p> {
+    fn meet(&mut self, listed: Listed<'p>, provenance: &'p Provenance, observer: &mut impl Observer<'p>) {
         for rule in listed.rules {
             // `Index::new` checked both numbers.
             let Some(feed) = provenance.feeds.get(usize::from(rule.feed)) else { continue };
@@ -81,18 +104,21 @@ pub fn decide<'p, D: AsRef<[u8]>>(
             if !covers {
                 continue;
             }
-            if rule.mode == Mode::Enforced && enforced.is_none_or(|best| ruling.outranks(&best)) {
-                enforced = Some(ruling);
+            if rule.mode == Mode::Enforced && self.enforced.is_none_or(|best| ruling.outranks(&best)) {
+                self.enforced = Some(ruling);
             }
-            if on_trial.is_none_or(|best| ruling.outranks(&best)) {
-                on_trial = Some(ruling);
+            if self.on_trial.is_none_or(|best| ruling.outranks(&best)) {
+                self.on_trial = Some(ruling);
             }
         }
-    });
-    // An exception on trial would have changed nothing that is worth a note.
-    let shadow =
-        on_trial.filter(|ruling| ruling.rule.mode == Mode::Shadow && ruling.rule.action != Action::Passthru);
-    Decision { ruling: enforced, shadow }
+    }
+
+    fn decision(self) -> Decision<'p> {
+        // An exception on trial would have changed nothing that is worth a note.
+        let is_told =
+            |ruling: &Ruling<'_>| ruling.rule.mode == Mode::Shadow && ruling.rule.action != Action::Passthru;
+        Decision { ruling: self.enforced, shadow: self.on_trial.filter(is_told) }
+    }
 }
 
 #[cfg(test)]
@@ -263,6 +289,15 @@ mod tests {
                 compiler.add(name, Listing { feed: *feed, scope, action, mode, family: None }).unwrap();
             }
             let index = compiler.finish().into_index().unwrap();
+            for four in qnames.chunks(4) {
+                let keys = std::array::from_fn::<_, 4, _>(|n| four.get(n).map(Key::from));
+                for (qname, decision) in four.iter().zip(decide_many(&index, &keys)) {
+                    let alone = decide(&index, &Key::from(qname), &mut Unobserved);
+                    let show = |it: Option<Ruling<'_>>| it.map(|it| (it.rule.feed, it.labels, it.rule.action.clone()));
+                    prop_assert_eq!(show(decision.ruling), show(alone.ruling), "{}", qname);
+                    prop_assert_eq!(show(decision.shadow), show(alone.shadow), "{}", qname);
+                }
+            }
             for qname in &qnames {
                 let decision = decide(&index, &Key::from(qname), &mut Unobserved);
                 let got = decision.ruling.map(|r| (r.rule.feed, r.labels, r.rule.action.clone()));

@@ -1,6 +1,6 @@
 //! The index: all listed names as one automaton, walked once from the root for any qname.
 
-use fst::raw::{Fst, Output};
+use fst::raw::{CompiledAddr, Fst, Output};
 
 use super::rule::{Provenance, Rule};
 use crate::name::{Key, SEPARATOR};
@@ -37,6 +37,17 @@ pub struct Listed<'p> {
     pub is_qname: bool,
     /// Its rules, in order of precedence.
     pub rules: &'p [Rule],
+}
+
+/// One of several walks.
+struct Lane<'k> {
+    /// What is left of its key; `None` when it has ended.
+    rest: Option<&'k [u8]>,
+    addr: CompiledAddr,
+    output: Output,
+    labels: usize,
+    /// Whether the octet before was the end of a label.
+    is_label_end: bool,
 }
 
 impl<D: AsRef<[u8]>> Index<D> {
@@ -97,12 +108,62 @@ impl<D: AsRef<[u8]>> Index<D> {
             labels += 1;
             if node.is_final() {
                 let number = output.cat(node.final_output()).value();
-                let rules = usize::try_from(number).ok().and_then(|number| self.rule_sets.get(number));
-                if let Some(rules) = rules {
+                if let Some(rules) = self.rules(number) {
                     visit(Listed { labels, is_qname: at + 1 == bytes.len(), rules });
                 }
             }
         }
+    }
+
+    /// As [`Self::walk`], for several keys side by side; `visit` is told whose turn it is. The automaton is
+    /// far larger than a processor's caches: so the waits for its memory overlap.
+    pub fn walk_many<'p, const N: usize>(
+        &'p self,
+        keys: &[Option<Key>; N],
+        mut visit: impl FnMut(usize, Listed<'p>),
+    ) {
+        let octets = self.names.as_bytes();
+        let root = self.names.root().addr();
+        let mut lanes = keys.each_ref().map(|key| Lane {
+            rest: key.as_ref().map(Key::as_bytes),
+            addr: root,
+            output: Output::zero(),
+            labels: 0,
+            is_label_end: false,
+        });
+        loop {
+            let mut is_done = true;
+            for lane in lanes.iter().filter(|lane| lane.rest.is_some()) {
+                is_done = false;
+                // The loads do not wait for each other, as the steps below would.
+                std::hint::black_box(octets.get(lane.addr));
+            }
+            if is_done {
+                return;
+            }
+            for (number, lane) in lanes.iter_mut().enumerate() {
+                let Some(rest) = lane.rest.take() else { continue };
+                let node = self.names.node(lane.addr);
+                if lane.is_label_end && node.is_final() {
+                    let output = lane.output.cat(node.final_output()).value();
+                    if let Some(rules) = self.rules(output) {
+                        visit(number, Listed { labels: lane.labels, is_qname: rest.is_empty(), rules });
+                    }
+                }
+                let Some((&byte, rest)) = rest.split_first() else { continue };
+                let Some(found) = node.find_input(byte) else { continue };
+                let transition = node.transition(found);
+                lane.output = lane.output.cat(transition.out);
+                lane.addr = transition.addr;
+                lane.is_label_end = byte == SEPARATOR;
+                lane.labels += usize::from(lane.is_label_end);
+                lane.rest = Some(rest);
+            }
+        }
+    }
+
+    fn rules(&self, number: u64) -> Option<&[Rule]> {
+        usize::try_from(number).ok().and_then(|number| self.rule_sets.get(number)).map(Vec::as_slice)
     }
 
     /// Every listed name's key with its rules, in the order of keys.
@@ -110,8 +171,7 @@ impl<D: AsRef<[u8]>> Index<D> {
         use fst::Streamer as _;
         let mut stream = self.names.stream();
         while let Some((key, number)) = stream.next() {
-            let rules = usize::try_from(number.value()).ok().and_then(|number| self.rule_sets.get(number));
-            visit(key, rules.map_or(&[], Vec::as_slice));
+            visit(key, self.rules(number.value()).unwrap_or_default());
         }
     }
 }
