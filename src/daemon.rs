@@ -31,8 +31,9 @@ use crate::evidence::keeper::Keeper;
 use crate::evidence::ledger::Ledger;
 use crate::image::Image;
 use crate::listener;
-use crate::resolve::{Resolver, forward};
+use crate::resolve::{Resolver, cache, forward, pool};
 use crate::serve::pipeline::{Pipeline, State, Waiting};
+use crate::serve::ready::Ready;
 use crate::serve::{tcp, udp};
 use crate::sinkhole::http;
 use crate::update::{self, FeedReport, Plan, UpdateError};
@@ -41,6 +42,8 @@ pub use control::ask_to_reload;
 
 /// How long a stop waits for queries on their way, beyond the resolver's own deadline.
 const GRACE: Duration = Duration::from_secs(1);
+/// Which part of `cache.max_size` the UDP workers have for answers of their own.
+const READY_SHARE: u64 = 4;
 /// Descriptors for listeners, journals, the image and what the runtime needs.
 const OTHER_FILES: usize = 256;
 
@@ -137,7 +140,11 @@ pub fn run(config: Config, ready: impl FnOnce(&Listening)) -> Result<(), DaemonE
     let pending = affordable(&config);
     let state = state(&config, image);
     let waiting = Waiting { pending, ..config.limits.waiting };
-    let resolver = Resolver::new(config.forward.clone(), &config.cache, pending, runtime.handle().clone());
+    let kept = cache::Options {
+        max_size: config.cache.max_size - config.cache.max_size / READY_SHARE,
+        ..config.cache.clone()
+    };
+    let resolver = Resolver::new(config.forward.clone(), &kept, pending, runtime.handle().clone());
     let pipeline = Arc::new(Pipeline::new(state, Arc::new(resolver), shared, waiting));
     let control = control::bind(&config.data_dir)?;
     let stop = StopOnDrop(Arc::default());
@@ -145,12 +152,15 @@ pub fn run(config: Config, ready: impl FnOnce(&Listening)) -> Result<(), DaemonE
 
     let listening = sockets.listening();
     let mut threads = Vec::new();
+    // A part of the cache's room is the workers' own.
+    let ready_size = config.cache.max_size / READY_SHARE / sockets.udp.len() as u64;
     for (number, socket) in sockets.udp.into_iter().enumerate() {
         // Journal 0 is the shared one; sockets are far fewer than 65535.
         let journal = Journal::open(number as u16 + 1, &ledger);
+        let ready = Ready::new(ready_size);
         let (pipeline, handle, stop) = (Arc::clone(&pipeline), runtime.handle().clone(), Arc::clone(&stop.0));
         threads.push(thread(&format!("udp-{number}"), move || {
-            udp::run(Arc::new(socket), &pipeline, journal, &handle, &stop);
+            udp::run(udp::Tools { socket, journal, ready }, &pipeline, &handle, &stop);
         })?);
     }
     let keeper = Keeper::start(&ledger)?;
@@ -232,7 +242,9 @@ fn affordable(config: &Config) -> usize {
     }
     let Some(files) = getrlimit(Resource::Nofile).current else { return config.limits.waiting.pending };
     let files = usize::try_from(files).unwrap_or(usize::MAX);
-    let others = config.limits.tcp_connections + config.http.connections + OTHER_FILES;
+    let workers = config.server.listen.len() * config.server.workers;
+    let others =
+        config.limits.tcp_connections + config.http.connections + workers * pool::MOST_PORTS + OTHER_FILES;
     let a_query = forward::MOST_SOCKETS * config.forward.upstreams.len();
     let affordable = (files.saturating_sub(others) / a_query).max(1);
     if affordable < config.limits.waiting.pending {

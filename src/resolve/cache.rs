@@ -73,6 +73,14 @@ impl Found {
             Freshness::Stale => None,
         }
     }
+
+    /// For how many seconds more it may be given without a look into the cache: until it should be asked
+    /// for again.
+    pub fn fresh_for(&self) -> Option<u32> {
+        let life = self.entry.answer.life();
+        let until = if life >= SHORTEST_PREFETCHED { (ENDING * f64::from(life)) as u32 } else { life };
+        until.checked_sub(self.age).filter(|_| self.state == Freshness::Fresh)
+    }
 }
 
 /// How good an answer of some age still is.
@@ -225,7 +233,8 @@ impl Cache {
         self.entries.weight()
     }
 
-    fn seconds(&self, now: Instant) -> u32 {
+    /// The time in seconds since the cache was made.
+    pub fn seconds(&self, now: Instant) -> u32 {
         u32::try_from(now.saturating_duration_since(self.begun).as_secs()).unwrap_or(u32::MAX)
     }
 }

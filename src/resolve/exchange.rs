@@ -58,12 +58,19 @@ impl Ask {
     /// The query's octets with this id.
     fn query(&self, id: u16, edns: Edns) -> Vec<u8> {
         let mut query = Vec::with_capacity(wire::HEADER + self.question.len() + 11);
+        self.write_query(id, edns, &mut query);
+        query
+    }
+
+    /// As [`Self::query`], in place of what `query` holds.
+    pub(super) fn write_query(&self, id: u16, edns: Edns, query: &mut Vec<u8>) {
+        query.clear();
         query.extend(id.to_be_bytes());
         query.extend([self.recursion.bit(wire::RD), self.checking_disabled.bit(wire::CD)]);
         query.extend([0, 1, 0, 0, 0, 0, 0, u8::from(edns == Edns::Sent)]);
         query.extend(&self.question);
         if edns == Edns::None {
-            return query;
+            return;
         }
         query.push(0);
         query.extend(wire::rtype::OPT.to_be_bytes());
@@ -71,13 +78,13 @@ impl Ask {
         let flags = if self.dnssec_ok == Flag::Set { wire::DO } else { 0 };
         query.extend(flags.to_be_bytes());
         query.extend([0, 0]);
-        query
     }
 }
 
 /// Whether a query has an OPT record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Edns {
+pub(super) enum Edns {
+    /// It has one.
     Sent,
     /// For servers from before EDNS, which refuse what they do not know.
     None,
@@ -100,13 +107,26 @@ pub enum ExchangeError {
     Mismatch,
 }
 
+/// Over what a question is asked first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Via {
+    /// UDP.
+    Udp,
+    /// TCP at once: UDP gave nothing usable.
+    Tcp,
+}
+
 /// Asks over UDP, and over TCP where the answer is cut or odd; without EDNS where the upstream does not
 /// know it (RFC 6891, section 6.2.2). Waits for as long as the caller lets it.
 ///
 /// # Errors
 /// [`ExchangeError`]; a datagram with another id or question is not one: it is ignored.
-pub async fn exchange(upstream: SocketAddr, ask: &Ask) -> Result<Vec<u8>, ExchangeError> {
-    match over_either(upstream, ask, Edns::Sent).await? {
+pub async fn exchange(upstream: SocketAddr, ask: &Ask, via: Via) -> Result<Vec<u8>, ExchangeError> {
+    let first = match via {
+        Via::Udp => over_either(upstream, ask, Edns::Sent).await?,
+        Via::Tcp => over_tcp(upstream, ask, Edns::Sent).await?,
+    };
+    match first {
         Reply::Answer(answer) if !is_ignorance(&answer) => Ok(answer),
         Reply::Answer(_) | Reply::Headless => match over_either(upstream, ask, Edns::None).await? {
             Reply::Answer(answer) => Ok(answer),
@@ -154,7 +174,7 @@ async fn over_either(upstream: SocketAddr, ask: &Ask, edns: Edns) -> Result<Repl
 
 /// What a datagram from the upstream's address is to a question.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Datagram {
+pub(super) enum Datagram {
     /// Its answer.
     Answer,
     /// The error of a server that echoes no question.
@@ -166,7 +186,8 @@ enum Datagram {
 }
 
 impl Datagram {
-    fn of(packet: &[u8], id: u16, ask: &Ask) -> Self {
+    /// What `packet` is to `ask`, sent with `id`.
+    pub(super) fn of(packet: &[u8], id: u16, ask: &Ask) -> Self {
         if wire::u16_at(packet, 0) != Some(id) || packet.get(2).is_none_or(|octet| octet & wire::QR == 0) {
             return Self::Foreign;
         }
@@ -316,7 +337,7 @@ mod tests {
                 stream.write_all(&[&(query.len() as u16).to_be_bytes()[..], &query].concat()).await.unwrap();
             }
         });
-        let got = match exchange(address, &ask()).await {
+        let got = match exchange(address, &ask(), Via::Udp).await {
             Ok(answer) if answer[2] & wire::AA != 0 => "tcp".to_owned(),
             Ok(answer) => format!("udp {}", Response::parse(&answer).unwrap().rcode()),
             Err(error) => error.to_string(),

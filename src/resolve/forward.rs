@@ -4,6 +4,7 @@
 //! failure (SERVFAIL, REFUSED, an error of the network), and after a while of silence, while the
 //! earlier one may still answer: the first good answer wins. One deadline bounds it all.
 
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -12,7 +13,7 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
-use super::exchange::{Ask, ExchangeError, exchange};
+use super::exchange::{Ask, ExchangeError, Via, exchange};
 use crate::wire::{Response, rcode};
 
 /// How queries are forwarded.
@@ -65,6 +66,30 @@ struct Health {
     rests_until: AtomicU64,
 }
 
+/// What was tried for a question before, with one datagram to one upstream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Prior {
+    /// The upstream's number.
+    pub number: usize,
+    /// When it was asked.
+    pub asked_at: std::time::Instant,
+    /// What came.
+    pub met: Met,
+}
+
+/// What came of one datagram to one upstream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Met {
+    /// An error, as it answered.
+    Refusal(Vec<u8>),
+    /// Something to ask about over TCP.
+    Oddity,
+    /// Nothing that tells of it: it is asked anew.
+    Nothing,
+    /// Silence, or the network's refusal.
+    Silence,
+}
+
 /// No upstream gave a good answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Failure {
@@ -92,16 +117,34 @@ impl Forwarder {
     /// EDNS. The message comes as the upstream sent it, with an id of its own.
     ///
     /// # Errors
-    /// [`Failure`], after the deadline at the latest.
-    pub async fn resolve(&self, ask: Ask) -> Result<Vec<u8>, Failure> {
-        let deadline = Instant::now() + self.options.deadline;
-        let order = self.order();
-        let mut plan = std::iter::repeat_n(order, ROUNDS).flatten();
+    /// [`Failure`], after the deadline at the latest, which counts from the prior try on.
+    pub async fn resolve(&self, ask: Ask, prior: Option<Prior>) -> Result<Vec<u8>, Failure> {
+        let begun = prior.as_ref().map_or_else(Instant::now, |prior| prior.asked_at.into());
+        let deadline = begun + self.options.deadline;
+        let mut plan: VecDeque<usize> = std::iter::repeat_n(self.order(), ROUNDS).flatten().collect();
         let ask = Arc::new(ask);
         let mut asked = JoinSet::new();
         let mut spent = vec![false; self.options.upstreams.len()];
         let mut refusal = None;
         let mut is_local = false;
+        let mut via = Via::Udp;
+        if let Some(Prior { number, met, .. }) = prior {
+            if let Some(at) = plan.iter().position(|&other| other == number) {
+                plan.remove(at);
+            }
+            match met {
+                Met::Refusal(answer) => {
+                    refusal = Some(answer);
+                    spent[number] = true;
+                }
+                Met::Oddity => {
+                    via = Via::Tcp;
+                    plan.push_front(number);
+                }
+                Met::Nothing => plan.push_front(number),
+                Met::Silence => {}
+            }
+        }
         let mut latest: Option<(usize, u64)> = None;
         let mut ask_next_at = Instant::now();
         loop {
@@ -132,7 +175,8 @@ impl Forwarder {
                     if let Some((silent, asked_at)) = latest.take() {
                         self.note_silence(silent, asked_at);
                     }
-                    let Some(number) = plan.find(|&number| !spent[number]) else {
+                    let next = std::iter::from_fn(|| plan.pop_front()).find(|&number| !spent[number]);
+                    let Some(number) = next else {
                         if asked.is_empty() {
                             break;
                         }
@@ -141,7 +185,8 @@ impl Forwarder {
                         continue;
                     };
                     let (upstream, ask) = (self.options.upstreams[number], Arc::clone(&ask));
-                    asked.spawn(async move { (number, exchange(upstream, &ask).await) });
+                    let via = std::mem::replace(&mut via, Via::Udp);
+                    asked.spawn(async move { (number, exchange(upstream, &ask, via).await) });
                     latest = Some((number, self.now()));
                     ask_next_at = Instant::now() + self.options.patience;
                 }
@@ -158,6 +203,34 @@ impl Forwarder {
             None if is_local => Failure::Local,
             None => Failure::Silence,
         })
+    }
+
+    /// The upstream to ask first, and its number.
+    pub fn first(&self) -> Option<(usize, SocketAddr)> {
+        let now = self.now();
+        let is_awake = |health: &Health| health.rests_until.load(Ordering::Relaxed) <= now;
+        let number = self.health.iter().position(is_awake).unwrap_or(0);
+        self.options.upstreams.get(number).map(|&upstream| (number, upstream))
+    }
+
+    /// Takes down that an upstream answered, and tells whether the answer is a good one.
+    pub fn note_answer(&self, number: usize, answer: &Response<'_>) -> bool {
+        let Some(health) = self.health.get(number) else { return false };
+        health.silences.store(0, Ordering::Relaxed);
+        health.heard_at.store(self.now(), Ordering::Relaxed);
+        health.rests_until.store(0, Ordering::Relaxed);
+        !matches!(answer.rcode(), rcode::FORMERR | rcode::SERVFAIL | rcode::NOTIMP | rcode::REFUSED | 16..)
+    }
+
+    /// Takes down that an upstream cannot be reached.
+    pub fn note_unreachable(&self, number: usize) {
+        self.note_silence(number, u64::MAX);
+    }
+
+    /// Takes down that a question of `asked_at` was not answered in time.
+    pub fn note_no_answer(&self, number: usize, asked_at: std::time::Instant) {
+        let asked_at = Instant::from(asked_at).saturating_duration_since(self.begun);
+        self.note_silence(number, asked_at.as_millis() as u64);
     }
 
     /// Upstreams by number: those that answer first, in configured order, and then the others.
@@ -185,18 +258,13 @@ impl Forwarder {
             }
             Err(error) => {
                 tracing::debug!(%upstream, %error, "an upstream cannot be reached");
-                self.note_silence(number, u64::MAX);
+                self.note_unreachable(number);
                 return Verdict::Unreachable;
             }
         };
-        self.health[number].silences.store(0, Ordering::Relaxed);
-        self.health[number].heard_at.store(self.now(), Ordering::Relaxed);
-        self.health[number].rests_until.store(0, Ordering::Relaxed);
-        let rcode = Response::parse(&answer).map_or(rcode::SERVFAIL, |response| response.rcode());
-        match rcode {
-            rcode::FORMERR | rcode::SERVFAIL | rcode::NOTIMP | rcode::REFUSED | 16.. => Verdict::Bad(answer),
-            _ => Verdict::Good(answer),
-        }
+        // The exchange believed only what parses.
+        let is_good = Response::parse(&answer).is_ok_and(|response| self.note_answer(number, &response));
+        if is_good { Verdict::Good(answer) } else { Verdict::Bad(answer) }
     }
 
     /// Milliseconds since this forwarder began.
@@ -278,7 +346,7 @@ mod tests {
             patience: Duration::from_millis(50),
             deadline: Duration::from_millis(400),
         });
-        let got = match forwarder.resolve(ask()).await {
+        let got = match forwarder.resolve(ask(), None).await {
             Ok(answer) => Ok(Response::parse(&answer).unwrap().rcode()),
             Err(Failure::Refused(_)) => Err("refused"),
             Err(Failure::Silence | Failure::Local) => Err("silence"),
@@ -326,7 +394,7 @@ mod tests {
             deadline: Duration::from_secs(3600),
         };
         let forwarder = Forwarder::new(options);
-        let answer = tokio::spawn(async move { forwarder.resolve(ask()).await });
+        let answer = tokio::spawn(async move { forwarder.resolve(ask(), None).await });
         release.send(()).unwrap();
         let answer =
             tokio::time::timeout(Duration::from_secs(60), answer).await.expect("long before the deadline");
@@ -343,7 +411,7 @@ mod tests {
         });
         assert_eq!(forwarder.order(), [0, 1]);
         for _ in 0..MOST_SILENCES {
-            forwarder.resolve(ask()).await.unwrap();
+            forwarder.resolve(ask(), None).await.unwrap();
         }
         assert_eq!(forwarder.order(), [1, 0]);
     }
@@ -366,6 +434,6 @@ mod tests {
             patience: Duration::from_secs(60),
             deadline: Duration::from_secs(60),
         });
-        forwarder.resolve(ask()).await.unwrap();
+        forwarder.resolve(ask(), None).await.unwrap();
     }
 }

@@ -7,19 +7,22 @@ pub mod answer;
 pub mod cache;
 pub mod exchange;
 pub mod forward;
+pub mod pool;
 
 use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use tokio::runtime::Handle;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use self::answer::{Answer, push_option};
 use self::cache::{Cache, Entry, Found, Freshness, Key};
 use self::exchange::Ask;
-use self::forward::{Failure, Forwarder};
+use self::forward::{Failure, Forwarder, Met, Prior};
+use self::pool::Word;
 use crate::wire::{Response, option, rcode};
 
 /// How long a client waits for a fresh answer while there is a stale one (RFC 8767, section 5: the
@@ -111,6 +114,11 @@ impl Resolver {
         self.cache.find(key, now)
     }
 
+    /// The time by which answers age, in seconds.
+    pub fn seconds(&self, now: Instant) -> u32 {
+        self.cache.seconds(now)
+    }
+
     /// Asks again for an answer that is about to end, for the clients to come.
     pub fn refresh(self: &Arc<Self>, ask: Ask) {
         let key = Key::of(&ask).to_boxed();
@@ -161,29 +169,84 @@ impl Resolver {
 
     /// Asks a question, unless it is being asked already. `None` when too many are.
     fn fly(self: &Arc<Self>, key: Box<[u8]>, ask: Ask) -> Option<Flight> {
+        match self.board(key, ask) {
+            Boarding::Ours(takeoff) => {
+                let flight = takeoff.ended.flight.clone();
+                self.go_on(takeoff, None);
+                Some(flight)
+            }
+            Boarding::Theirs(flight) => Some(flight),
+            Boarding::Full => None,
+        }
+    }
+
+    fn board(self: &Arc<Self>, key: Box<[u8]>, ask: Ask) -> Boarding {
         let mut flights = self.flights();
         if let Some(flight) = flights.get(&key) {
-            return Some(flight.clone());
+            return Boarding::Theirs(flight.clone());
         }
-        let place = Arc::clone(&self.places).try_acquire_owned().ok()?;
+        let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else { return Boarding::Full };
         let (landing, flight) = watch::channel(None);
         flights.insert(key.clone(), flight.clone());
         drop(flights);
-        let ended = Ended { resolver: Arc::clone(self), key, flight: flight.clone() };
-        self.runtime.spawn(async move {
-            let entry = ended.resolver.ask(&ended.key, ask).await;
-            landing.send_replace(Some(entry));
-            // After the answer is in the cache: whoever comes later finds it there.
-            drop(ended);
-            drop(place);
-        });
-        Some(flight)
+        let ended = Ended { resolver: Arc::clone(self), key, flight };
+        let forwarder = self.forwarder.load_full();
+        let first = forwarder.first();
+        Boarding::Ours(Takeoff { ask, forwarder, first, landing, ended, _place: place })
     }
 
-    async fn ask(&self, key: &[u8], ask: Ask) -> Arc<Entry> {
-        let question = ask.question.clone();
-        let forwarder = self.forwarder.load_full();
-        let answer = match forwarder.resolve(ask).await {
+    /// Leaves a question to the caller, who asks its first upstream by a [`pool::Pool`] of his own and
+    /// brings what came to [`Self::settle`]. `None` when it is being asked already, or too many are:
+    /// then [`Self::resolve`] waits for it.
+    pub fn take_off(self: &Arc<Self>, ask: Ask) -> Option<Takeoff> {
+        let key = Key::of(&ask).to_boxed();
+        match self.board(key, ask) {
+            Boarding::Ours(takeoff) => Some(takeoff),
+            Boarding::Theirs(_) | Boarding::Full => None,
+        }
+    }
+
+    /// Takes what came of a question that was [left to the caller](Self::take_off), asked at `asked_at` of
+    /// its first upstream. `None` when that is no good answer: it is then asked the long way, and
+    /// [`Self::resolve`] waits for it.
+    pub fn settle(self: &Arc<Self>, takeoff: Takeoff, word: Word<'_>, asked_at: Instant) -> Option<Served> {
+        let Some((number, _)) = takeoff.first() else {
+            self.go_on(takeoff, None);
+            return None;
+        };
+        let forwarder = &takeoff.forwarder;
+        let met = match word {
+            Word::Answer(message) => match Response::parse(message) {
+                Ok(response) if forwarder.note_answer(number, &response) => {
+                    let entry = self.land(&takeoff, Answer::new(&response));
+                    return Some(Served { entry, aged: Aged::By(0), origin: Origin::Upstream });
+                }
+                _ => Met::Refusal(message.to_vec()),
+            },
+            Word::Odd => Met::Oddity,
+            Word::Guessed => Met::Nothing,
+            Word::Unreachable => {
+                forwarder.note_unreachable(number);
+                Met::Silence
+            }
+            Word::Silence => {
+                forwarder.note_no_answer(number, asked_at);
+                Met::Silence
+            }
+        };
+        self.go_on(takeoff, Some(Prior { number, asked_at, met }));
+        None
+    }
+
+    /// Asks a question in the background.
+    fn go_on(self: &Arc<Self>, takeoff: Takeoff, prior: Option<Prior>) {
+        let resolver = Arc::clone(self);
+        self.runtime.spawn(async move { resolver.ask(takeoff, prior).await });
+    }
+
+    async fn ask(&self, takeoff: Takeoff, prior: Option<Prior>) {
+        let question = takeoff.ask.question.clone();
+        let answer = match takeoff.forwarder.resolve(takeoff.ask.clone(), prior).await {
             Ok(message) => match Response::parse(&message) {
                 Ok(response) => Answer::new(&response),
                 // The exchange believed only what parses.
@@ -198,16 +261,26 @@ impl Resolver {
             Err(Failure::Silence) => failure(&question, NO_REACHABLE_AUTHORITY, "no upstream answered"),
             Err(Failure::Local) => failure(&question, OTHER, "this server is out of sockets"),
         };
+        self.land(&takeoff, answer);
+    }
+
+    /// Keeps an answer, and gives it to all who wait for it. Whoever comes later finds it in the cache: the
+    /// question is taken off the list after this.
+    fn land(&self, takeoff: &Takeoff, answer: Answer) -> Arc<Entry> {
+        let Takeoff { forwarder, landing, ended, .. } = takeoff;
         // What former upstreams say is for those who wait for it, and for nobody else.
-        let is_current = || Arc::ptr_eq(&forwarder, &self.forwarder.load());
-        if !is_current() {
-            return Entry::unkept(answer);
-        }
-        let entry = self.cache.insert(key.into(), answer, Instant::now());
-        if !is_current() {
-            // The cache may have been cleared just before.
-            self.cache.remove(key);
-        }
+        let is_current = || Arc::ptr_eq(forwarder, &self.forwarder.load());
+        let entry = if is_current() {
+            let entry = self.cache.insert(ended.key.clone(), answer, Instant::now());
+            if !is_current() {
+                // The cache may have been cleared just before.
+                self.cache.remove(&ended.key);
+            }
+            entry
+        } else {
+            Entry::unkept(answer)
+        };
+        landing.send_replace(Some(Arc::clone(&entry)));
         entry
     }
 
@@ -215,6 +288,45 @@ impl Resolver {
         // Whatever panicked, the map is whole.
         self.flights.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// A question that is being asked, and the right to answer it.
+pub struct Takeoff {
+    ask: Ask,
+    /// Who was asked, also once others are to be.
+    forwarder: Arc<Forwarder>,
+    first: Option<(usize, SocketAddr)>,
+    landing: watch::Sender<Option<Arc<Entry>>>,
+    ended: Ended,
+    _place: OwnedSemaphorePermit,
+}
+
+impl Takeoff {
+    /// The upstream to ask, and its number.
+    pub fn first(&self) -> Option<(usize, SocketAddr)> {
+        self.first
+    }
+
+    /// What to ask it.
+    pub fn ask(&self) -> &Ask {
+        &self.ask
+    }
+
+    /// After this much silence the question goes on to the next one.
+    pub fn patience(&self) -> Duration {
+        let forward::Options { patience, deadline, .. } = *self.forwarder.options();
+        patience.min(deadline)
+    }
+}
+
+/// What came of the wish to ask a question.
+enum Boarding {
+    /// The caller asks it.
+    Ours(Takeoff),
+    /// Somebody asks it already.
+    Theirs(Flight),
+    /// Too many are being asked.
+    Full,
 }
 
 /// Takes a question off the list, also when its task ends by a panic.

@@ -11,7 +11,7 @@ use crate::wire;
 
 /// An upstream that answers with an A record of this TTL; a TTL of `None` is SERVFAIL.
 struct Upstream {
-    address: std::net::SocketAddr,
+    address: SocketAddr,
     asked: Arc<AtomicUsize>,
     ttl: Arc<Mutex<Option<u32>>>,
     /// Answers are held back until somebody lets them go.

@@ -2,5 +2,6 @@
 
 pub mod answer;
 pub mod pipeline;
+pub mod ready;
 pub mod tcp;
 pub mod udp;

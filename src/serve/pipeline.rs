@@ -1,8 +1,8 @@
 //! The pipeline: what happens to one query, whatever transport it came by.
 //!
 //! Here client, policy, resolving and evidence meet, and nowhere else. The front half is
-//! synchronous; a query that must wait becomes a [`Job`] for the back half. Every answer has its
-//! record written before it may be sent.
+//! synchronous and takes many queries at once; a query that must wait becomes a [`Job`] for the back half. Every
+//! answer has its record written before it may be sent.
 
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,20 +12,22 @@ use arc_swap::ArcSwap;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::answer::{self, Ede};
+use super::ready::{Facts, Life, Question, Ready};
 use crate::client::admission::{Admission, Ticket};
 use crate::client::prefix::PrefixMap;
 use crate::client::rate::{Rate, RateLimit};
 use crate::client::{Agencies, Agency};
 use crate::clock;
 use crate::evidence::journal::Journal;
-use crate::evidence::record::{Outcome, Record, Transport};
+use crate::evidence::record::{Head, Outcome, Record, Transport};
 use crate::image::Image;
 use crate::name::{Key, Name};
 use crate::policy::action::Action;
-use crate::policy::decide::{Ruling, Unobserved, decide};
+use crate::policy::decide::{Decision, Ruling, Unobserved, decide, decide_many};
 use crate::resolve::cache::{AskFlags, Found, Freshness, Key as CacheKey};
 use crate::resolve::exchange::Ask;
-use crate::resolve::{Origin, Resolver, forward};
+use crate::resolve::pool::Word;
+use crate::resolve::{Aged, Origin, Resolver, Served, Takeoff, forward};
 use crate::wire::{CLASS_IN, Query, Reject, rcode, rtype};
 
 /// What a reload replaces as one, with every new policy.
@@ -161,11 +163,27 @@ impl<'a> Met<'a> {
     }
 }
 
+/// A query that has come, and what became of it.
+pub struct Turn<'a> {
+    /// The query's octets.
+    pub packet: &'a [u8],
+    /// Who asked, how, and when.
+    pub arrival: Arrival,
+    /// Where its answer goes, in place of what is there.
+    pub out: &'a mut Vec<u8>,
+    /// What was made of it; [`Step::Silent`] to begin with.
+    pub step: Step,
+}
+
+/// Most queries that are decided side by side.
+const LANES: usize = 16;
+
 /// One query on its way through the front half.
 struct Visit<'a, 'q> {
     state: &'a Arc<State>,
     query: &'a Query<'q>,
     arrival: Arrival,
+    now: Instant,
 }
 
 impl Pipeline {
@@ -194,9 +212,48 @@ impl Pipeline {
         self.state.store(Arc::new(state));
     }
 
-    /// Takes a packet as far as it goes without waiting. An answer replaces what is in `out`; its
-    /// record is added to `journal`, which the caller commits before sending.
+    /// Takes queries as far as they go without waiting. An answer replaces what is in its `out`; its
+    /// record is added to `journal`, which the caller commits before sending. `ready` is the
+    /// caller's own table of answers, if it has one; `now` is the time by which answers are judged.
     pub fn front(
+        &self,
+        state: &Arc<State>,
+        turns: &mut [Option<Turn<'_>>],
+        now: Instant,
+        journal: &mut Journal,
+        mut ready: Option<&mut Ready>,
+    ) {
+        if let Some(ready) = &mut ready {
+            ready.follow(state);
+        }
+        for turns in turns.chunks_mut(LANES) {
+            let mut undecided = [const { None }; LANES];
+            let mut keys = [const { None }; LANES];
+            for ((turn, undecided), key) in turns.iter_mut().zip(&mut undecided).zip(&mut keys) {
+                let Some(turn) = turn else { continue };
+                match self.look(state, turn, now, journal, ready.as_deref_mut(), undecided) {
+                    Some(step) => turn.step = step,
+                    None => {
+                        let qname = undecided.as_ref().map(|(query, _)| query.qname());
+                        *key = qname.and_then(Key::from_wire);
+                    }
+                }
+            }
+            if undecided.iter().all(Option::is_none) {
+                continue;
+            }
+            let decisions = decide_many(&state.image.index, &keys);
+            for ((turn, undecided), decision) in turns.iter_mut().zip(&undecided).zip(decisions) {
+                let (Some(turn), Some((query, question))) = (turn, undecided) else { continue };
+                let visit = Visit { state, query, arrival: turn.arrival, now };
+                let place = ready.as_deref_mut().zip(question.as_ref());
+                turn.step = self.act(&visit, &decision, place, journal, turn.out);
+            }
+        }
+    }
+
+    /// As [`Self::front`], for one query.
+    pub fn front_one(
         &self,
         state: &Arc<State>,
         packet: &[u8],
@@ -204,35 +261,71 @@ impl Pipeline {
         journal: &mut Journal,
         out: &mut Vec<u8>,
     ) -> Step {
-        let query = match Query::parse(packet) {
-            Ok(query) => query,
-            Err(Reject::Silent) => return Step::Silent,
-            Err(reject @ (Reject::Opcode(_) | Reject::Malformed(_))) => {
-                let rcode = answer::reject(packet, reject, out);
-                let met = Met::nothing(Outcome::Malformed);
-                note(state, journal, &entry(state, arrival, None, met, Some(rcode), &[]));
-                return Step::Answered;
-            }
-        };
-        let visit = Visit { state, query: &query, arrival };
-        if let Some((rcode, ede)) = refusal(&query, state.access(arrival.client)) {
-            let outcome = if rcode == rcode::BADVERS { Outcome::Malformed } else { Outcome::Refused };
-            answer::error(&query, rcode, ede, out);
-            visit.note(journal, Met::nothing(outcome), Some(rcode), &[], Origin::Upstream);
-            return Step::Answered;
-        }
-        self.decide(&visit, journal, out)
+        let mut turn = [Some(Turn { packet, arrival, out, step: Step::Silent })];
+        self.front(state, &mut turn, arrival.instant, journal, None);
+        let [turn] = turn;
+        turn.map_or(Step::Silent, |turn| turn.step)
     }
 
-    fn decide(&self, visit: &Visit<'_, '_>, journal: &mut Journal, out: &mut Vec<u8>) -> Step {
-        let Visit { state, query, arrival } = *visit;
-        let decision = Key::from_wire(query.qname())
-            .map(|key| decide(&state.image.index, &key, &mut Unobserved))
-            .unwrap_or_default();
+    /// Answers what needs no decision: what is no query, what is refused, and what was answered before.
+    /// The others are left in `undecided`, with their question where the answer may be kept.
+    fn look<'q>(
+        &self,
+        state: &Arc<State>,
+        turn: &mut Turn<'q>,
+        now: Instant,
+        journal: &mut Journal,
+        ready: Option<&mut Ready>,
+        undecided: &mut Option<(Query<'q>, Option<Question>)>,
+    ) -> Option<Step> {
+        let (packet, arrival) = (turn.packet, turn.arrival);
+        let query = match Query::parse(packet) {
+            Ok(query) => query,
+            Err(Reject::Silent) => return Some(Step::Silent),
+            Err(reject @ (Reject::Opcode(_) | Reject::Malformed(_))) => {
+                let rcode = answer::reject(packet, reject, turn.out);
+                let met = Met::nothing(Outcome::Malformed);
+                note(state, journal, &entry(state, arrival, now, None, met, Some(rcode), &[]));
+                return Some(Step::Answered);
+            }
+        };
+        let visit = Visit { state, query: &query, arrival, now };
+        if let Some((rcode, ede)) = refusal(&query, state.access(arrival.client)) {
+            let outcome = if rcode == rcode::BADVERS { Outcome::Malformed } else { Outcome::Refused };
+            answer::error(&query, rcode, ede, turn.out);
+            visit.note(journal, Met::nothing(outcome), Some(rcode), &[], Origin::Upstream);
+            return Some(Step::Answered);
+        }
+        let question = ready.as_deref().and_then(|ready| ready.question(&query));
+        if let (Some(ready), Some(question)) = (ready, &question)
+            && let Some(found) = ready.find(question, self.resolver.seconds(now))
+        {
+            let facts = found.facts();
+            // What this client does not take, and one too many, is answered by the common way.
+            if found.write(&query, turn.out) && !(facts.is_counted && visit.is_exceeded()) {
+                if facts.is_recorded {
+                    journal.add_with_tail(&head(state, arrival, now), found.tail());
+                }
+                return Some(Step::Answered);
+            }
+        }
+        *undecided = Some((query, question));
+        None
+    }
+
+    fn act(
+        &self,
+        visit: &Visit<'_, '_>,
+        decision: &Decision<'_>,
+        place: Option<(&mut Ready, &Question)>,
+        journal: &mut Journal,
+        out: &mut Vec<u8>,
+    ) -> Step {
+        let Visit { state, query, arrival, now } = *visit;
         let shadow = decision.shadow.map(|ruling| Met::rule(Outcome::Shadow, &ruling));
         let Some(ruling) = decision.ruling else {
             let met = shadow.unwrap_or(Met::nothing(Outcome::Forward));
-            return self.wait(visit, met, None, journal, out);
+            return self.wait(visit, met, None, place, journal, out);
         };
         match apply(&state.sinkhole, &ruling, query, arrival.transport, out) {
             Applied::Answer(outcome, rcode) => {
@@ -240,15 +333,29 @@ impl Pipeline {
                 let is_asked = |address: &&IpAddr| address_type(**address) == query.qtype();
                 // The sinkhole has at most one address of a family.
                 let answered = addresses.iter().find(is_asked).map_or(&[][..], std::slice::from_ref);
-                visit.note(journal, Met::rule(outcome, &ruling), rcode, answered, Origin::Upstream);
-                if rcode.is_some() { Step::Answered } else { Step::Silent }
+                let met = Met::rule(outcome, &ruling);
+                let record = entry(state, arrival, now, Some(query), met, rcode, answered);
+                let is_recorded = note(state, journal, &record);
+                if rcode.is_none() {
+                    return Step::Silent;
+                }
+                if let Some((ready, question)) = place
+                    && outcome != Outcome::TcpOnly
+                    && ready.is_seen(question)
+                {
+                    let facts = Facts { is_recorded, is_counted: false };
+                    let life = Life::State::<std::iter::Empty<usize>>;
+                    let now = self.resolver.seconds(now);
+                    ready.insert(question, out, life, facts, now, |tail| record.encode_tail(tail));
+                }
+                Step::Answered
             }
             Applied::Alias(target) => {
-                self.wait(visit, Met::rule(Outcome::Cname, &ruling), Some(target), journal, out)
+                self.wait(visit, Met::rule(Outcome::Cname, &ruling), Some(target), None, journal, out)
             }
             Applied::Resolve(outcome) => {
                 let met = shadow.unwrap_or(Met::rule(outcome, &ruling));
-                self.wait(visit, met, None, journal, out)
+                self.wait(visit, met, None, place, journal, out)
             }
         }
     }
@@ -258,13 +365,12 @@ impl Pipeline {
         visit: &Visit<'_, '_>,
         met: Met<'_>,
         alias: Option<&Name>,
+        place: Option<(&mut Ready, &Question)>,
         journal: &mut Journal,
         out: &mut Vec<u8>,
     ) -> Step {
         // A hit is evidence, also where its rule leads to another name: it never counts.
-        let limit = visit.state.rate.as_ref().filter(|_| !met.is_hit);
-        let rate = limit.map(|limit| limit.count(visit.arrival.client, visit.arrival.instant));
-        if rate == Some(Rate::Exceeded) {
+        if !met.is_hit && visit.is_exceeded() {
             let rcode = limited(visit.query, visit.arrival.transport, out);
             visit.note(journal, Met { outcome: Outcome::Limited, ..met }, Some(rcode), &[], Origin::Upstream);
             return Step::Answered;
@@ -272,17 +378,12 @@ impl Pipeline {
         let found = match alias {
             // An alias's target has another name than the key; the resolver looks it up.
             Some(_) => None,
-            None => self.resolver.find(&cache_key(visit.query), visit.arrival.instant),
+            None => self.resolver.find(&cache_key(visit.query), visit.now),
         };
-        if let Some(found @ Found { entry, state, .. }) = &found
+        if let Some(found) = &found
             && let Some(aged) = found.at_once()
         {
-            let rcode = answer::relay(visit.query, &entry.answer, aged, out);
-            cut(visit.query, visit.arrival.transport, rcode, out);
-            visit.note(journal, met, Some(rcode), entry.answer.addresses(), Origin::Cache);
-            if *state == Freshness::Ending {
-                self.resolver.refresh(ask(visit.query, None));
-            }
+            self.give(visit, met, (found, aged), place, journal, out);
             return Step::Answered;
         }
         let share = self.shares.admit(visit.arrival.client);
@@ -307,34 +408,89 @@ impl Pipeline {
         }))
     }
 
+    /// Answers from the resolver's cache.
+    fn give(
+        &self,
+        visit: &Visit<'_, '_>,
+        met: Met<'_>,
+        (found, aged): (&Found, Aged),
+        place: Option<(&mut Ready, &Question)>,
+        journal: &mut Journal,
+        out: &mut Vec<u8>,
+    ) {
+        let Visit { state, query, arrival, now } = *visit;
+        let kept = &found.entry.answer;
+        let rcode = answer::relay(query, kept, aged, out);
+        let is_cut = cut(query, arrival.transport, rcode, out);
+        let record = entry(state, arrival, now, Some(query), met, Some(rcode), kept.addresses());
+        let record = Record { is_cached: true, ..record };
+        let is_recorded = note(state, journal, &record);
+        if found.state == Freshness::Ending {
+            self.resolver.refresh(ask(query, None));
+        }
+        if let Some((ready, question)) = place
+            && let Some(seconds) = found.fresh_for()
+            && !is_cut
+        {
+            let facts = Facts { is_recorded, is_counted: !met.is_hit };
+            let now = self.resolver.seconds(now);
+            let life = Life::Seconds(seconds, kept.ttls());
+            ready.insert(question, out, life, facts, now, |tail| record.encode_tail(tail));
+        }
+    }
+
     /// Resolves a query that had to wait. The answer replaces what is in `out`, its record is
     /// written; the query counts as waiting until the permit is dropped.
     pub async fn finish(&self, job: Job, out: &mut Vec<u8>) -> Permit {
-        let Job { packet, arrival, state, outcome, is_hit, feed, family, alias, found, permit } = job;
+        let asked = Query::parse(&job.packet).map(|query| ask(&query, job.alias.as_ref()));
         // It was parsed once already; the packet is the same.
+        let Ok(asked) = asked else { return job.permit };
+        let served = self.resolver.resolve(asked, job.found.clone()).await;
+        self.with_journal(|journal| self.complete(job, &served, Instant::now(), journal, out))
+    }
+
+    /// Leaves the question of a query that must wait to the caller, as [`Resolver::take_off`] does.
+    pub fn take_off(&self, job: &Job) -> Option<Takeoff> {
+        // An alias is put together from two names, and what is past its time has a patience of its own:
+        // both go the long way.
+        if job.alias.is_some() || job.found.is_some() {
+            return None;
+        }
+        let query = Query::parse(&job.packet).ok()?;
+        self.resolver.take_off(ask(&query, None))
+    }
+
+    /// Takes what came of a question that was left to the caller, as [`Resolver::settle`] does.
+    pub fn settle(&self, takeoff: Takeoff, word: Word<'_>, asked_at: Instant) -> Option<Served> {
+        self.resolver.settle(takeoff, word, asked_at)
+    }
+
+    /// Answers a query that had to wait, by what was resolved; its record is added to `journal`.
+    pub fn complete(
+        &self,
+        job: Job,
+        served: &Served,
+        now: Instant,
+        journal: &mut Journal,
+        out: &mut Vec<u8>,
+    ) -> Permit {
+        let Job { packet, arrival, state, outcome, is_hit, feed, family, alias, permit, .. } = job;
         let Ok(query) = Query::parse(&packet) else { return permit };
-        let served = self.resolver.resolve(ask(&query, alias.as_ref()), found).await;
         let resolved = &served.entry.answer;
         let rcode = match &alias {
             None => answer::relay(&query, resolved, served.aged, out),
             Some(target) => {
                 let ede = Ede { code: Ede::BLOCKED, text: feed.as_deref().unwrap_or("") };
-                answer::alias(
-                    &query,
-                    target.as_wire(),
-                    state.sinkhole.ttl,
-                    ede,
-                    Some((resolved, served.aged)),
-                    out,
-                )
+                let resolved = Some((resolved, served.aged));
+                answer::alias(&query, target.as_wire(), state.sinkhole.ttl, ede, resolved, out)
             }
         };
         cut(&query, arrival.transport, rcode, out);
         let met = Met { outcome, is_hit, feed: feed.as_ref(), family: family.as_deref() };
-        let visit = Visit { state: &state, query: &query, arrival };
+        let visit = Visit { state: &state, query: &query, arrival, now };
         // What became a failure on its way out told the client no address.
         let answers = if rcode == rcode::SERVFAIL { &[] } else { resolved.addresses() };
-        self.with_journal(|journal| visit.note(journal, met, Some(rcode), answers, served.origin));
+        visit.note(journal, met, Some(rcode), answers, served.origin);
         permit
     }
 
@@ -482,14 +638,22 @@ fn limited(query: &Query<'_>, transport: Transport, out: &mut Vec<u8>) -> u16 {
     }
 }
 
-/// Puts an empty answer with TC set in place of one that this client's UDP does not take.
-fn cut(query: &Query<'_>, transport: Transport, rcode: u16, out: &mut Vec<u8>) {
-    if transport == Transport::Udp && out.len() > answer::udp_limit(query) {
+/// Puts an empty answer with TC set in place of one that this client's UDP does not take; tells whether.
+fn cut(query: &Query<'_>, transport: Transport, rcode: u16, out: &mut Vec<u8>) -> bool {
+    let is_too_long = transport == Transport::Udp && out.len() > answer::udp_limit(query);
+    if is_too_long {
         answer::truncated(query, rcode, out);
     }
+    is_too_long
 }
 
 impl Visit<'_, '_> {
+    /// Counts the query, and tells whether it is one too many of its client.
+    fn is_exceeded(&self) -> bool {
+        let Arrival { client, instant, .. } = self.arrival;
+        self.state.rate.as_ref().is_some_and(|limit| limit.count(client, instant) == Rate::Exceeded)
+    }
+
     /// Adds the query's record.
     fn note(
         &self,
@@ -499,24 +663,37 @@ impl Visit<'_, '_> {
         answers: &[IpAddr],
         origin: Origin,
     ) {
-        let entry = entry(self.state, self.arrival, Some(self.query), met, rcode, answers);
+        let entry = entry(self.state, self.arrival, self.now, Some(self.query), met, rcode, answers);
         note(self.state, journal, &Record { is_cached: origin == Origin::Cache, ..entry });
+    }
+}
+
+fn head(state: &State, arrival: Arrival, now: Instant) -> Head<'_> {
+    let latency = now.saturating_duration_since(arrival.instant).as_micros();
+    Head {
+        time: arrival.time,
+        client: arrival.client,
+        transport: arrival.transport,
+        agency: state.agencies.of(arrival.client).map(|Agency { id, .. }| &**id),
+        latency: u32::try_from(latency).unwrap_or(u32::MAX),
     }
 }
 
 fn entry<'a>(
     state: &'a State,
     arrival: Arrival,
+    now: Instant,
     query: Option<&Query<'a>>,
     met: Met<'a>,
     rcode: Option<u16>,
     answers: &'a [IpAddr],
 ) -> Record<'a> {
+    let Head { time, client, transport, agency, latency } = head(state, arrival, now);
     Record {
-        time: arrival.time,
-        client: arrival.client,
-        transport: arrival.transport,
-        agency: state.agencies.of(arrival.client).map(|Agency { id, .. }| (&**id).into()),
+        time,
+        client,
+        transport,
+        agency: agency.map(Into::into),
         qname: query.map_or(&[][..], |query| query.qname()).into(),
         qtype: query.map_or(0, Query::qtype),
         qclass: query.map_or(0, Query::qclass),
@@ -527,14 +704,17 @@ fn entry<'a>(
         feed: met.feed.map(|feed| (&**feed).into()),
         family: met.family.map(Into::into),
         answers: answers.into(),
-        latency: u32::try_from(arrival.instant.elapsed().as_micros()).unwrap_or(u32::MAX),
+        latency,
     }
 }
 
-fn note(state: &State, journal: &mut Journal, record: &Record<'_>) {
-    if state.log == LogScope::All || record.is_hit || record.outcome == Outcome::Shadow {
+/// Adds a record, if such are kept; tells whether.
+fn note(state: &State, journal: &mut Journal, record: &Record<'_>) -> bool {
+    let is_kept = state.log == LogScope::All || record.is_hit || record.outcome == Outcome::Shadow;
+    if is_kept {
         journal.add(record);
     }
+    is_kept
 }
 
 fn address_type(address: IpAddr) -> u16 {

@@ -122,8 +122,8 @@ async fn read(
         let arrival = Arrival::now(client, Transport::Tcp);
         let state = pipeline.state();
         let mut message = Vec::with_capacity(512);
-        let step =
-            pipeline.with_journal(|journal| pipeline.front(&state, &packet, arrival, journal, &mut message));
+        let step = pipeline
+            .with_journal(|journal| pipeline.front_one(&state, &packet, arrival, journal, &mut message));
         match step {
             Step::Silent => {}
             Step::Answered => {

@@ -1,7 +1,10 @@
 //! UDP: one thread a socket and core, batches in, batches out.
 //!
-//! A worker answers what needs no waiting itself and writes the batch's records with one call before
-//! it sends. What must wait goes to the asynchronous side and is sent from there, by this socket.
+//! Binds the sockets and keeps the workers going; what a worker does is in [`worker`], when it looks
+//! for queries in [`pace`].
+
+mod pace;
+mod worker;
 
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
@@ -11,11 +14,11 @@ use std::time::{Duration, Instant};
 
 use socket2::{Domain, Protocol, Socket, Type};
 
-use super::pipeline::{Arrival, Pipeline, Step};
-use crate::clock;
-use crate::datagram::{self, BATCH, Batch, Outbox, Path, Wait};
+use self::worker::Worker;
+use super::pipeline::Pipeline;
+use super::ready::Ready;
+use crate::datagram;
 use crate::evidence::journal::Journal;
-use crate::evidence::record::Transport;
 
 /// How long a worker waits before it looks whether it should stop.
 const PULSE: Duration = Duration::from_millis(200);
@@ -45,93 +48,46 @@ pub fn bind(address: SocketAddr) -> io::Result<UdpSocket> {
     Ok(socket)
 }
 
-/// Serves one socket until `stop` is set. Blocks: give it a thread of its own.
-pub fn run(
-    socket: Arc<UdpSocket>,
-    pipeline: &Arc<Pipeline>,
-    mut journal: Journal,
-    runtime: &tokio::runtime::Handle,
-    stop: &AtomicBool,
-) {
-    let mut worker =
-        Worker { socket, batch: Batch::new(), outbox: Outbox::new(), replies: vec![Vec::new(); BATCH] };
+/// What a worker has for itself.
+pub struct Tools {
+    /// Where its queries come in, and its answers leave.
+    pub socket: UdpSocket,
+    /// Where its records go.
+    pub journal: Journal,
+    /// Its own table of answers.
+    pub ready: Option<Ready>,
+}
+
+/// Serves one socket until `stop` is set, and then what still waits for an upstream. Blocks: give it a thread
+/// of its own.
+pub fn run(tools: Tools, pipeline: &Arc<Pipeline>, runtime: &tokio::runtime::Handle, stop: &AtomicBool) {
     let mut reported: Option<Instant> = None;
-    while !stop.load(Ordering::Acquire) {
-        // A panic is a bug; it must cost a batch, not the socket.
-        let turn = std::panic::AssertUnwindSafe(|| worker.turn(pipeline, &mut journal, runtime));
-        let trouble = match std::panic::catch_unwind(turn) {
-            Ok(Ok(0)) => continue,
-            Ok(Ok(unsent)) => {
-                format!("{unsent} answers could not be sent: the network is too slow or refuses them")
-            }
-            Ok(Err(error)) => error.to_string(),
-            Err(_) => "a panic while answering; please report it".to_owned(),
-        };
+    let mut report = |trouble: String| {
         if reported.is_none_or(|at| at.elapsed() > REPORT) {
             reported = Some(Instant::now());
             tracing::error!(error = trouble, "serving UDP");
         }
-    }
-}
-
-struct Worker {
-    socket: Arc<UdpSocket>,
-    batch: Batch,
-    outbox: Outbox<BATCH>,
-    replies: Vec<Vec<u8>>,
-}
-
-impl Worker {
-    /// Serves one batch; returns how many of its answers could not be sent.
-    fn turn(
-        &mut self,
-        pipeline: &Arc<Pipeline>,
-        journal: &mut Journal,
-        runtime: &tokio::runtime::Handle,
-    ) -> io::Result<usize> {
-        let count = match self.batch.receive(&self.socket, Wait::ForOne) {
-            Ok(count) => count,
-            Err(error) => {
-                return match error.kind() {
-                    // Nothing came, or a client refused an earlier answer (ICMP, told on this socket).
-                    io::ErrorKind::WouldBlock
-                    | io::ErrorKind::TimedOut
-                    | io::ErrorKind::Interrupted
-                    | io::ErrorKind::ConnectionRefused => Ok(0),
-                    _ => {
-                        std::thread::sleep(PULSE);
-                        Err(error)
-                    }
-                };
-            }
-        };
-        let state = pipeline.state();
-        let (time, instant) = (clock::now(), Instant::now());
-        let mut paths: [Option<Path>; BATCH] = [None; BATCH];
-        for (n, (reply, answered)) in self.replies.iter_mut().zip(&mut paths).take(count).enumerate() {
-            let Some((packet, path)) = self.batch.packet(n) else { continue };
-            reply.clear();
-            let client = path.peer.ip().to_canonical();
-            let arrival = Arrival { client, transport: Transport::Udp, time, instant };
-            match pipeline.front(&state, packet, arrival, journal, reply) {
-                Step::Silent => {}
-                Step::Answered => *answered = Some(path),
-                Step::Wait(job) => {
-                    let (pipeline, socket) = (Arc::clone(pipeline), Arc::clone(&self.socket));
-                    runtime.spawn(async move {
-                        let mut out = Vec::with_capacity(512);
-                        let permit = pipeline.finish(*job, &mut out).await;
-                        if datagram::send(&socket, [(path, &*out)]) > 0 {
-                            tracing::debug!(client = %path.peer, "an answer could not be sent");
-                        }
-                        drop(permit);
-                    });
-                }
-            }
+    };
+    let mut worker = match Worker::new(tools, Arc::clone(pipeline), runtime.clone()) {
+        Ok(worker) => worker,
+        Err(error) => return report(error.to_string()),
+    };
+    loop {
+        let is_stopping = stop.load(Ordering::Acquire);
+        if is_stopping && worker.is_idle() {
+            return;
         }
-        journal.commit(time);
-        let answers = paths.iter().zip(&self.replies);
-        let answers = answers.filter_map(|(path, reply)| path.map(|path| (Some(path), &**reply)));
-        Ok(self.outbox.send(&self.socket, answers))
+        // A panic is a bug; it must cost a batch, not the socket.
+        let turn = std::panic::AssertUnwindSafe(|| worker.turn(is_stopping));
+        match std::panic::catch_unwind(turn) {
+            Ok(Ok(0)) => {}
+            Ok(Ok(unsent)) => {
+                report(format!(
+                    "{unsent} answers could not be sent: the network is too slow or refuses them"
+                ));
+            }
+            Ok(Err(error)) => report(error.to_string()),
+            Err(_) => report("a panic while answering; please report it".to_owned()),
+        }
     }
 }

@@ -1,0 +1,335 @@
+//! Answers that a worker gave before, ready to be given again.
+//!
+//! Final answers, octet by octet, those of rules too, so that what is asked often is neither looked up in
+//! the policy nor put together twice. One worker owns one table, so nothing is locked; its size is fixed,
+//! and nothing is allocated after its start. What is in it was decided under one [`State`]: under
+//! the next one it counts as not there. What an answer says, and how long it is good, is told by who puts it
+//! in.
+//!
+//! ```text
+//! slot   256 octets, four to a set; numbers are in the machine's order
+//!    4   the generation of the state that it was made under
+//!    4   when it was put in, seconds of the resolver's clock
+//!    4   until when it is good, likewise; 2³² - 1: for as long as the state
+//!    2   qtype
+//!    1   flags of the query that tell answers apart (see `Question`)
+//!    1   what the pipeline wants to know of it: 1 = it is recorded, 2 = it counts against its client's rate
+//!    1   length of the qname
+//!    1   number of TTLs
+//!    1   length of the record's tail
+//!    1   length of the message's body
+//!   10   the header, without the id
+//!   12   where in the body each TTL is, two octets each, up to six
+//!        qname in lower case, body (all behind the question), tail (see `evidence::record`)
+//! ```
+
+use std::hash::{BuildHasher as _, RandomState};
+use std::ops::Range;
+use std::sync::{Arc, Weak};
+
+use memmap2::{Advice, MmapMut};
+
+use super::answer;
+use super::pipeline::State;
+use crate::name;
+use crate::wire::{self, CLASS_IN, Query};
+
+const SLOT: usize = 256;
+/// Octets of a slot before its texts.
+const FIXED: usize = 44;
+const WAYS: usize = 4;
+const MOST_TTLS: usize = 6;
+/// How many names are remembered of those that were seen once.
+const SEEN: usize = 1 << 16;
+/// After so many seconds an answer is taken from the resolver's cache again, which so learns that
+/// it is still asked for.
+const LONGEST: u32 = 60;
+/// The least time that is worth a slot.
+const SHORTEST: u32 = 2;
+
+/// The answers of one worker.
+pub struct Ready {
+    slots: MmapMut,
+    /// One for each slot: the upper bits of the question's hash, and whether it was asked for of late.
+    /// 0: empty.
+    tags: Box<[u32]>,
+    /// The hashes of questions that came once: only the second time is worth a slot.
+    seen: Box<[u16]>,
+    hasher: RandomState,
+    sets: usize,
+    /// Which state the newest entries were made under.
+    state: Weak<State>,
+    generation: u32,
+    tail: Vec<u8>,
+}
+
+/// What is asked, as the table knows it.
+pub(super) struct Question {
+    name: [u8; name::MAX_WIRE],
+    len: usize,
+    qtype: u16,
+    flags: u8,
+    hash: u64,
+}
+
+impl Question {
+    fn name(&self) -> &[u8] {
+        &self.name[..self.len]
+    }
+}
+
+/// How long an answer is good, and where its TTLs are.
+#[derive(Clone)]
+pub(super) enum Life<T> {
+    /// As long as the state, with the same TTLs.
+    State,
+    /// So many seconds, while which the TTLs at these places of the message are counted down.
+    Seconds(u32, T),
+}
+
+/// What the pipeline wants to know of an answer beside its octets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Facts {
+    /// Whether a query that gets it leaves a record.
+    pub(super) is_recorded: bool,
+    /// Whether a query that gets it counts against its client's rate.
+    pub(super) is_counted: bool,
+}
+
+/// An answer that was found.
+pub(super) struct Found<'a> {
+    slot: &'a [u8; SLOT],
+    age: u32,
+}
+
+impl Ready {
+    /// A table of at most `size` octets; `None` where that is too little for anything, or the system has not
+    /// so much.
+    pub fn new(size: u64) -> Option<Self> {
+        let sets = usize::try_from(size).ok()? / (WAYS * (SLOT + size_of::<u32>()));
+        let sets = if sets.is_power_of_two() { sets } else { (sets / 2).next_power_of_two() };
+        if sets < 16 {
+            return None;
+        }
+        // Memory comes with the first use of each part.
+        let slots = MmapMut::map_anon(sets * WAYS * SLOT).ok()?;
+        // Without large pages it is only slower.
+        let _ = slots.advise(Advice::HugePage);
+        Some(Self {
+            slots,
+            tags: vec![0; sets * WAYS].into(),
+            seen: vec![0; SEEN].into(),
+            hasher: RandomState::new(),
+            sets,
+            state: Weak::new(),
+            generation: 0,
+            tail: Vec::new(),
+        })
+    }
+
+    /// Forgets what was made under another state than this.
+    pub(super) fn follow(&mut self, state: &Arc<State>) {
+        // The allocation that a weak reference holds is not given to a new state.
+        if std::ptr::eq(self.state.as_ptr(), Arc::as_ptr(state)) {
+            return;
+        }
+        self.state = Arc::downgrade(state);
+        match self.generation.checked_add(1) {
+            Some(generation) => self.generation = generation,
+            None => {
+                self.generation = 1;
+                self.tags.fill(0);
+            }
+        }
+    }
+
+    /// What is asked; `None` where no answer to it is ever kept.
+    pub(super) fn question(&self, query: &Query<'_>) -> Option<Question> {
+        let edns = query.edns();
+        if query.qclass() != CLASS_IN || edns.is_some_and(|edns| edns.version != 0) {
+            return None;
+        }
+        let flags = u8::from(query.is_recursion_desired())
+            | u8::from(query.is_checking_disabled()) << 1
+            | u8::from(edns.is_some()) << 2
+            | u8::from(edns.is_some_and(|edns| edns.dnssec_ok)) << 3;
+        let qname = query.qname();
+        let mut question =
+            Question { name: [0; name::MAX_WIRE], len: qname.len(), qtype: query.qtype(), flags, hash: 0 };
+        let name = &mut question.name[..qname.len()];
+        name.copy_from_slice(qname);
+        name::fold(name);
+        question.hash = self.hasher.hash_one((&*name, question.qtype, flags));
+        Some(question)
+    }
+
+    /// The answer to a question, when it is there and good; `now` in seconds of the resolver's clock.
+    pub(super) fn find(&mut self, question: &Question, now: u32) -> Option<Found<'_>> {
+        let (range, tag) = self.place(question);
+        for n in range {
+            if self.tags[n] | 1 != tag {
+                continue;
+            }
+            let slot = slot(&self.slots, n);
+            let number = |at| u32_at(slot, at);
+            let is_it = number(0) == self.generation
+                && number(8) > now
+                && u16::from_ne_bytes([slot[12], slot[13]]) == question.qtype
+                && slot[14] == question.flags
+                && slot[FIXED..FIXED + usize::from(slot[16])] == *question.name();
+            if is_it {
+                self.tags[n] = tag;
+                let age = now.saturating_sub(number(4));
+                return Some(Found { slot, age });
+            }
+        }
+        None
+    }
+
+    /// Whether a question comes for the second time of late.
+    pub(super) fn is_seen(&mut self, question: &Question) -> bool {
+        let seen = &mut self.seen[question.hash as usize % SEEN];
+        let tag = (question.hash >> 48) as u16;
+        std::mem::replace(seen, tag) == tag
+    }
+
+    /// Keeps an answer, if it fits; `tail` appends its record's.
+    pub(super) fn insert(
+        &mut self,
+        question: &Question,
+        message: &[u8],
+        life: Life<impl Iterator<Item = usize>>,
+        facts: Facts,
+        now: u32,
+        tail: impl FnOnce(&mut Vec<u8>),
+    ) {
+        let body_at = wire::HEADER + question.len + 4;
+        let Some(body) = message.get(body_at..) else { return };
+        let mut ttls = [0u16; MOST_TTLS];
+        let mut count = 0;
+        let until = match life {
+            Life::State => u32::MAX,
+            Life::Seconds(seconds, places) => {
+                if seconds < SHORTEST {
+                    return;
+                }
+                for at in places {
+                    let at = at.checked_sub(body_at).and_then(|at| u16::try_from(at).ok());
+                    let (Some(place), Some(at)) = (ttls.get_mut(count), at) else { return };
+                    *place = at;
+                    count += 1;
+                }
+                now.saturating_add(seconds.min(LONGEST))
+            }
+        };
+        self.tail.clear();
+        tail(&mut self.tail);
+        let texts = question.len + body.len() + self.tail.len();
+        if FIXED + texts > SLOT {
+            return;
+        }
+        let (range, tag) = self.place(question);
+        let n = self.victim(range, tag);
+        self.tags[n] = tag;
+        let slot = &mut self.slots[n * SLOT..(n + 1) * SLOT];
+        slot[..4].copy_from_slice(&self.generation.to_ne_bytes());
+        slot[4..8].copy_from_slice(&now.to_ne_bytes());
+        slot[8..12].copy_from_slice(&until.to_ne_bytes());
+        slot[12..14].copy_from_slice(&question.qtype.to_ne_bytes());
+        slot[14] = question.flags;
+        slot[15] = u8::from(facts.is_recorded) | u8::from(facts.is_counted) << 1;
+        // All four are below 256: together they fit a slot.
+        slot[16..20].copy_from_slice(&[
+            question.len as u8,
+            count as u8,
+            self.tail.len() as u8,
+            body.len() as u8,
+        ]);
+        slot[20..30].copy_from_slice(&message[2..wire::HEADER]);
+        for (place, at) in slot[30..30 + 2 * MOST_TTLS].chunks_exact_mut(2).zip(ttls) {
+            place.copy_from_slice(&at.to_ne_bytes());
+        }
+        let (name, rest) = slot[FIXED..].split_at_mut(question.len);
+        let (kept_body, rest) = rest.split_at_mut(body.len());
+        name.copy_from_slice(question.name());
+        kept_body.copy_from_slice(body);
+        rest[..self.tail.len()].copy_from_slice(&self.tail);
+    }
+
+    /// The slots in which a question may be, and its tag with the mark of one that was asked for of late.
+    fn place(&self, question: &Question) -> (Range<usize>, u32) {
+        let set = question.hash as usize % self.sets;
+        (set * WAYS..(set + 1) * WAYS, (question.hash >> 32) as u32 | 1)
+    }
+
+    /// The slot to overwrite: the question's own, an empty one, one that was not asked for of late.
+    fn victim(&mut self, range: Range<usize>, tag: u32) -> usize {
+        let tags = &mut self.tags[range.clone()];
+        let is_own = |&own: &u32| own | 1 == tag;
+        let found = tags
+            .iter()
+            .position(is_own)
+            .or_else(|| tags.iter().position(|&tag| tag == 0))
+            .or_else(|| tags.iter().position(|&tag| tag & 1 == 0));
+        range.start
+            + found.unwrap_or_else(|| {
+                // All are in use: each must be asked for again to stay.
+                tags.iter_mut().for_each(|tag| *tag &= !1);
+                tag as usize >> 1 & (WAYS - 1)
+            })
+    }
+}
+
+impl Found<'_> {
+    /// What was kept with it.
+    pub(super) fn facts(&self) -> Facts {
+        Facts { is_recorded: self.slot[15] & 1 != 0, is_counted: self.slot[15] & 2 != 0 }
+    }
+
+    /// Its record's tail.
+    pub(super) fn tail(&self) -> &[u8] {
+        let [name, tail, body] = self.lens();
+        let at = FIXED + name + body;
+        &self.slot[at..at + tail]
+    }
+
+    /// Puts the message for this query in place of what `out` holds: its id, its letter case, the TTLs as
+    /// they are now. `false` where this client does not take so much over UDP.
+    pub(super) fn write(&self, query: &Query<'_>, out: &mut Vec<u8>) -> bool {
+        let [name, _, body] = self.lens();
+        let body = &self.slot[FIXED + name..FIXED + name + body];
+        let question = query.question();
+        let len = wire::HEADER + question.len() + body.len();
+        if len > answer::udp_limit(query) {
+            return false;
+        }
+        out.clear();
+        out.reserve(len);
+        out.extend(query.id().to_be_bytes());
+        out.extend(&self.slot[20..30]);
+        out.extend(question);
+        let start = out.len();
+        out.extend(body);
+        let places = self.slot[30..30 + 2 * MOST_TTLS].as_chunks::<2>().0;
+        for at in &places[..usize::from(self.slot[17]).min(MOST_TTLS)] {
+            let at = start + usize::from(u16::from_ne_bytes(*at));
+            if let Some(ttl) = out.get_mut(at..).and_then(|ttl| ttl.first_chunk_mut::<4>()) {
+                *ttl = u32::from_be_bytes(*ttl).saturating_sub(self.age).to_be_bytes();
+            }
+        }
+        true
+    }
+
+    /// Octets of the name, the tail and the body.
+    fn lens(&self) -> [usize; 3] {
+        [self.slot[16], self.slot[18], self.slot[19]].map(usize::from)
+    }
+}
+
+fn slot(slots: &MmapMut, n: usize) -> &[u8; SLOT] {
+    slots[n * SLOT..].first_chunk().expect("there is a slot for each tag")
+}
+
+fn u32_at(slot: &[u8; SLOT], at: usize) -> u32 {
+    u32::from_ne_bytes(*slot[at..].first_chunk().expect("fields lie inside the slot"))
+}
