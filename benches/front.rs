@@ -4,6 +4,8 @@
 //! `cargo bench --bench front` asks a list of a million random names and a cache of 50 thousand;
 //! `SACHDNS_BENCH=once` runs a small size once, so that the bench cannot rot.
 
+mod random;
+
 use std::hint::black_box;
 use std::io::Write as _;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
@@ -11,6 +13,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use random::Random;
 use sachdns::client::Agencies;
 use sachdns::client::prefix::PrefixMap;
 use sachdns::evidence::journal::{Journal, Options};
@@ -183,25 +186,4 @@ fn query(qname: &str) -> Vec<u8> {
     }
     packet.extend(b"\x00\x00\x01\x00\x01\x00\x00\x29\x04\xd0\x00\x00\x00\x00\x00\x00");
     packet
-}
-
-/// SplitMix64: the same names at each run.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, bound: usize) -> usize {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((mixed ^ (mixed >> 31)) % bound as u64) as usize
-    }
-
-    fn name(&mut self) -> String {
-        let len = 8 + self.below(13);
-        let letters = (0..len).map(|_| char::from(b"abcdefghijklmnopqrstuvwxyz0123456789"[self.below(36)]));
-        let mut name: String = letters.collect();
-        name.push_str([".com", ".net", ".org", ".ru", ".xyz", ".vn"][self.below(6)]);
-        name
-    }
 }

@@ -4,12 +4,14 @@
 //! names with their families where `../shared/data` holds it, and 5 million random names.
 //! `SACHDNS_BENCH=once` runs the smallest size once, so that the bench cannot rot.
 
-use std::fmt::Write as _;
+mod random;
+
 use std::hint::black_box;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use random::Random;
 use sachdns::feed::{self, Format, Indicator, Parsed, Value};
 use sachdns::image;
 use sachdns::name::{Key, Name};
@@ -109,15 +111,8 @@ fn random_list(count: usize) -> List {
     (0..count).map(|_| (random_name(&mut random), None)).collect()
 }
 
-/// As generated malware names look: 8 to 20 letters and digits under one of a few top-level domains.
 fn random_name(random: &mut Random) -> Name {
-    const TOP: [&str; 8] = ["com", "net", "org", "info", "ru", "top", "xyz", "vn"];
-    let mut text = String::new();
-    for _ in 0..8 + random.below(13) {
-        text.push(char::from(b"abcdefghijklmnopqrstuvwxyz0123456789"[random.below(36)]));
-    }
-    let _ = write!(text, ".{}", TOP[random.below(TOP.len())]);
-    Name::from_host(&text).expect("letters and digits")
+    Name::from_host(&random.name()).expect("letters and digits")
 }
 
 fn child(name: &Name) -> Name {
@@ -141,17 +136,4 @@ fn real_list() -> Option<List> {
         _ => None,
     });
     Some(list.collect())
-}
-
-/// SplitMix64: the same names at each run.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, bound: usize) -> usize {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((mixed ^ (mixed >> 31)) % bound as u64) as usize
-    }
 }
