@@ -38,6 +38,13 @@ pub struct Path {
     local: Option<Local>,
 }
 
+impl Path {
+    /// To `peer`, from the address that the routing table chooses: for one who asks.
+    pub fn to(peer: SocketAddr) -> Self {
+        Self { peer, local: None }
+    }
+}
+
 #[derive(Debug, Clone, Copy)]
 enum Local {
     V4(Ipv4Addr),

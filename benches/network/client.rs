@@ -9,7 +9,7 @@ use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use sachdns::serve::udp::batch::{self, Batch, Path};
+use sachdns::datagram::{self, Batch, Path, Wait};
 use socket2::SockRef;
 
 use crate::load::{HEADER, Load, MAX_QUERY, question_end};
@@ -182,7 +182,7 @@ impl Flow {
         }
         let path = Path::to(server);
         let packets = begin.iter().map(|slot| (path, self.slots[usize::from(*slot)].octets()));
-        batch::send(&self.socket, packets);
+        datagram::send(&self.socket, packets);
         begin.len()
     }
 
@@ -191,7 +191,7 @@ impl Flow {
         if !std::mem::take(&mut self.is_readable) {
             return false;
         }
-        let count = match batch.receive(&self.socket) {
+        let count = match batch.receive(&self.socket, Wait::Not) {
             Ok(count) => count,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return false,
             Err(error) => unreachable!("a bound socket receives: {error}"),

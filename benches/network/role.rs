@@ -8,7 +8,7 @@ use std::process::Command;
 
 use rustix::process::{Signal, set_parent_process_death_signal};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
-use sachdns::serve::udp::batch::{self, Batch};
+use sachdns::datagram::{BATCH, Batch, Outbox, Wait};
 use socket2::SockRef;
 
 use crate::load::{HEADER, UPSTREAM, question_end};
@@ -70,11 +70,11 @@ fn bind(address: &str) -> UdpSocket {
 
 /// The least that a batched UDP server does: the unit that everything else is measured in.
 fn echo(socket: &UdpSocket) -> io::Result<()> {
-    let mut batch = Batch::new();
+    let (mut batch, mut outbox) = (Batch::new(), Outbox::<BATCH>::new());
     loop {
-        let count = batch.receive(socket)?;
+        let count = batch.receive(socket, Wait::ForOne)?;
         let packets = (0..count).filter_map(|n| batch.packet(n));
-        batch::send(socket, packets.map(|(packet, path)| (path, packet)));
+        outbox.send(socket, packets.map(|(packet, path)| (Some(path), packet)));
     }
 }
 
@@ -88,11 +88,11 @@ fn echo_one_by_one(socket: &UdpSocket) -> io::Result<()> {
 
 /// Answers every query of type A with [`UPSTREAM`] for an hour, any other with no data, at once.
 fn upstream(socket: &UdpSocket) -> io::Result<()> {
-    let mut batch = Batch::new();
-    let mut answers = vec![Vec::new(); batch::BATCH];
+    let (mut batch, mut outbox) = (Batch::new(), Outbox::<BATCH>::new());
+    let mut answers = vec![Vec::new(); BATCH];
     loop {
-        let count = batch.receive(socket)?;
-        let mut paths = Vec::with_capacity(batch::BATCH);
+        let count = batch.receive(socket, Wait::ForOne)?;
+        let mut paths = Vec::with_capacity(BATCH);
         for (n, answer) in answers.iter_mut().enumerate().take(count) {
             answer.clear();
             let Some((query, path)) = batch.packet(n) else { continue };
@@ -101,7 +101,7 @@ fn upstream(socket: &UdpSocket) -> io::Result<()> {
                 paths.push((path, n));
             }
         }
-        batch::send(socket, paths.iter().map(|(path, n)| (*path, &*answers[*n])));
+        outbox.send(socket, paths.iter().map(|(path, n)| (Some(*path), &*answers[*n])));
     }
 }
 
