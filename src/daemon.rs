@@ -218,7 +218,7 @@ pub fn run(config: Config, ready: impl FnOnce(&Listening)) -> Result<(), DaemonE
     drop(_entered);
     runtime.shutdown_timeout(GRACE);
     keeper.stop();
-    tracing::info!(records = ledger.written(), lost = ledger.lost(), "stopped");
+    tracing::info!(records = ledger.written(), lost = ledger.lost(), dropped = ledger.dropped(), "stopped");
     outcome
 }
 

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::ledger::{Ledger, Place, RETRY, is_within};
-use super::record::{Head, Record};
+use super::record::{self, Head, Record};
 use super::segment::{Block, Writer};
 
 /// How the log is kept.
@@ -37,6 +37,8 @@ pub struct Journal {
     place: Arc<Place>,
     segment: Option<Writer>,
     batch: Block,
+    /// Records of this batch that were not taken, for the last room is for hits.
+    dropped: u64,
     /// When writing failed, microseconds since 1970; `None` once it went well again.
     failed: Option<i64>,
 }
@@ -49,33 +51,58 @@ impl Journal {
             place: ledger.join(number),
             segment: None,
             batch: Block::default(),
+            dropped: 0,
             failed: None,
         }
     }
 
     /// Adds a record to the batch.
     pub fn add(&mut self, record: &Record<'_>) {
-        self.batch.add(record);
+        if self.takes(record.is_hit) {
+            self.batch.add(record);
+        }
     }
 
     /// Adds a record whose tail was encoded before.
     pub fn add_with_tail(&mut self, head: &Head<'_>, tail: &[u8]) {
-        self.batch.add_with_tail(head, tail);
+        if self.takes(record::is_hit(tail)) {
+            self.batch.add_with_tail(head, tail);
+        }
+    }
+
+    fn takes(&mut self, is_hit: bool) -> bool {
+        let is_taken = is_hit || !self.ledger.space().is_scarce();
+        self.dropped += u64::from(!is_taken);
+        is_taken
     }
 
     /// Writes the batch. After this, and not before, its answers may leave.
     ///
     /// `now` is in microseconds since 1970. Never fails: what cannot be written is counted and
-    /// reported once, and for a second afterwards nothing is tried.
+    /// reported once, and for a second afterwards nothing is tried. On a full disk hits come first: see
+    /// `evidence::space`.
     pub fn commit(&mut self, now: i64) {
-        let count = self.batch.span().count;
+        if self.dropped > 0 {
+            self.ledger.space().drop_records(std::mem::take(&mut self.dropped));
+        }
+        let mut count = self.batch.span().count;
         if count == 0 {
             return;
         }
         if self.failed.is_some_and(|failed| is_within(now, failed, RETRY)) {
             self.ledger.lose(count);
         } else {
-            match self.write() {
+            let mut written = self.write();
+            if written.as_ref().is_err_and(is_full) {
+                // The last room is for hits.
+                self.ledger.space().run_out();
+                self.batch.retain_hits();
+                let hits = self.batch.span().count;
+                self.ledger.space().drop_records(count - hits);
+                count = hits;
+                written = if hits > 0 { self.write() } else { Ok(()) };
+            }
+            match written {
                 Ok(()) => {
                     self.failed = None;
                     self.ledger.wrote(&self.place, count, now);
@@ -106,8 +133,7 @@ impl Journal {
         let written = segment.append(&mut self.batch);
         if let Err(error) = &written {
             // A full disk refuses every file alike; any other fault may lie in this one.
-            let is_full = matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
-            if segment.is_torn() || !is_full && !segment.is_empty() {
+            if segment.is_torn() || !is_full(error) && !segment.is_empty() {
                 self.close();
             }
         }
@@ -119,6 +145,10 @@ impl Journal {
             self.ledger.close(&self.place, segment);
         }
     }
+}
+
+fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
 impl Drop for Journal {
@@ -202,10 +232,14 @@ pub(super) mod tests {
         let mut journal = Journal::open(0, &ledger);
         // Writes fail, and so does set_len.
         journal.segment = Some(segment::tests::over("/dev/full", folder.path()));
-        write(&mut journal, 1);
+        journal.add(&sample(1));
+        journal.add(&Record { is_hit: false, ..sample(1) });
+        journal.commit(1);
+        // A new segment takes the hit; the other record made room for it.
+        assert_eq!((ledger.written(), ledger.lost(), ledger.dropped()), (1, 0, 1));
         write(&mut journal, 2 + SECOND);
-        assert_eq!((ledger.written(), ledger.lost()), (1, 1));
-        assert_eq!(times(folder.path()), [2 + SECOND]);
+        assert_eq!((ledger.written(), ledger.lost()), (2, 0));
+        assert_eq!(times(folder.path()), [2 + SECOND, 1]);
         assert!(folder.path().join("device").exists(), "it may hold part of a batch: it is kept");
     }
 

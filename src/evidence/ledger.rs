@@ -13,6 +13,7 @@ use std::thread::Thread;
 
 use super::journal::Options;
 use super::segment::{self, Id, Writer};
+use super::space::Space;
 
 /// The longest segment, in octets.
 const LONGEST: u64 = 64 << 20;
@@ -35,6 +36,7 @@ pub struct Ledger {
     desk: Mutex<Desk>,
     /// Whether the folder has entries that are not synced.
     is_folder_dirty: AtomicBool,
+    space: Space,
     outage: Mutex<Option<Outage>>,
     is_out: AtomicBool,
     written: AtomicU64,
@@ -100,6 +102,7 @@ impl Ledger {
             segment_len: AtomicU64::new(LONGEST),
             desk: Mutex::default(),
             is_folder_dirty: AtomicBool::new(false),
+            space: Space::new(&options.folder, options.max_size),
             outage: Mutex::default(),
             is_out: AtomicBool::new(false),
             written: AtomicU64::new(0),
@@ -117,6 +120,15 @@ impl Ledger {
         self.lost.load(Ordering::Relaxed)
     }
 
+    /// Records of other queries than hits that were dropped, since the disk was nearly full.
+    pub fn dropped(&self) -> u64 {
+        self.space.dropped()
+    }
+
+    pub(super) fn space(&self) -> &Space {
+        &self.space
+    }
+
     pub(super) fn options(&self) -> &Options {
         &self.options
     }
@@ -132,10 +144,10 @@ impl Ledger {
         self.segment_len.load(Ordering::Relaxed)
     }
 
-    /// What the open segments and the spares may take.
+    /// What the open segments, the spares and the room that is held back may take.
     pub(super) fn reserve(&self) -> u64 {
         let each = self.segment_len() + segment::EMPTY_LEN;
-        each.saturating_mul(lock(&self.places).len() as u64)
+        each.saturating_mul(lock(&self.places).len() as u64).saturating_add(self.space.size())
     }
 
     /// Adds a journal.

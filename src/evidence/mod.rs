@@ -10,4 +10,5 @@ pub mod keeper;
 pub mod ledger;
 pub mod record;
 pub mod segment;
+mod space;
 pub mod store;

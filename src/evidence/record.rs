@@ -164,6 +164,11 @@ impl Head<'_> {
     }
 }
 
+/// Whether an encoded tail is a hit's.
+pub fn is_hit(tail: &[u8]) -> bool {
+    tail.get(1).is_some_and(|flags| flags & 1 != 0)
+}
+
 impl Record<'_> {
     /// Appends the record's octets.
     pub fn encode(&self, out: &mut Vec<u8>) {

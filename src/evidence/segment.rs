@@ -300,6 +300,16 @@ impl Block {
         self.span.add(time);
     }
 
+    /// Takes all records out that are no hits.
+    pub fn retain_hits(&mut self) {
+        let records = Records { octets: &[], at: 0, block: &self.octets[BLOCK_HEADER..], damaged: 0 };
+        let mut hits = Self::default();
+        for record in records.filter(|record| record.is_hit) {
+            hits.add(&record);
+        }
+        *self = hits;
+    }
+
     /// How many records it has, and which times they cover.
     pub fn span(&self) -> Span {
         self.span

@@ -196,3 +196,96 @@ fn a_long_interval_neither_ends_the_log_nor_holds_up_a_stop() {
     assert!(stopped.took < Duration::from_secs(10), "{:?}", stopped.took);
     assert_eq!(stopped.house.log(&[]).len(), 1);
 }
+
+/// A server whose data lie on a disk of their own, of this many MiB, in a mount namespace of its own.
+fn serve_on_small_disk(house: House, size: u32) -> Server {
+    let command = house.command(&["serve", "--config", CONFIG]);
+    let mut unshare = std::process::Command::new("unshare");
+    if !rustix::process::geteuid().is_root() {
+        unshare.arg("--map-root-user");
+    }
+    let script =
+        format!("mkdir -p data && mount -t tmpfs -o size={size}m sachdns data && exec \"$0\" \"$@\"");
+    unshare.args(["--mount", "sh", "-c", &script]).arg(command.get_program()).args(command.get_args());
+    unshare.current_dir(house.path()).env_remove("RUST_LOG").env("NO_COLOR", "1");
+    let mut child = spawn(unshare.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()));
+    let lines = Lines::follow(child.stderr.take().unwrap());
+    Server::follow(house, child, lines)
+}
+
+#[test]
+fn the_last_room_on_the_disk_is_for_hits() {
+    let setup = Setup::new(nsd::address())
+        .feed("authority", "evil.example.test\n")
+        .more("[log]\nmax_size = \"64MiB\"\n");
+    let server = serve_on_small_disk(setup.lay(), 24);
+    let udp = Udp::to(server.dns);
+    let ask = |qname: &str| udp.ask(&Query::new(qname, wire::A).bytes()).unwrap();
+    let told = |part: &str| server.stderr().wait(PATIENCE, |line| line.contains(part)).is_some();
+    let ask_both = |part: &str| {
+        for number in 0..50 {
+            ask(&format!("{part}{number}.evil.example.test"));
+            ask(&format!("n{part}{number}.example.test"));
+        }
+    };
+    let data = std::path::PathBuf::from(format!("/proc/{}/root", server.pid().as_raw_nonzero()))
+        .join(server.house().path().strip_prefix("/").unwrap())
+        .join("data");
+    let reserve = data.join("log/reserve");
+    let begun = Instant::now();
+    while !reserve.exists() {
+        assert!(begun.elapsed() < PATIENCE, "no room is held back");
+        thread::yield_now();
+    }
+    ask_both("before");
+
+    // Little is left: less than what is held back, which is 4 MiB of 64.
+    fill(&data.join("filler"), 17 << 20);
+    assert!(told("only hits are recorded"));
+    ask_both("little");
+    // Nothing is left: what is held back is given up for hits.
+    fill(&data.join("more"), 24 << 20);
+    for round in 0.. {
+        ask_both(&format!("none{round}-"));
+        if !reserve.exists() {
+            break;
+        }
+        assert!(begun.elapsed() < 2 * PATIENCE, "the room is not given up");
+    }
+    ask_both("last");
+    for filler in ["filler", "more"] {
+        std::fs::remove_file(data.join(filler)).unwrap();
+    }
+    assert!(told("the disk has room again"));
+    ask_both("after");
+
+    // The disk is gone with the server.
+    let text = server.house().read(CONFIG);
+    let own = "data_dir = \"data\"\n";
+    let there = format!("data_dir = {:?}\n{}", data.display().to_string(), text.replace(own, ""));
+    server.house().write("there.toml", &there);
+    let log =
+        server.house().command(&["log", "--config", "there.toml", "--format", "jsonl"]).output().unwrap();
+    let log = String::from_utf8(log.stdout).unwrap();
+    let count = |part: &str| log.lines().filter(|line| line.contains(&format!("\"{part}"))).count();
+    for (part, others) in [("before", 50), ("little", 0), ("last", 0), ("after", 50)] {
+        assert_eq!(count(part), 50, "hits, {part}");
+        assert_eq!(count(&format!("n{part}")), others, "others, {part}");
+    }
+    let stopped = server.stop(Signal::TERM);
+    assert!(stopped.stderr.contains("lost=0"), "{}", stopped.stderr);
+}
+
+/// Writes until the file is so long, or the disk is full.
+fn fill(path: &std::path::Path, len: usize) {
+    use std::io::Write as _;
+    let mut file = std::fs::File::create(path).unwrap();
+    let block = [0; 4096];
+    for _ in 0..len / block.len() {
+        if file.write_all(&block).is_err() {
+            // The last octets too.
+            while file.write_all(&[0]).is_ok() {}
+            return;
+        }
+    }
+}
