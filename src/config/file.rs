@@ -8,7 +8,7 @@ use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv4Net};
 use toml::de::DeTable;
 
 use super::faults::{Faults, Problem};
@@ -400,8 +400,18 @@ fn network(value: Value<'_>) -> Result<IpNet, Problem> {
         if net.trunc() != net {
             return Err(format!("it has host bits; the network is {}", net.trunc()));
         }
-        Ok(net)
+        Ok(canonical(net))
     })(value)
+}
+
+/// An IPv4-mapped network as the IPv4 network it is: clients are known by their canonical addresses.
+fn canonical(net: IpNet) -> IpNet {
+    match (net.addr().to_canonical(), net.prefix_len().checked_sub(96)) {
+        (IpAddr::V4(address), Some(len)) if net.addr().is_ipv6() => {
+            Ipv4Net::new(address, len).map_or(net, IpNet::from)
+        }
+        _ => net,
+    }
 }
 
 fn upstream(value: Value<'_>) -> Result<SocketAddr, Problem> {

@@ -131,6 +131,23 @@ fn what_two_tables_claim_is_a_fault() {
 }
 
 #[test]
+fn an_ipv4_mapped_network_is_the_ipv4_network() {
+    fn check(written: &str, expected: &str) {
+        let config = parse(&format!("[server]\nallow = [{written:?}]\n")).unwrap();
+        assert_eq!(config.server.allow, [expected.parse::<ipnet::IpNet>().unwrap()], "{written}");
+    }
+    check("::ffff:10.0.0.0/104", "10.0.0.0/8");
+    check("::ffff:10.1.2.3", "10.1.2.3/32");
+    check("::ffff:0:0/96", "0.0.0.0/0");
+    check("::/0", "::/0");
+    check("10.1.2.3", "10.1.2.3/32");
+    let agency =
+        "[[agency]]\nid = \"a\"\nname = \"x\"\nnetworks = [\"10.1.0.0/16\", \"::ffff:10.1.0.0/112\"]\n";
+    let faults = parse(agency).unwrap_err().to_string();
+    assert!(faults.contains("10.1.0.0/16 of a"), "{faults}");
+}
+
+#[test]
 fn the_log_has_room_for_its_open_files() {
     assert_eq!(parse("[log]\nmax_size = \"64MiB\"\n").unwrap().log.max_size, 64 << 20);
     let faults = parse("[log]\nmax_size = \"65535KiB\"\n").unwrap_err().to_string();
