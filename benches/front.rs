@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use sachdns::client::Agencies;
+use sachdns::client::limits::{Limits, Rates};
 use sachdns::client::prefix::PrefixMap;
 use sachdns::evidence::journal::{Journal, Options};
 use sachdns::evidence::keeper::Keeper;
@@ -93,7 +94,7 @@ impl Bench {
         let (image, _) = update::build(plan, &folder.join("policy.img"), 0).expect("the list is sound");
         let state = State {
             allow: PrefixMap::new([("10.0.0.0/8".parse().expect("a network"), ())]).expect("one network"),
-            rate: None,
+            limits: Limits::new(Rates::default(), PrefixMap::default(), Instant::now()),
             agencies: Agencies::default(),
             image,
             sinkhole: Sinkhole { addresses: vec![[10, 10, 10, 10].into()], ttl: 30 },

@@ -22,8 +22,8 @@ use tokio::task::JoinSet;
 
 use crate::client::Agencies;
 use crate::client::admission::Admission;
+use crate::client::limits::Limits;
 use crate::client::prefix::PrefixMap;
-use crate::client::rate::RateLimit;
 use crate::clock;
 use crate::config::{Config, Faults};
 use crate::evidence::journal::Journal;
@@ -345,12 +345,9 @@ fn state(config: &Config, image: Image) -> State {
     let networks = |networks: &[IpNet]| {
         PrefixMap::new(networks.iter().map(|net| (*net, ()))).expect("one value cannot differ from itself")
     };
-    let limits = &config.limits;
-    let rate = (limits.client_qps > 0)
-        .then(|| RateLimit::new(limits.client_qps, networks(&limits.exempt), Instant::now()));
     State {
         allow: networks(&config.server.allow),
-        rate,
+        limits: Limits::new(config.limits.rates, networks(&config.limits.exempt), Instant::now()),
         agencies: Agencies::new(config.agencies.clone())
             .expect("the configuration refuses a network of two agencies"),
         image,
@@ -499,6 +496,6 @@ fn only_at_start(old: &Config, new: &Config) -> Vec<&'static str> {
         let tcp = (limits.tcp_connections, limits.tcp_per_client, limits.tcp_idle);
         (limits.waiting, tcp, config.http.connections, config.http.per_client)
     };
-    compare(fixed(old) == fixed(new), "limits (but for client_qps and exempt)");
+    compare(fixed(old) == fixed(new), "limits (but for client_qps, prefix_qps and exempt)");
     settings
 }

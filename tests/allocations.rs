@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use sachdns::client::limits::{Limits, Rates};
 use sachdns::client::prefix::PrefixMap;
-use sachdns::client::rate::RateLimit;
 use sachdns::client::{Agencies, Agency};
 use sachdns::evidence::journal::{Journal, Options};
 use sachdns::evidence::ledger::Ledger;
@@ -18,6 +18,9 @@ use sachdns::resolve::{Resolver, cache, forward};
 use sachdns::serve::pipeline::{Arrival, LogScope, Pipeline, Sinkhole, State, Step, Waiting};
 use sachdns::update::{self, Plan};
 use sachdns::wire;
+
+/// All are counted, and none is reached.
+const RATES: Rates = Rates { client: 1_000_000, prefix: 1_000_000 };
 
 /// An upstream that answers each query with one address.
 fn upstream() -> SocketAddr {
@@ -71,7 +74,7 @@ fn no_query_that_is_answered_at_once_allocates() {
     };
     let state = State {
         allow: PrefixMap::new([("10.0.0.0/8".parse().unwrap(), ())]).unwrap(),
-        rate: Some(RateLimit::new(1_000_000, PrefixMap::default(), Instant::now())),
+        limits: Limits::new(RATES, PrefixMap::default(), Instant::now()),
         agencies: Agencies::new(vec![agency]).unwrap(),
         image,
         sinkhole: Sinkhole { addresses: vec!["10.10.10.10".parse().unwrap()], ttl: 30 },

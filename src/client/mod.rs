@@ -3,6 +3,7 @@
 //! Knows addresses only. Which machine stood behind one at a given time is a later part's work.
 
 pub mod admission;
+pub mod limits;
 pub mod prefix;
 pub mod rate;
 

@@ -16,6 +16,7 @@ use super::reader::{
     Reader, Table, Value, address, count, duration, integer, list, parsed, size, some, text,
 };
 use super::{Config, Limits, Server};
+use crate::client::limits::Rates;
 use crate::client::{Agencies, Agency};
 use crate::evidence::journal;
 use crate::feed::Format;
@@ -299,12 +300,10 @@ fn limits<'a>(reader: &mut Reader<'a>, mut table: Table<'a>) -> (Limits, http::O
                 count("a number of queries from 1 to 1000000"),
             ),
         },
-        client_qps: reader.take(
-            &mut table,
-            "client_qps",
-            0,
-            integer("queries a second up to 1000000, or 0 for any number", 0..=1_000_000),
-        ) as u32,
+        rates: Rates {
+            client: reader.take(&mut table, "client_qps", 0, rate),
+            prefix: reader.take(&mut table, "prefix_qps", 0, rate),
+        },
         exempt: reader.take(&mut table, "exempt", Vec::new(), list(network)),
         tcp_connections: reader.take(
             &mut table,
@@ -338,6 +337,12 @@ fn limits<'a>(reader: &mut Reader<'a>, mut table: Table<'a>) -> (Limits, http::O
     };
     reader.finish(table, &[]);
     (limits, http)
+}
+
+/// How many a second; 0: any number.
+fn rate(value: Value<'_>) -> Result<u32, Problem> {
+    integer("a number a second up to 1000000, or 0 for any number", 0..=1_000_000)(value)
+        .map(|number| number as u32)
 }
 
 fn log_size(value: Value<'_>) -> Result<u64, Problem> {

@@ -15,6 +15,7 @@ use std::time::Duration;
 pub use faults::{Fault, Faults, Problem};
 
 use crate::client::Agency;
+use crate::client::limits::Rates;
 use crate::evidence::journal;
 use crate::feed::source::Source;
 use crate::name::Name;
@@ -74,8 +75,8 @@ pub struct Server {
 pub struct Limits {
     /// Queries that wait for upstreams at once.
     pub waiting: Waiting,
-    /// Queries a second of a client; 0: any number.
-    pub client_qps: u32,
+    /// How many a second.
+    pub rates: Rates,
     /// Clients that may ask any number.
     pub exempt: Vec<ipnet::IpNet>,
     /// TCP connections at once.

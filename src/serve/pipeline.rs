@@ -13,8 +13,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::answer::{self, Ede};
 use crate::client::admission::{Admission, Ticket};
+use crate::client::limits::{Limits, Proof};
 use crate::client::prefix::PrefixMap;
-use crate::client::rate::{Rate, RateLimit};
+use crate::client::rate::Rate;
 use crate::client::{Agencies, Agency};
 use crate::clock;
 use crate::evidence::journal::Journal;
@@ -32,8 +33,8 @@ use crate::wire::{CLASS_IN, Query, Reject, rcode, rtype};
 pub struct State {
     /// Networks whose clients are answered.
     pub allow: PrefixMap<()>,
-    /// How many queries a second a client may ask; `None`: any number.
-    pub rate: Option<RateLimit>,
+    /// How many queries a second clients may ask.
+    pub limits: Limits,
     /// Who owns which network.
     pub agencies: Agencies,
     /// All rules.
@@ -262,9 +263,8 @@ impl Pipeline {
         out: &mut Vec<u8>,
     ) -> Step {
         // A hit is evidence, also where its rule leads to another name: it never counts.
-        let limit = visit.state.rate.as_ref().filter(|_| !met.is_hit);
-        let rate = limit.map(|limit| limit.count(visit.arrival.client, visit.arrival.instant));
-        if rate == Some(Rate::Exceeded) {
+        let Arrival { client, instant, .. } = visit.arrival;
+        if !met.is_hit && visit.state.limits.query(client, visit.proof(), instant) == Rate::Exceeded {
             let rcode = limited(visit.query, visit.arrival.transport, out);
             visit.note(journal, Met { outcome: Outcome::Limited, ..met }, Some(rcode), &[], Origin::Upstream);
             return Step::Answered;
@@ -490,6 +490,14 @@ fn cut(query: &Query<'_>, transport: Transport, rcode: u16, out: &mut Vec<u8>) {
 }
 
 impl Visit<'_, '_> {
+    /// Whether the client has shown that its address is its own.
+    fn proof(&self) -> Proof {
+        match self.arrival.transport {
+            Transport::Tcp => Proof::Proven,
+            Transport::Udp => Proof::Claimed,
+        }
+    }
+
     /// Adds the query's record.
     fn note(
         &self,

@@ -40,6 +40,24 @@ fn a_client_that_asks_too_fast_is_sent_to_tcp_and_refused_there() {
 }
 
 #[test]
+fn the_clients_of_a_network_are_counted_together() {
+    let server =
+        Setup::new(nsd::address()).more("[limits]\nprefix_qps = 1\nexempt = [\"127.0.0.53/32\"]\n").serve();
+    let is_limited = |client: &str, transport: &str| {
+        let reply = server.dig().from(client).with(transport).ask("www.example.test", "A");
+        reply.answer.is_empty() && (reply.has_flag("tc") || reply.status == "REFUSED")
+    };
+    assert!(!is_limited("127.0.0.1", "+notcp"));
+    // Ten clients' first queries; that all come within one second is not for a test to demand.
+    assert!((2..12).any(|client| is_limited(&format!("127.0.0.{client}"), "+notcp")));
+    assert!((2..12).any(|client| is_limited(&format!("127.0.0.{client}"), "+tcp")));
+    assert!(!is_limited("127.0.1.1", "+notcp"), "another network");
+    for _ in 0..4 {
+        assert!(!is_limited("127.0.0.53", "+notcp"), "an agency's DNS server is exempt");
+    }
+}
+
+#[test]
 fn a_flood_of_misses_leaves_room_for_the_others() {
     let upstream = Scripted::start(|query| match query.qname().starts_with("flood") {
         true => Vec::new(),
