@@ -95,6 +95,7 @@ impl Bench {
         let state = State {
             allow: PrefixMap::new([("10.0.0.0/8".parse().expect("a network"), ())]).expect("one network"),
             limits: Limits::new(Rates::default(), PrefixMap::default(), Instant::now()),
+            cookies: None,
             agencies: Agencies::default(),
             image,
             sinkhole: Sinkhole { addresses: vec![[10, 10, 10, 10].into()], ttl: 30 },

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use sachdns::client::cookie::{Cookies, Secret};
 use sachdns::client::limits::{Limits, Rates};
 use sachdns::client::prefix::PrefixMap;
 use sachdns::client::{Agencies, Agency};
@@ -53,6 +54,16 @@ fn query(qname: &str, qtype: u16) -> Vec<u8> {
     packet
 }
 
+/// A query with a COOKIE option.
+fn with_cookie(mut query: Vec<u8>, cookie: &[u8]) -> Vec<u8> {
+    query.truncate(query.len() - 2);
+    query.extend(((4 + cookie.len()) as u16).to_be_bytes());
+    query.extend(b"\x00\x0a");
+    query.extend((cookie.len() as u16).to_be_bytes());
+    query.extend(cookie);
+    query
+}
+
 #[test]
 fn no_query_that_is_answered_at_once_allocates() {
     let folder = tempfile::tempdir().unwrap();
@@ -75,6 +86,7 @@ fn no_query_that_is_answered_at_once_allocates() {
     let state = State {
         allow: PrefixMap::new([("10.0.0.0/8".parse().unwrap(), ())]).unwrap(),
         limits: Limits::new(RATES, PrefixMap::default(), Instant::now()),
+        cookies: Some(Cookies::new(Secret::new([7; 16]), vec![Secret::new([8; 16])])),
         agencies: Agencies::new(vec![agency]).unwrap(),
         image,
         sinkhole: Sinkhole { addresses: vec!["10.10.10.10".parse().unwrap()], ttl: 30 },
@@ -119,6 +131,9 @@ fn no_query_that_is_answered_at_once_allocates() {
         ("a sinkholed address", query("www.evil.example", 1), "10.1.2.3"),
         ("a sinkholed name's NODATA", query("evil.example", 65), "10.1.2.3"),
         ("a cached answer", query("GOOD.example", 1), "10.1.2.3"),
+        ("a first cookie", with_cookie(query("evil.example", 1), &[1; 8]), "10.1.2.3"),
+        ("a cookie of another secret", with_cookie(query("good.example", 1), &[1; 24]), "10.1.2.3"),
+        ("a malformed cookie", with_cookie(query("good.example", 1), &[1; 9]), "10.1.2.3"),
         ("a refused client", query("good.example", 1), "192.0.2.1"),
         ("a malformed packet", query("good.example", 1)[..20].to_vec(), "10.1.2.3"),
     ] {

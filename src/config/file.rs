@@ -13,9 +13,10 @@ use toml::de::DeTable;
 
 use super::faults::{Faults, Problem};
 use super::reader::{
-    Reader, Table, Value, address, count, duration, integer, list, parsed, size, some, text,
+    Reader, Table, Value, address, boolean, count, duration, integer, list, parsed, size, some, text,
 };
 use super::{Config, Limits, Server};
+use crate::client::cookie::{Secret, SecretError};
 use crate::client::limits::Rates;
 use crate::client::{Agencies, Agency};
 use crate::evidence::journal;
@@ -112,8 +113,11 @@ fn server<'a>(reader: &mut Reader<'a>, top: &mut Table<'a>) -> Server {
     let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
     let workers = reader.take(&mut table, "workers", 0, integer("a number of threads up to 256", 0..=256));
     let allow = reader.take(&mut table, "allow", networks_of(ALLOW), list(network));
+    let cookies = reader.take(&mut table, "cookies", true, boolean);
+    let cookie_secrets = reader.take(&mut table, "cookie_secrets", Vec::new(), list(secret));
     reader.finish(table, &["tls_listen", "https_listen", "quic_listen"]);
-    Server { listen, workers: if workers == 0 { cores } else { workers as usize }, allow }
+    let workers = if workers == 0 { cores } else { workers as usize };
+    Server { listen, workers, allow, cookies, cookie_secrets }
 }
 
 fn resolver<'a>(reader: &mut Reader<'a>, top: &mut Table<'a>, listen: &[SocketAddr]) -> forward::Options {
@@ -343,6 +347,15 @@ fn limits<'a>(reader: &mut Reader<'a>, mut table: Table<'a>) -> (Limits, http::O
 fn rate(value: Value<'_>) -> Result<u32, Problem> {
     integer("a number a second up to 1000000, or 0 for any number", 0..=1_000_000)(value)
         .map(|number| number as u32)
+}
+
+/// A secret, which no fault quotes.
+fn secret(value: Value<'_>) -> Result<Secret, Problem> {
+    text(value)?.parse().map_err(|why: SecretError| Problem::Value {
+        got: "…".to_owned(),
+        why: why.to_string(),
+        expected: "128 random bits as 32 hexadecimal digits, such as `openssl rand -hex 16` prints",
+    })
 }
 
 fn log_size(value: Value<'_>) -> Result<u64, Problem> {

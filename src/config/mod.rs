@@ -15,6 +15,7 @@ use std::time::Duration;
 pub use faults::{Fault, Faults, Problem};
 
 use crate::client::Agency;
+use crate::client::cookie::Secret;
 use crate::client::limits::Rates;
 use crate::evidence::journal;
 use crate::feed::source::Source;
@@ -68,6 +69,10 @@ pub struct Server {
     pub workers: usize,
     /// Networks whose clients are answered.
     pub allow: Vec<ipnet::IpNet>,
+    /// Whether clients get cookies.
+    pub cookies: bool,
+    /// What cookies are signed with: the first signs, all are taken. None: one of the server's own.
+    pub cookie_secrets: Vec<Secret>,
 }
 
 /// `[limits]`

@@ -13,6 +13,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::answer::{self, Ede};
 use crate::client::admission::{Admission, Ticket};
+use crate::client::cookie::{self, Cookie, Cookies};
 use crate::client::limits::{Limits, Proof};
 use crate::client::prefix::PrefixMap;
 use crate::client::rate::Rate;
@@ -27,7 +28,7 @@ use crate::policy::decide::{Ruling, Unobserved, decide};
 use crate::resolve::cache::{AskFlags, Found, Freshness, Key as CacheKey};
 use crate::resolve::exchange::Ask;
 use crate::resolve::{Origin, Resolver, forward};
-use crate::wire::{CLASS_IN, Query, Reject, rcode, rtype};
+use crate::wire::{CLASS_IN, Query, Reject, Response, rcode, rtype};
 
 /// What a reload replaces as one, with every new policy.
 pub struct State {
@@ -35,6 +36,8 @@ pub struct State {
     pub allow: PrefixMap<()>,
     /// How many queries a second clients may ask.
     pub limits: Limits,
+    /// How clients prove their addresses; `None`: their cookies are ignored.
+    pub cookies: Option<Cookies>,
     /// Who owns which network.
     pub agencies: Agencies,
     /// All rules.
@@ -49,6 +52,14 @@ impl State {
     /// Whether `client` may ask.
     pub fn access(&self, client: IpAddr) -> Access {
         Access::of(client, &self.allow)
+    }
+
+    /// What a query's cookie, if it has one, says about its client.
+    fn cookie(&self, query: &Query<'_>, arrival: Arrival) -> Result<Option<Cookie>, cookie::Malformed> {
+        let (Some(cookies), Some(option)) = (&self.cookies, query.cookie()) else { return Ok(None) };
+        // Modulo 2³², as cookies tell the time.
+        let seconds = (arrival.time / 1_000_000) as u32;
+        cookies.read(option, arrival.client, seconds).map(Some)
     }
 }
 
@@ -167,6 +178,7 @@ struct Visit<'a, 'q> {
     state: &'a Arc<State>,
     query: &'a Query<'q>,
     arrival: Arrival,
+    cookie: Option<Cookie>,
 }
 
 impl Pipeline {
@@ -215,18 +227,28 @@ impl Pipeline {
                 return Step::Answered;
             }
         };
-        let visit = Visit { state, query: &query, arrival };
-        if let Some((rcode, ede)) = refusal(&query, state.access(arrival.client)) {
-            let outcome = if rcode == rcode::BADVERS { Outcome::Malformed } else { Outcome::Refused };
-            answer::error(&query, rcode, ede, out);
-            visit.note(journal, Met::nothing(outcome), Some(rcode), &[], Origin::Upstream);
-            return Step::Answered;
+        let cookie = state.cookie(&query, arrival);
+        let visit = Visit { state, query: &query, arrival, cookie: cookie.unwrap_or_default() };
+        let refused = refusal(&query, state.access(arrival.client))
+            .or(cookie.is_err().then_some((rcode::FORMERR, None)));
+        let step = match refused {
+            Some((rcode, ede)) => {
+                let is_malformed = matches!(rcode, rcode::BADVERS | rcode::FORMERR);
+                let outcome = if is_malformed { Outcome::Malformed } else { Outcome::Refused };
+                answer::error(&query, rcode, ede, out);
+                visit.note(journal, Met::nothing(outcome), Some(rcode), &[], Origin::Upstream);
+                Step::Answered
+            }
+            None => self.decide(&visit, journal, out),
+        };
+        if matches!(step, Step::Answered) {
+            visit.fit(out);
         }
-        self.decide(&visit, journal, out)
+        step
     }
 
     fn decide(&self, visit: &Visit<'_, '_>, journal: &mut Journal, out: &mut Vec<u8>) -> Step {
-        let Visit { state, query, arrival } = *visit;
+        let Visit { state, query, arrival, .. } = *visit;
         let decision = Key::from_wire(query.qname())
             .map(|key| decide(&state.image.index, &key, &mut Unobserved))
             .unwrap_or_default();
@@ -265,7 +287,7 @@ impl Pipeline {
         // A hit is evidence, also where its rule leads to another name: it never counts.
         let Arrival { client, instant, .. } = visit.arrival;
         if !met.is_hit && visit.state.limits.query(client, visit.proof(), instant) == Rate::Exceeded {
-            let rcode = limited(visit.query, visit.arrival.transport, out);
+            let rcode = visit.limited(out);
             visit.note(journal, Met { outcome: Outcome::Limited, ..met }, Some(rcode), &[], Origin::Upstream);
             return Step::Answered;
         }
@@ -278,7 +300,6 @@ impl Pipeline {
             && let Some(aged) = found.at_once()
         {
             let rcode = answer::relay(visit.query, &entry.answer, aged, out);
-            cut(visit.query, visit.arrival.transport, rcode, out);
             visit.note(journal, met, Some(rcode), entry.answer.addresses(), Origin::Cache);
             if *state == Freshness::Ending {
                 self.resolver.refresh(ask(visit.query, None));
@@ -329,9 +350,11 @@ impl Pipeline {
                 )
             }
         };
-        cut(&query, arrival.transport, rcode, out);
         let met = Met { outcome, is_hit, feed: feed.as_ref(), family: family.as_deref() };
-        let visit = Visit { state: &state, query: &query, arrival };
+        // A malformed cookie did not come as far as here.
+        let cookie = state.cookie(&query, arrival).unwrap_or_default();
+        let visit = Visit { state: &state, query: &query, arrival, cookie };
+        visit.fit(out);
         // What became a failure on its way out told the client no address.
         let answers = if rcode == rcode::SERVFAIL { &[] } else { resolved.addresses() };
         self.with_journal(|journal| visit.note(journal, met, Some(rcode), answers, served.origin));
@@ -466,35 +489,45 @@ fn cache_key(query: &Query<'_>) -> CacheKey {
     CacheKey::new(query.question(), flags)
 }
 
-/// Answers a query that is one too many of its client: over UDP with TC, so that a real client comes back
-/// over TCP and a forged one gets less than it sent; over TCP with REFUSED. Returns the rcode.
-fn limited(query: &Query<'_>, transport: Transport, out: &mut Vec<u8>) -> u16 {
-    match transport {
-        Transport::Udp => {
-            answer::truncated(query, rcode::NOERROR, out);
-            rcode::NOERROR
-        }
-        Transport::Tcp => {
-            let ede = Ede { code: Ede::PROHIBITED, text: "too many queries a second" };
-            answer::error(query, rcode::REFUSED, Some(ede), out);
-            rcode::REFUSED
-        }
-    }
-}
-
-/// Puts an empty answer with TC set in place of one that this client's UDP does not take.
-fn cut(query: &Query<'_>, transport: Transport, rcode: u16, out: &mut Vec<u8>) {
-    if transport == Transport::Udp && out.len() > answer::udp_limit(query) {
-        answer::truncated(query, rcode, out);
-    }
-}
-
 impl Visit<'_, '_> {
     /// Whether the client has shown that its address is its own.
     fn proof(&self) -> Proof {
         match self.arrival.transport {
             Transport::Tcp => Proof::Proven,
-            Transport::Udp => Proof::Claimed,
+            Transport::Udp => self.cookie.map_or(Proof::Claimed, |cookie| cookie.proof),
+        }
+    }
+
+    /// Answers a query that is one too many: over UDP with what a real client comes back from, with a cookie
+    /// (RFC 7873, section 5.2.3) or over TCP, and a forged one gets hardly more than it sent; REFUSED where the
+    /// client came back already. Returns the rcode.
+    fn limited(&self, out: &mut Vec<u8>) -> u16 {
+        if self.arrival.transport == Transport::Tcp {
+            let ede = Ede { code: Ede::PROHIBITED, text: "too many queries a second" };
+            answer::error(self.query, rcode::REFUSED, Some(ede), out);
+            return rcode::REFUSED;
+        }
+        if self.cookie.is_some() && self.proof() == Proof::Claimed {
+            answer::error(self.query, rcode::BADCOOKIE, None, out);
+            return rcode::BADCOOKIE;
+        }
+        answer::truncated(self.query, rcode::NOERROR, out);
+        rcode::NOERROR
+    }
+
+    /// Makes an answer what this client takes: with its cookie, and over UDP an empty one with TC set in
+    /// place of one that is too long.
+    fn fit(&self, out: &mut Vec<u8>) {
+        let add_cookie = |out: &mut Vec<u8>| {
+            if let Some(cookie) = &self.cookie {
+                answer::append_cookie(out, &cookie.answer);
+            }
+        };
+        add_cookie(out);
+        if self.arrival.transport == Transport::Udp && out.len() > answer::udp_limit(self.query) {
+            let rcode = Response::parse(out).map_or(rcode::SERVFAIL, |answer| answer.rcode());
+            answer::truncated(self.query, rcode, out);
+            add_cookie(out);
         }
     }
 

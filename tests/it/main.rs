@@ -7,6 +7,7 @@
 mod access;
 mod actions;
 mod cache;
+mod cookies;
 mod failover;
 mod forwarding;
 mod harness;
