@@ -506,6 +506,6 @@ fn only_at_start(old: &Config, new: &Config) -> Vec<&'static str> {
         let tcp = (limits.tcp_connections, limits.tcp_per_client, limits.tcp_idle);
         (limits.waiting, tcp, config.http.connections, config.http.per_client)
     };
-    compare(fixed(old) == fixed(new), "limits (but for client_qps, prefix_qps and exempt)");
+    compare(fixed(old) == fixed(new), "limits (but for rates and exempt)");
     settings
 }

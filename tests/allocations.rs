@@ -20,8 +20,8 @@ use sachdns::serve::pipeline::{Arrival, LogScope, Pipeline, Sinkhole, State, Ste
 use sachdns::update::{self, Plan};
 use sachdns::wire;
 
-/// All are counted, and none is reached.
-const RATES: Rates = Rates { client: 1_000_000, prefix: 1_000_000 };
+/// Whoever is not exempt reaches all of them.
+const RATES: Rates = Rates { client: 1, prefix: 1, responses: 1 };
 
 /// An upstream that answers each query with one address.
 fn upstream() -> SocketAddr {
@@ -83,9 +83,10 @@ fn no_query_that_is_answered_at_once_allocates() {
         contact: None,
         networks: vec!["10.1.0.0/16".parse().unwrap()],
     };
+    let exempt = PrefixMap::new([("10.1.0.0/16".parse().unwrap(), ())]).unwrap();
     let state = State {
         allow: PrefixMap::new([("10.0.0.0/8".parse().unwrap(), ())]).unwrap(),
-        limits: Limits::new(RATES, PrefixMap::default(), Instant::now()),
+        limits: Limits::new(RATES, exempt, Instant::now()),
         cookies: Some(Cookies::new(Secret::new([7; 16]), vec![Secret::new([8; 16])])),
         agencies: Agencies::new(vec![agency]).unwrap(),
         image,
@@ -136,10 +137,14 @@ fn no_query_that_is_answered_at_once_allocates() {
         ("a malformed cookie", with_cookie(query("good.example", 1), &[1; 9]), "10.1.2.3"),
         ("a refused client", query("good.example", 1), "192.0.2.1"),
         ("a malformed packet", query("good.example", 1)[..20].to_vec(), "10.1.2.3"),
+        ("a query too many", query("good.example", 1), "10.2.0.1"),
+        ("a query too many, a cookie", with_cookie(query("good.example", 1), &[1; 8]), "10.2.0.1"),
+        ("an answer too many", query("evil.example", 1), "10.2.0.1"),
+        ("an answer too many, a cookie", with_cookie(query("evil.example", 1), &[1; 8]), "10.2.0.1"),
     ] {
         // Buffers grow to their size the first time.
         for _ in 0..3 {
-            assert!(matches!(run(&packet, client), Step::Answered), "{what}");
+            assert!(!matches!(run(&packet, client), Step::Wait(_)), "{what}");
         }
         let counted = allocation_counter::measure(|| {
             for _ in 0..100 {

@@ -307,6 +307,7 @@ fn limits<'a>(reader: &mut Reader<'a>, mut table: Table<'a>) -> (Limits, http::O
         rates: Rates {
             client: reader.take(&mut table, "client_qps", 0, rate),
             prefix: reader.take(&mut table, "prefix_qps", 0, rate),
+            responses: reader.take(&mut table, "responses_per_second", 0, rate),
         },
         exempt: reader.take(&mut table, "exempt", Vec::new(), list(network)),
         tcp_connections: reader.take(

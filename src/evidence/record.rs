@@ -98,7 +98,7 @@ pub enum Outcome {
     Refused,
     /// Not a well-formed query.
     Malformed,
-    /// One too many of its client.
+    /// One too many of its client or network.
     Limited,
 }
 

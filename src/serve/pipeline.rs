@@ -14,7 +14,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use super::answer::{self, Ede};
 use crate::client::admission::{Admission, Ticket};
 use crate::client::cookie::{self, Cookie, Cookies};
-use crate::client::limits::{Limits, Proof};
+use crate::client::limits::{Limits, Proof, Sending};
 use crate::client::prefix::PrefixMap;
 use crate::client::rate::Rate;
 use crate::client::{Agencies, Agency};
@@ -34,7 +34,7 @@ use crate::wire::{CLASS_IN, Query, Reject, Response, rcode, rtype};
 pub struct State {
     /// Networks whose clients are answered.
     pub allow: PrefixMap<()>,
-    /// How many queries a second clients may ask.
+    /// How many queries a second clients may ask, and how many answers they are sent.
     pub limits: Limits,
     /// How clients prove their addresses; `None`: their cookies are ignored.
     pub cookies: Option<Cookies>,
@@ -171,6 +171,27 @@ impl<'a> Met<'a> {
     fn rule(outcome: Outcome, ruling: &Ruling<'a>) -> Self {
         Self { outcome, is_hit: ruling.is_hit(), feed: Some(&ruling.feed.name), family: ruling.family }
     }
+
+    /// An answer that was cut or left out; where a rule was met, its outcome tells more.
+    fn limited(self) -> Self {
+        let outcome = if self.outcome == Outcome::Forward { Outcome::Limited } else { self.outcome };
+        Self { outcome, ..self }
+    }
+}
+
+/// What response rate limiting takes for one answer, whatever makes it differ a little: random names that
+/// do not exist, and all errors, are one.
+#[derive(Hash)]
+struct Class(u16, Option<Key>);
+
+impl Class {
+    fn of(rcode: u16, qname: &[u8]) -> Self {
+        match rcode {
+            rcode::NOERROR => Self(rcode, Key::from_wire(qname)),
+            rcode::NXDOMAIN => Self(rcode, None),
+            _ => Self(rcode::SERVFAIL, None),
+        }
+    }
 }
 
 /// One query on its way through the front half.
@@ -223,8 +244,15 @@ impl Pipeline {
             Err(reject @ (Reject::Opcode(_) | Reject::Malformed(_))) => {
                 let rcode = answer::reject(packet, reject, out);
                 let met = Met::nothing(Outcome::Malformed);
-                note(state, journal, &entry(state, arrival, None, met, Some(rcode), &[]));
-                return Step::Answered;
+                let Arrival { client, transport, instant, .. } = arrival;
+                // It is short already.
+                let class = || Class::of(rcode, &[]);
+                let (step, rcode) = match state.limits.response(client, proof(transport), class, instant) {
+                    Sending::Nothing => (Step::Silent, None),
+                    Sending::Whole | Sending::Short => (Step::Answered, Some(rcode)),
+                };
+                note(state, journal, &entry(state, arrival, None, met, rcode, &[]));
+                return step;
             }
         };
         let cookie = state.cookie(&query, arrival);
@@ -236,8 +264,7 @@ impl Pipeline {
                 let is_malformed = matches!(rcode, rcode::BADVERS | rcode::FORMERR);
                 let outcome = if is_malformed { Outcome::Malformed } else { Outcome::Refused };
                 answer::error(&query, rcode, ede, out);
-                visit.note(journal, Met::nothing(outcome), Some(rcode), &[], Origin::Upstream);
-                Step::Answered
+                visit.close(journal, Met::nothing(outcome), Some(rcode), &[], Origin::Upstream, out)
             }
             None => self.decide(&visit, journal, out),
         };
@@ -263,8 +290,7 @@ impl Pipeline {
                 let is_asked = |address: &&IpAddr| address_type(**address) == query.qtype();
                 // The sinkhole has at most one address of a family.
                 let answered = addresses.iter().find(is_asked).map_or(&[][..], std::slice::from_ref);
-                visit.note(journal, Met::rule(outcome, &ruling), rcode, answered, Origin::Upstream);
-                if rcode.is_some() { Step::Answered } else { Step::Silent }
+                visit.close(journal, Met::rule(outcome, &ruling), rcode, answered, Origin::Upstream, out)
             }
             Applied::Alias(target) => {
                 self.wait(visit, Met::rule(Outcome::Cname, &ruling), Some(target), journal, out)
@@ -288,8 +314,8 @@ impl Pipeline {
         let Arrival { client, instant, .. } = visit.arrival;
         if !met.is_hit && visit.state.limits.query(client, visit.proof(), instant) == Rate::Exceeded {
             let rcode = visit.limited(out);
-            visit.note(journal, Met { outcome: Outcome::Limited, ..met }, Some(rcode), &[], Origin::Upstream);
-            return Step::Answered;
+            let met = Met { outcome: Outcome::Limited, ..met };
+            return visit.close(journal, met, Some(rcode), &[], Origin::Upstream, out);
         }
         let found = match alias {
             // An alias's target has another name than the key; the resolver looks it up.
@@ -300,19 +326,17 @@ impl Pipeline {
             && let Some(aged) = found.at_once()
         {
             let rcode = answer::relay(visit.query, &entry.answer, aged, out);
-            visit.note(journal, met, Some(rcode), entry.answer.addresses(), Origin::Cache);
             if *state == Freshness::Ending {
                 self.resolver.refresh(ask(visit.query, None));
             }
-            return Step::Answered;
+            return visit.close(journal, met, Some(rcode), entry.answer.addresses(), Origin::Cache, out);
         }
         let share = self.shares.admit(visit.arrival.client);
         let place = Arc::clone(&self.pending).try_acquire_owned().ok();
         let (Some(share), Some(place)) = (share, place) else {
             let busy = Ede { code: Ede::OTHER, text: "too many queries are waiting" };
             answer::error(visit.query, rcode::SERVFAIL, Some(busy), out);
-            visit.note(journal, met, Some(rcode::SERVFAIL), &[], Origin::Upstream);
-            return Step::Answered;
+            return visit.close(journal, met, Some(rcode::SERVFAIL), &[], Origin::Upstream, out);
         };
         Step::Wait(Box::new(Job {
             packet: visit.query.packet().to_vec(),
@@ -328,8 +352,8 @@ impl Pipeline {
         }))
     }
 
-    /// Resolves a query that had to wait. The answer replaces what is in `out`, its record is
-    /// written; the query counts as waiting until the permit is dropped.
+    /// Resolves a query that had to wait. The answer, or nothing where none is to be sent, replaces what is
+    /// in `out`, its record is written; the query counts as waiting until the permit is dropped.
     pub async fn finish(&self, job: Job, out: &mut Vec<u8>) -> Permit {
         let Job { packet, arrival, state, outcome, is_hit, feed, family, alias, found, permit } = job;
         // It was parsed once already; the packet is the same.
@@ -354,10 +378,14 @@ impl Pipeline {
         // A malformed cookie did not come as far as here.
         let cookie = state.cookie(&query, arrival).unwrap_or_default();
         let visit = Visit { state: &state, query: &query, arrival, cookie };
-        visit.fit(out);
         // What became a failure on its way out told the client no address.
         let answers = if rcode == rcode::SERVFAIL { &[] } else { resolved.addresses() };
-        self.with_journal(|journal| visit.note(journal, met, Some(rcode), answers, served.origin));
+        let close =
+            |journal: &mut Journal| visit.close(journal, met, Some(rcode), answers, served.origin, out);
+        match self.with_journal(close) {
+            Step::Answered => visit.fit(out),
+            Step::Silent | Step::Wait(_) => out.clear(),
+        }
         permit
     }
 
@@ -492,10 +520,7 @@ fn cache_key(query: &Query<'_>) -> CacheKey {
 impl Visit<'_, '_> {
     /// Whether the client has shown that its address is its own.
     fn proof(&self) -> Proof {
-        match self.arrival.transport {
-            Transport::Tcp => Proof::Proven,
-            Transport::Udp => self.cookie.map_or(Proof::Claimed, |cookie| cookie.proof),
-        }
+        self.cookie.map_or(Proof::Claimed, |cookie| cookie.proof).max(proof(self.arrival.transport))
     }
 
     /// Answers a query that is one too many: over UDP with what a real client comes back from, with a cookie
@@ -507,12 +532,17 @@ impl Visit<'_, '_> {
             answer::error(self.query, rcode::REFUSED, Some(ede), out);
             return rcode::REFUSED;
         }
+        self.shorten(rcode::NOERROR, out)
+    }
+
+    /// Puts what makes a real client come back in place of an answer with this rcode. Returns the new one.
+    fn shorten(&self, rcode: u16, out: &mut Vec<u8>) -> u16 {
         if self.cookie.is_some() && self.proof() == Proof::Claimed {
             answer::error(self.query, rcode::BADCOOKIE, None, out);
             return rcode::BADCOOKIE;
         }
-        answer::truncated(self.query, rcode::NOERROR, out);
-        rcode::NOERROR
+        answer::truncated(self.query, rcode, out);
+        rcode
     }
 
     /// Makes an answer what this client takes: with its cookie, and over UDP an empty one with TC set in
@@ -531,17 +561,42 @@ impl Visit<'_, '_> {
         }
     }
 
-    /// Adds the query's record.
-    fn note(
+    /// Ends a visit with the answer in `out`, or with none: limits it, and adds the record of what is sent.
+    fn close(
         &self,
         journal: &mut Journal,
         met: Met<'_>,
         rcode: Option<u16>,
         answers: &[IpAddr],
         origin: Origin,
-    ) {
+        out: &mut Vec<u8>,
+    ) -> Step {
+        let (met, rcode, answers) = match rcode.map(|rcode| (rcode, self.sending(rcode))) {
+            None | Some((_, Sending::Whole)) => (met, rcode, answers),
+            // Errors are short already, and no client asks again for one.
+            Some((rcode, Sending::Short)) if !matches!(rcode, rcode::NOERROR | rcode::NXDOMAIN) => {
+                (met, Some(rcode), answers)
+            }
+            Some((rcode, Sending::Short)) => (met.limited(), Some(self.shorten(rcode, out)), &[][..]),
+            Some((_, Sending::Nothing)) => (met.limited(), None, &[][..]),
+        };
         let entry = entry(self.state, self.arrival, Some(self.query), met, rcode, answers);
         note(self.state, journal, &Record { is_cached: origin == Origin::Cache, ..entry });
+        if rcode.is_some() { Step::Answered } else { Step::Silent }
+    }
+
+    fn sending(&self, rcode: u16) -> Sending {
+        let class = || Class::of(rcode, self.query.qname());
+        let Arrival { client, instant, .. } = self.arrival;
+        self.state.limits.response(client, self.proof(), class, instant)
+    }
+}
+
+/// What the transport alone shows: a TCP connection was opened from where its answers go.
+fn proof(transport: Transport) -> Proof {
+    match transport {
+        Transport::Tcp => Proof::Proven,
+        Transport::Udp => Proof::Claimed,
     }
 }
 

@@ -23,3 +23,4 @@ mod reload;
 mod shutdown;
 mod sinkhole_answers;
 mod start_errors;
+mod tcp;

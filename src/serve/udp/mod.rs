@@ -121,7 +121,7 @@ impl Worker {
                     runtime.spawn(async move {
                         let mut out = Vec::with_capacity(512);
                         let permit = pipeline.finish(*job, &mut out).await;
-                        if batch::send(&socket, [(path, &*out)]) > 0 {
+                        if !out.is_empty() && batch::send(&socket, [(path, &*out)]) > 0 {
                             tracing::debug!(client = %path.peer, "an answer could not be sent");
                         }
                         drop(permit);
