@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 
 use random::Random;
 use sachdns::client::Agencies;
+use sachdns::client::limits::{Limits, Rates};
 use sachdns::client::prefix::PrefixMap;
 use sachdns::evidence::journal::{Journal, Options};
 use sachdns::evidence::keeper::Keeper;
@@ -23,7 +24,8 @@ use sachdns::evidence::record::Transport;
 use sachdns::feed::Format;
 use sachdns::feed::source::{FeedAction, Source};
 use sachdns::resolve::{Resolver, cache, forward};
-use sachdns::serve::pipeline::{Arrival, LogScope, Pipeline, Sinkhole, State, Step, Turn, Waiting};
+use sachdns::serve::apply::Sinkhole;
+use sachdns::serve::pipeline::{Arrival, LogScope, Pipeline, State, Step, Turn, Waiting};
 use sachdns::serve::ready::Ready;
 use sachdns::update::{self, Plan};
 use sachdns::wire;
@@ -97,7 +99,8 @@ impl Bench {
         let (image, _) = update::build(plan, &folder.join("policy.img"), 0).expect("the list is sound");
         let state = State {
             allow: PrefixMap::new([("10.0.0.0/8".parse().expect("a network"), ())]).expect("one network"),
-            rate: None,
+            limits: Limits::new(Rates::default(), PrefixMap::default(), Instant::now()),
+            cookies: None,
             agencies: Agencies::default(),
             image,
             sinkhole: Sinkhole { addresses: vec![[10, 10, 10, 10].into()], ttl: 30 },

@@ -22,8 +22,9 @@ use tokio::task::JoinSet;
 
 use crate::client::Agencies;
 use crate::client::admission::Admission;
+use crate::client::cookie::{Cookies, Secret};
+use crate::client::limits::Limits;
 use crate::client::prefix::PrefixMap;
-use crate::client::rate::RateLimit;
 use crate::clock;
 use crate::config::{Config, Faults};
 use crate::evidence::journal::Journal;
@@ -138,7 +139,8 @@ pub fn run(config: Config, ready: impl FnOnce(&Listening)) -> Result<(), DaemonE
     let ledger = Ledger::open(&config.log).map_err(folder_error(&config.log.folder))?;
     let shared = Journal::open(0, &ledger);
     let pending = affordable(&config);
-    let state = state(&config, image);
+    let secret = Secret::new(rand::random());
+    let state = state(&config, image, &secret);
     let waiting = Waiting { pending, ..config.limits.waiting };
     let kept = cache::Options {
         max_size: config.cache.max_size - config.cache.max_size / READY_SHARE,
@@ -169,6 +171,7 @@ pub fn run(config: Config, ready: impl FnOnce(&Listening)) -> Result<(), DaemonE
     let reloader = Reloader {
         started: Arc::clone(&config),
         pipeline: Arc::clone(&pipeline),
+        secret,
         turn: Arc::default(),
         asked: Arc::default(),
     };
@@ -353,16 +356,18 @@ fn plan(config: &Config) -> Plan<'_> {
     Plan { canaries: &config.canaries, feeds: &config.feeds }
 }
 
-fn state(config: &Config, image: Image) -> State {
+/// `own` signs cookies where the configuration names no secret.
+fn state(config: &Config, image: Image, own: &Secret) -> State {
     let networks = |networks: &[IpNet]| {
         PrefixMap::new(networks.iter().map(|net| (*net, ()))).expect("one value cannot differ from itself")
     };
-    let limits = &config.limits;
-    let rate = (limits.client_qps > 0)
-        .then(|| RateLimit::new(limits.client_qps, networks(&limits.exempt), Instant::now()));
+    let mut secrets = config.server.cookie_secrets.iter().cloned();
+    let signing = secrets.next().unwrap_or_else(|| own.clone());
+    let cookies = config.server.cookies.then(|| Cookies::new(signing, secrets.collect()));
     State {
         allow: networks(&config.server.allow),
-        rate,
+        limits: Limits::new(config.limits.rates, networks(&config.limits.exempt), Instant::now()),
+        cookies,
         agencies: Agencies::new(config.agencies.clone())
             .expect("the configuration refuses a network of two agencies"),
         image,
@@ -430,6 +435,8 @@ struct Reloader {
     /// What was in force at the start, and still is where only a start can change it.
     started: Arc<Config>,
     pipeline: Arc<Pipeline>,
+    /// Cookies outlive a reload.
+    secret: Secret,
     /// Two reloads must not overtake each other.
     turn: Arc<Mutex<()>>,
     /// Somebody asked for a reload and does not wait for it.
@@ -481,7 +488,7 @@ impl Reloader {
             names as i64 - before as i64,
             begun.elapsed().as_millis()
         );
-        self.pipeline.replace(state(&config, image), config.forward.clone());
+        self.pipeline.replace(state(&config, image, &self.secret), config.forward.clone());
         let fixed = only_at_start(&self.started, &config);
         if !fixed.is_empty() {
             line.push_str("; restart for ");
@@ -511,6 +518,6 @@ fn only_at_start(old: &Config, new: &Config) -> Vec<&'static str> {
         let tcp = (limits.tcp_connections, limits.tcp_per_client, limits.tcp_idle);
         (limits.waiting, tcp, config.http.connections, config.http.per_client)
     };
-    compare(fixed(old) == fixed(new), "limits (but for client_qps and exempt)");
+    compare(fixed(old) == fixed(new), "limits (but for rates and exempt)");
     settings
 }

@@ -4,6 +4,7 @@
 //! rules or feeds.
 
 use std::fmt;
+use std::hash::{Hash, Hasher};
 
 /// The longest name on the wire, in octets, with the root label (RFC 1035, section 2.3.4).
 pub const MAX_WIRE: usize = 255;
@@ -364,6 +365,12 @@ impl Key {
     /// The key's octets; the root's key is empty.
     pub fn as_bytes(&self) -> &[u8] {
         &self.bytes[..self.len]
+    }
+}
+
+impl Hash for Key {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.as_bytes().hash(state);
     }
 }
 

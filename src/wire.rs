@@ -71,12 +71,16 @@ pub mod rcode {
     pub const REFUSED: u16 = 5;
     /// The EDNS version is not supported.
     pub const BADVERS: u16 = 16;
+    /// The server cookie is missing or not valid (RFC 7873, section 8).
+    pub const BADCOOKIE: u16 = 23;
 }
 
 /// EDNS option codes that the code names.
 pub mod option {
     /// Extended DNS error (RFC 8914).
     pub const EDE: u16 = 15;
+    /// DNS cookie (RFC 7873).
+    pub const COOKIE: u16 = 10;
 }
 
 /// A well-formed query with one question.
@@ -218,6 +222,12 @@ impl<'a> Query<'a> {
     /// The client's EDNS, if it sent an OPT record.
     pub fn edns(&self) -> Option<&Edns> {
         self.edns.as_ref()
+    }
+
+    /// The data of the first COOKIE option; others do not count (RFC 7873, section 5.2).
+    pub fn cookie(&self) -> Option<&'a [u8]> {
+        let mut options = options(&self.packet[self.edns.as_ref()?.options.clone()]);
+        options.find_map(|(code, data)| (code == option::COOKIE).then_some(data))
     }
 }
 
@@ -642,6 +652,11 @@ mod tests {
         let edns = query.edns().unwrap();
         assert_eq!((edns.payload_size, edns.version, edns.dnssec_ok), (1232, 0, true));
         assert!(Query::parse(PLAIN).unwrap().edns().is_none());
+        assert!(query.cookie().is_none() && Query::parse(PLAIN).unwrap().cookie().is_none());
+        // NSID without data, a cookie, another cookie.
+        const OPTIONS: &[u8] = b"\x00\x03\x00\x00\x00\x0a\x00\x02ab\x00\x0a\x00\x01c";
+        let packet = with_additional(&[&[&OPT[..10], &[15], OPTIONS].concat()]);
+        assert_eq!(Query::parse(&packet).unwrap().cookie(), Some(&b"ab"[..]));
     }
 
     #[test]

@@ -6,8 +6,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use sachdns::client::cookie::{Cookies, Secret};
+use sachdns::client::limits::{Limits, Rates};
 use sachdns::client::prefix::PrefixMap;
-use sachdns::client::rate::RateLimit;
 use sachdns::client::{Agencies, Agency};
 use sachdns::evidence::journal::{Journal, Options};
 use sachdns::evidence::ledger::Ledger;
@@ -15,10 +16,14 @@ use sachdns::evidence::record::Transport;
 use sachdns::feed::Format;
 use sachdns::feed::source::{FeedAction, Source};
 use sachdns::resolve::{Resolver, cache, forward};
-use sachdns::serve::pipeline::{Arrival, LogScope, Pipeline, Sinkhole, State, Step, Turn, Waiting};
+use sachdns::serve::apply::Sinkhole;
+use sachdns::serve::pipeline::{Arrival, LogScope, Pipeline, State, Step, Turn, Waiting};
 use sachdns::serve::ready::Ready;
 use sachdns::update::{self, Plan};
 use sachdns::wire;
+
+/// Whoever is not exempt reaches all of them.
+const RATES: Rates = Rates { client: 1, prefix: 1, responses: 1 };
 
 /// An upstream that answers each query with one address.
 fn upstream() -> SocketAddr {
@@ -51,6 +56,16 @@ fn query(qname: &str, qtype: u16) -> Vec<u8> {
     packet
 }
 
+/// A query with a COOKIE option.
+fn with_cookie(mut query: Vec<u8>, cookie: &[u8]) -> Vec<u8> {
+    query.truncate(query.len() - 2);
+    query.extend(((4 + cookie.len()) as u16).to_be_bytes());
+    query.extend(b"\x00\x0a");
+    query.extend((cookie.len() as u16).to_be_bytes());
+    query.extend(cookie);
+    query
+}
+
 #[test]
 fn no_query_that_is_answered_at_once_allocates() {
     let folder = tempfile::tempdir().unwrap();
@@ -70,9 +85,11 @@ fn no_query_that_is_answered_at_once_allocates() {
         contact: None,
         networks: vec!["10.1.0.0/16".parse().unwrap()],
     };
+    let exempt = PrefixMap::new([("10.1.0.0/16".parse().unwrap(), ())]).unwrap();
     let state = State {
         allow: PrefixMap::new([("10.0.0.0/8".parse().unwrap(), ())]).unwrap(),
-        rate: Some(RateLimit::new(1_000_000, PrefixMap::default(), Instant::now())),
+        limits: Limits::new(RATES, exempt, Instant::now()),
+        cookies: Some(Cookies::new(Secret::new([7; 16]), vec![Secret::new([8; 16])])),
         agencies: Agencies::new(vec![agency]).unwrap(),
         image,
         sinkhole: Sinkhole { addresses: vec!["10.10.10.10".parse().unwrap()], ttl: 30 },
@@ -120,12 +137,19 @@ fn no_query_that_is_answered_at_once_allocates() {
         ("a sinkholed address", query("www.evil.example", 1), "10.1.2.3"),
         ("a sinkholed name's NODATA", query("evil.example", 65), "10.1.2.3"),
         ("a cached answer", query("GOOD.example", 1), "10.1.2.3"),
+        ("a first cookie", with_cookie(query("evil.example", 1), &[1; 8]), "10.1.2.3"),
+        ("a cookie of another secret", with_cookie(query("good.example", 1), &[1; 24]), "10.1.2.3"),
+        ("a malformed cookie", with_cookie(query("good.example", 1), &[1; 9]), "10.1.2.3"),
         ("a refused client", query("good.example", 1), "192.0.2.1"),
         ("a malformed packet", query("good.example", 1)[..20].to_vec(), "10.1.2.3"),
+        ("a query too many", query("good.example", 1), "10.2.0.1"),
+        ("a query too many, a cookie", with_cookie(query("good.example", 1), &[1; 8]), "10.2.0.1"),
+        ("an answer too many", query("evil.example", 1), "10.2.0.1"),
+        ("an answer too many, a cookie", with_cookie(query("evil.example", 1), &[1; 8]), "10.2.0.1"),
     ] {
         // Buffers grow to their size the first time; the second time the answer is kept ready.
         for _ in 0..3 {
-            assert!(matches!(run(&packet, client), Step::Answered), "{what}");
+            assert!(!matches!(run(&packet, client), Step::Wait(_)), "{what}");
         }
         let counted = allocation_counter::measure(|| {
             for _ in 0..100 {

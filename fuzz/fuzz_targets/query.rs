@@ -9,6 +9,8 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use libfuzzer_sys::fuzz_target;
+use sachdns::client::cookie::{self, Cookies, Secret};
+use sachdns::client::limits::Proof;
 use sachdns::name::{Key, Name, Presentation, from_key};
 use sachdns::serve::answer::{self, Ede};
 use sachdns::wire::{self, Query, Reject, Response, Speaks, rcode};
@@ -25,6 +27,7 @@ fuzz_target!(|packet: &[u8]| {
             let limit = answer::udp_limit(&query);
             assert!((512..=usize::from(answer::PAYLOAD_SIZE)).contains(&limit));
             check_answers(&query);
+            check_cookie(&query);
         }
         Err(Reject::Silent) => {}
         Err(reject @ Reject::Opcode(speaks)) => {
@@ -70,6 +73,25 @@ fn check_answer<T>(query: &Query<'_>, rcode: u16, make: impl FnOnce(&mut Vec<u8>
         let record = record.expect("the answer parsed");
         assert!(wire::expand_record(&answer, &record, &mut Vec::new()).is_some());
     }
+    let records = (read.records().count(), read.rcode());
+    answer::append_cookie(&mut answer, &[7; cookie::LEN]);
+    let read = Response::parse(&answer).expect("an answer with a cookie is a whole message");
+    assert_eq!((read.records().count(), read.rcode()), records);
+    let last = read.options().last();
+    assert_eq!(
+        last.is_some_and(|last| last == (wire::option::COOKIE, &[7; cookie::LEN])),
+        query.edns().is_some()
+    );
+}
+
+/// A cookie that was read is answered with one that proves the address.
+fn check_cookie(query: &Query<'_>) {
+    let cookies = Cookies::new(Secret::new([1; 16]), vec![Secret::new([2; 16])]);
+    let Some(Ok(cookie)) = query.cookie().map(|option| cookies.read(option, ADDRESSES[0], 1000)) else {
+        return;
+    };
+    let again = cookies.read(&cookie.answer, ADDRESSES[0], 1001).expect("our own option is well-formed");
+    assert_eq!((again.proof, again.answer), (Proof::Proven, cookie.answer));
 }
 
 fn check_reject(packet: &[u8], reject: Reject, expected: u16) -> Vec<u8> {

@@ -16,7 +16,7 @@ use crate::name::{Key, Name, NameError};
 use crate::policy::decide::Ruling;
 use crate::policy::explain::{Explanation, explain};
 use crate::policy::index::Index;
-use crate::serve::pipeline::{Access, Applied, apply, refusal};
+use crate::serve::apply::{Access, Applied, apply, refusal};
 use crate::update::{self, Plan};
 use crate::wire::{self, Query, Response, rtype};
 

@@ -1,8 +1,10 @@
-//! Who asked: the agencies of the wide area network, by client address.
+//! Who asked: the agencies of the wide area network, by client address; how much each may ask, and whether it is there.
 //!
 //! Knows addresses only. Which machine stood behind one at a given time is a later part's work.
 
 pub mod admission;
+pub mod cookie;
+pub mod limits;
 pub mod prefix;
 pub mod rate;
 

@@ -8,21 +8,24 @@ use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv4Net};
 use toml::de::DeTable;
 
 use super::faults::{Faults, Problem};
 use super::reader::{
-    Reader, Table, Value, address, count, duration, integer, list, parsed, size, some, text,
+    Reader, Table, Value, address, boolean, count, duration, integer, list, parsed, size, some, text,
 };
 use super::{Config, Limits, Server};
+use crate::client::cookie::{Secret, SecretError};
+use crate::client::limits::Rates;
 use crate::client::{Agencies, Agency};
 use crate::evidence::journal;
 use crate::feed::Format;
 use crate::feed::source::{FeedAction, Source};
 use crate::name::Name;
 use crate::resolve::{cache, forward};
-use crate::serve::pipeline::{LogScope, Sinkhole, Waiting};
+use crate::serve::apply::Sinkhole;
+use crate::serve::pipeline::{LogScope, Waiting};
 use crate::sinkhole::http;
 
 /// Private networks and loopback: nobody else is answered unless the operator says so.
@@ -111,8 +114,11 @@ fn server<'a>(reader: &mut Reader<'a>, top: &mut Table<'a>) -> Server {
     let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
     let workers = reader.take(&mut table, "workers", 0, integer("a number of threads up to 256", 0..=256));
     let allow = reader.take(&mut table, "allow", networks_of(ALLOW), list(network));
+    let cookies = reader.take(&mut table, "cookies", true, boolean);
+    let cookie_secrets = reader.take(&mut table, "cookie_secrets", Vec::new(), list(secret));
     reader.finish(table, &["tls_listen", "https_listen", "quic_listen"]);
-    Server { listen, workers: if workers == 0 { cores } else { workers as usize }, allow }
+    let workers = if workers == 0 { cores } else { workers as usize };
+    Server { listen, workers, allow, cookies, cookie_secrets }
 }
 
 fn resolver<'a>(reader: &mut Reader<'a>, top: &mut Table<'a>, listen: &[SocketAddr]) -> forward::Options {
@@ -299,12 +305,11 @@ fn limits<'a>(reader: &mut Reader<'a>, mut table: Table<'a>) -> (Limits, http::O
                 count("a number of queries from 1 to 1000000"),
             ),
         },
-        client_qps: reader.take(
-            &mut table,
-            "client_qps",
-            0,
-            integer("queries a second up to 1000000, or 0 for any number", 0..=1_000_000),
-        ) as u32,
+        rates: Rates {
+            client: reader.take(&mut table, "client_qps", 0, rate),
+            prefix: reader.take(&mut table, "prefix_qps", 0, rate),
+            responses: reader.take(&mut table, "responses_per_second", 0, rate),
+        },
         exempt: reader.take(&mut table, "exempt", Vec::new(), list(network)),
         tcp_connections: reader.take(
             &mut table,
@@ -338,6 +343,21 @@ fn limits<'a>(reader: &mut Reader<'a>, mut table: Table<'a>) -> (Limits, http::O
     };
     reader.finish(table, &[]);
     (limits, http)
+}
+
+/// How many a second; 0: any number.
+fn rate(value: Value<'_>) -> Result<u32, Problem> {
+    integer("a number a second up to 1000000, or 0 for any number", 0..=1_000_000)(value)
+        .map(|number| number as u32)
+}
+
+/// A secret, which no fault quotes.
+fn secret(value: Value<'_>) -> Result<Secret, Problem> {
+    text(value)?.parse().map_err(|why: SecretError| Problem::Value {
+        got: "…".to_owned(),
+        why: why.to_string(),
+        expected: "128 random bits as 32 hexadecimal digits, such as `openssl rand -hex 16` prints",
+    })
 }
 
 fn log_size(value: Value<'_>) -> Result<u64, Problem> {
@@ -400,8 +420,18 @@ fn network(value: Value<'_>) -> Result<IpNet, Problem> {
         if net.trunc() != net {
             return Err(format!("it has host bits; the network is {}", net.trunc()));
         }
-        Ok(net)
+        Ok(canonical(net))
     })(value)
+}
+
+/// An IPv4-mapped network as the IPv4 network it is: clients are known by their canonical addresses.
+fn canonical(net: IpNet) -> IpNet {
+    match (net.addr().to_canonical(), net.prefix_len().checked_sub(96)) {
+        (IpAddr::V4(address), Some(len)) if net.addr().is_ipv6() => {
+            Ipv4Net::new(address, len).map_or(net, IpNet::from)
+        }
+        _ => net,
+    }
 }
 
 fn upstream(value: Value<'_>) -> Result<SocketAddr, Problem> {

@@ -15,11 +15,14 @@ use std::time::Duration;
 pub use faults::{Fault, Faults, Problem};
 
 use crate::client::Agency;
+use crate::client::cookie::Secret;
+use crate::client::limits::Rates;
 use crate::evidence::journal;
 use crate::feed::source::Source;
 use crate::name::Name;
 use crate::resolve::{cache, forward};
-use crate::serve::pipeline::{LogScope, Sinkhole, Waiting};
+use crate::serve::apply::Sinkhole;
+use crate::serve::pipeline::{LogScope, Waiting};
 use crate::sinkhole::http;
 
 /// Everything that can be set.
@@ -67,6 +70,10 @@ pub struct Server {
     pub workers: usize,
     /// Networks whose clients are answered.
     pub allow: Vec<ipnet::IpNet>,
+    /// Whether clients get cookies.
+    pub cookies: bool,
+    /// What cookies are signed with: the first signs, all are taken. None: one of the server's own.
+    pub cookie_secrets: Vec<Secret>,
 }
 
 /// `[limits]`
@@ -74,8 +81,8 @@ pub struct Server {
 pub struct Limits {
     /// Queries that wait for upstreams at once.
     pub waiting: Waiting,
-    /// Queries a second of a client; 0: any number.
-    pub client_qps: u32,
+    /// How many a second.
+    pub rates: Rates,
     /// Clients that may ask any number.
     pub exempt: Vec<ipnet::IpNet>,
     /// TCP connections at once.

@@ -204,6 +204,10 @@ fn full_name(table: &str, key: &str) -> String {
     if table.is_empty() { key.to_owned() } else { format!("{table}.{key}") }
 }
 
+pub(super) fn boolean(value: Value<'_>) -> Result<bool, Problem> {
+    value.value.as_bool().ok_or(Problem::Type { expected: "true or false", got: type_word(value.value) })
+}
+
 pub(super) fn text<'a>(value: Value<'a>) -> Result<&'a str, Problem> {
     value.value.as_str().ok_or(Problem::Type { expected: "a text in quotes", got: type_word(value.value) })
 }

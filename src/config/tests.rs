@@ -131,6 +131,34 @@ fn what_two_tables_claim_is_a_fault() {
 }
 
 #[test]
+fn an_ipv4_mapped_network_is_the_ipv4_network() {
+    fn check(written: &str, expected: &str) {
+        let config = parse(&format!("[server]\nallow = [{written:?}]\n")).unwrap();
+        assert_eq!(config.server.allow, [expected.parse::<ipnet::IpNet>().unwrap()], "{written}");
+    }
+    check("::ffff:10.0.0.0/104", "10.0.0.0/8");
+    check("::ffff:10.1.2.3", "10.1.2.3/32");
+    check("::ffff:0:0/96", "0.0.0.0/0");
+    check("::/0", "::/0");
+    check("10.1.2.3", "10.1.2.3/32");
+    let agency =
+        "[[agency]]\nid = \"a\"\nname = \"x\"\nnetworks = [\"10.1.0.0/16\", \"::ffff:10.1.0.0/112\"]\n";
+    let faults = parse(agency).unwrap_err().to_string();
+    assert!(faults.contains("10.1.0.0/16 of a"), "{faults}");
+}
+
+#[test]
+fn a_wrong_secret_is_a_fault_that_does_not_tell_it() {
+    let config = parse("[server]\ncookie_secrets = [\"e5e973e5a6b2a43f48e7dc849e37bfcf\"]\n").unwrap();
+    assert_eq!(config.server.cookie_secrets.len(), 1);
+    assert!(!content(&config).contains("e5e9"));
+    let faults =
+        parse("[server]\ncookie_secrets = [\"e5e973e5a6b2a43f48e7dc849e37bf\"]\n").unwrap_err().to_string();
+    assert!(faults.starts_with("sachdns.toml:2: server.cookie_secrets: "), "{faults}");
+    assert!(faults.contains("30 characters") && !faults.contains("e5e9"), "{faults}");
+}
+
+#[test]
 fn the_log_has_room_for_its_open_files() {
     assert_eq!(parse("[log]\nmax_size = \"64MiB\"\n").unwrap().log.max_size, 64 << 20);
     let faults = parse("[log]\nmax_size = \"65535KiB\"\n").unwrap_err().to_string();

@@ -116,7 +116,7 @@ pub enum Outcome {
     Refused = 9,
     /// Not a well-formed query.
     Malformed = 10,
-    /// One too many of its client.
+    /// One too many of its client or network.
     Limited = 11,
 }
 

@@ -6,6 +6,7 @@
 
 use std::net::IpAddr;
 
+use crate::client::cookie;
 use crate::resolve::Aged;
 use crate::resolve::answer::Answer;
 use crate::wire::{self, Query, Reject, Response, Section, Speaks, rcode, rtype};
@@ -193,6 +194,16 @@ fn within_bounds(query: &Query<'_>, rcode: u16, out: &mut Vec<u8>) -> u16 {
     rcode::SERVFAIL
 }
 
+/// Adds a COOKIE option to an answer's OPT record, which is the last of its records and there because the
+/// client sent one. An answer that is as long as a message may be goes without.
+pub fn append_cookie(out: &mut Vec<u8>, cookie: &[u8; cookie::LEN]) {
+    let Some(opt) = Response::parse(out).ok().and_then(|answer| answer.opt_range()) else { return };
+    if opt.end != out.len() || out.len() + 4 + cookie.len() > wire::MAX_MESSAGE {
+        return;
+    }
+    option(wire::option::COOKIE, &[cookie], OptAt { len: opt.start + OPT_LEN_AT }, out);
+}
+
 /// The most octets that this client takes over UDP.
 pub fn udp_limit(query: &Query<'_>) -> usize {
     let told = query.edns().map_or(PLAIN_SIZE, |edns| usize::from(edns.payload_size.min(PAYLOAD_SIZE)));
@@ -289,6 +300,9 @@ fn edns(query: &Query<'_>, rcode: u16, ede: Option<Ede<'_>>, out: &mut Vec<u8>) 
         option(wire::option::EDE, &[&ede.code.to_be_bytes(), ede.text.as_bytes()], opt, out);
     }
 }
+
+/// Octets of an OPT record in front of its length: root, type, size, rcode and flags.
+const OPT_LEN_AT: usize = 9;
 
 /// An OPT record's place in `out`.
 #[derive(Clone, Copy)]

@@ -12,30 +12,34 @@ use arc_swap::ArcSwap;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::answer::{self, Ede};
+use super::apply::{Access, Applied, Sinkhole, apply, refusal};
 use super::ready::{Facts, Life, Question, Ready};
 use crate::client::admission::{Admission, Ticket};
+use crate::client::cookie::{self, Cookie, Cookies};
+use crate::client::limits::{Limits, Proof, Sending};
 use crate::client::prefix::PrefixMap;
-use crate::client::rate::{Rate, RateLimit};
+use crate::client::rate::Rate;
 use crate::client::{Agencies, Agency};
 use crate::clock;
 use crate::evidence::journal::Journal;
 use crate::evidence::record::{Head, Outcome, Record, Transport};
 use crate::image::Image;
 use crate::name::{Key, Name};
-use crate::policy::action::Action;
 use crate::policy::decide::{Decision, Ruling, Unobserved, decide, decide_many};
 use crate::resolve::cache::{AskFlags, Found, Freshness, Key as CacheKey};
 use crate::resolve::exchange::Ask;
 use crate::resolve::pool::Word;
 use crate::resolve::{Aged, Origin, Resolver, Served, Takeoff, forward};
-use crate::wire::{CLASS_IN, Query, Reject, rcode, rtype};
+use crate::wire::{Query, Reject, Response, rcode, rtype};
 
 /// What a reload replaces as one, with every new policy.
 pub struct State {
     /// Networks whose clients are answered.
     pub allow: PrefixMap<()>,
-    /// How many queries a second a client may ask; `None`: any number.
-    pub rate: Option<RateLimit>,
+    /// How many queries a second clients may ask, and how many answers they are sent.
+    pub limits: Limits,
+    /// How clients prove their addresses; `None`: their cookies are ignored.
+    pub cookies: Option<Cookies>,
     /// Who owns which network.
     pub agencies: Agencies,
     /// All rules.
@@ -51,15 +55,14 @@ impl State {
     pub fn access(&self, client: IpAddr) -> Access {
         Access::of(client, &self.allow)
     }
-}
 
-/// The sinkhole's addresses and how long an answer with them may be kept.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Sinkhole {
-    /// At most one of each family.
-    pub addresses: Vec<IpAddr>,
-    /// Seconds.
-    pub ttl: u32,
+    /// What a query's cookie, if it has one, says about its client.
+    fn cookie(&self, query: &Query<'_>, arrival: Arrival) -> Result<Option<Cookie>, cookie::Malformed> {
+        let (Some(cookies), Some(option)) = (&self.cookies, query.cookie()) else { return Ok(None) };
+        // Modulo 2³², as cookies tell the time.
+        let seconds = (arrival.time / 1_000_000) as u32;
+        cookies.read(option, arrival.client, seconds).map(Some)
+    }
 }
 
 /// Which queries are recorded.
@@ -161,6 +164,27 @@ impl<'a> Met<'a> {
     fn rule(outcome: Outcome, ruling: &Ruling<'a>) -> Self {
         Self { outcome, is_hit: ruling.is_hit(), feed: Some(&ruling.feed.name), family: ruling.family }
     }
+
+    /// An answer that was cut or left out; where a rule was met, its outcome tells more.
+    fn limited(self) -> Self {
+        let outcome = if self.outcome == Outcome::Forward { Outcome::Limited } else { self.outcome };
+        Self { outcome, ..self }
+    }
+}
+
+/// What response rate limiting takes for one answer, whatever makes it differ a little: random names that
+/// do not exist, and all errors, are one.
+#[derive(Hash)]
+struct Class(u16, Option<Key>);
+
+impl Class {
+    fn of(rcode: u16, qname: &[u8]) -> Self {
+        match rcode {
+            rcode::NOERROR => Self(rcode, Key::from_wire(qname)),
+            rcode::NXDOMAIN => Self(rcode, None),
+            _ => Self(rcode::SERVFAIL, None),
+        }
+    }
 }
 
 /// A query that has come, and what became of it.
@@ -184,6 +208,7 @@ struct Visit<'a, 'q> {
     query: &'a Query<'q>,
     arrival: Arrival,
     now: Instant,
+    cookie: Option<Cookie>,
 }
 
 impl Pipeline {
@@ -234,7 +259,8 @@ impl Pipeline {
                 match self.look(state, turn, now, journal, ready.as_deref_mut(), undecided) {
                     Some(step) => turn.step = step,
                     None => {
-                        let qname = undecided.as_ref().map(|(query, _)| query.qname());
+                        let qname =
+                            undecided.as_ref().map(|undecided: &Undecided<'_>| undecided.query.qname());
                         *key = qname.and_then(Key::from_wire);
                     }
                 }
@@ -244,10 +270,14 @@ impl Pipeline {
             }
             let decisions = decide_many(&state.image.index, &keys);
             for ((turn, undecided), decision) in turns.iter_mut().zip(&undecided).zip(decisions) {
-                let (Some(turn), Some((query, question))) = (turn, undecided) else { continue };
-                let visit = Visit { state, query, arrival: turn.arrival, now };
+                let (Some(turn), Some(undecided)) = (turn, undecided) else { continue };
+                let Undecided { query, cookie, question } = undecided;
+                let visit = Visit { state, query, arrival: turn.arrival, now, cookie: *cookie };
                 let place = ready.as_deref_mut().zip(question.as_ref());
                 turn.step = self.act(&visit, &decision, place, journal, turn.out);
+                if matches!(turn.step, Step::Answered) {
+                    visit.fit(turn.out);
+                }
             }
         }
     }
@@ -276,7 +306,7 @@ impl Pipeline {
         now: Instant,
         journal: &mut Journal,
         ready: Option<&mut Ready>,
-        undecided: &mut Option<(Query<'q>, Option<Question>)>,
+        undecided: &mut Option<Undecided<'q>>,
     ) -> Option<Step> {
         let (packet, arrival) = (turn.packet, turn.arrival);
         let query = match Query::parse(packet) {
@@ -285,17 +315,34 @@ impl Pipeline {
             Err(reject @ (Reject::Opcode(_) | Reject::Malformed(_))) => {
                 let rcode = answer::reject(packet, reject, turn.out);
                 let met = Met::nothing(Outcome::Malformed);
-                note(state, journal, &entry(state, arrival, now, None, met, Some(rcode), &[]));
-                return Some(Step::Answered);
+                let Arrival { client, transport, instant, .. } = arrival;
+                // It is short already.
+                let class = || Class::of(rcode, &[]);
+                let (step, rcode) = match state.limits.response(client, proof(transport), class, instant) {
+                    Sending::Nothing => (Step::Silent, None),
+                    Sending::Whole | Sending::Short => (Step::Answered, Some(rcode)),
+                };
+                note(state, journal, &entry(state, arrival, now, None, met, rcode, &[]));
+                return Some(step);
             }
         };
-        let visit = Visit { state, query: &query, arrival, now };
-        if let Some((rcode, ede)) = refusal(&query, state.access(arrival.client)) {
-            let outcome = if rcode == rcode::BADVERS { Outcome::Malformed } else { Outcome::Refused };
+        let cookie = state.cookie(&query, arrival);
+        let visit = Visit { state, query: &query, arrival, now, cookie: cookie.unwrap_or_default() };
+        let refused = refusal(&query, state.access(arrival.client))
+            .or(cookie.is_err().then_some((rcode::FORMERR, None)));
+        if let Some((rcode, ede)) = refused {
+            let is_malformed = matches!(rcode, rcode::BADVERS | rcode::FORMERR);
+            let outcome = if is_malformed { Outcome::Malformed } else { Outcome::Refused };
             answer::error(&query, rcode, ede, turn.out);
-            visit.note(journal, Met::nothing(outcome), Some(rcode), &[], Origin::Upstream);
-            return Some(Step::Answered);
+            let met = Met::nothing(outcome);
+            let step = visit.close(journal, met, Some(rcode), &[], Origin::Upstream, turn.out);
+            if matches!(step, Step::Answered) {
+                visit.fit(turn.out);
+            }
+            return Some(step);
         }
+        // Where answers are limited, each must be looked at anew.
+        let ready = ready.filter(|_| !state.limits.are_answers_limited(visit.proof()));
         let question = ready.as_deref().and_then(|ready| ready.question(&query));
         if let (Some(ready), Some(question)) = (ready, &question)
             && let Some(found) = ready.find(question, self.resolver.seconds(now))
@@ -306,10 +353,12 @@ impl Pipeline {
                 if facts.is_recorded {
                     journal.add_with_tail(&head(state, arrival, now), found.tail());
                 }
+                visit.fit(turn.out);
                 return Some(Step::Answered);
             }
         }
-        *undecided = Some((query, question));
+        let cookie = visit.cookie;
+        *undecided = Some(Undecided { query, cookie, question });
         None
     }
 
@@ -321,7 +370,7 @@ impl Pipeline {
         journal: &mut Journal,
         out: &mut Vec<u8>,
     ) -> Step {
-        let Visit { state, query, arrival, now } = *visit;
+        let Visit { state, query, arrival, now, .. } = *visit;
         let shadow = decision.shadow.map(|ruling| Met::rule(Outcome::Shadow, &ruling));
         let Some(ruling) = decision.ruling else {
             let met = shadow.unwrap_or(Met::nothing(Outcome::Forward));
@@ -334,21 +383,19 @@ impl Pipeline {
                 // The sinkhole has at most one address of a family.
                 let answered = addresses.iter().find(is_asked).map_or(&[][..], std::slice::from_ref);
                 let met = Met::rule(outcome, &ruling);
-                let record = entry(state, arrival, now, Some(query), met, rcode, answered);
-                let is_recorded = note(state, journal, &record);
-                if rcode.is_none() {
-                    return Step::Silent;
-                }
-                if let Some((ready, question)) = place
+                let step = visit.close(journal, met, rcode, answered, Origin::Upstream, out);
+                if let (Some((ready, question)), Step::Answered) = (place, &step)
                     && outcome != Outcome::TcpOnly
                     && ready.is_seen(question)
                 {
-                    let facts = Facts { is_recorded, is_counted: false };
+                    let facts =
+                        Facts { is_recorded: is_recorded(state, met.outcome, met.is_hit), is_counted: false };
                     let life = Life::State::<std::iter::Empty<usize>>;
+                    let record = entry(state, arrival, now, Some(query), met, rcode, answered);
                     let now = self.resolver.seconds(now);
                     ready.insert(question, out, life, facts, now, |tail| record.encode_tail(tail));
                 }
-                Step::Answered
+                step
             }
             Applied::Alias(target) => {
                 self.wait(visit, Met::rule(Outcome::Cname, &ruling), Some(target), None, journal, out)
@@ -371,9 +418,9 @@ impl Pipeline {
     ) -> Step {
         // A hit is evidence, also where its rule leads to another name: it never counts.
         if !met.is_hit && visit.is_exceeded() {
-            let rcode = limited(visit.query, visit.arrival.transport, out);
-            visit.note(journal, Met { outcome: Outcome::Limited, ..met }, Some(rcode), &[], Origin::Upstream);
-            return Step::Answered;
+            let rcode = visit.limited(out);
+            let met = Met { outcome: Outcome::Limited, ..met };
+            return visit.close(journal, met, Some(rcode), &[], Origin::Upstream, out);
         }
         let found = match alias {
             // An alias's target has another name than the key; the resolver looks it up.
@@ -383,16 +430,14 @@ impl Pipeline {
         if let Some(found) = &found
             && let Some(aged) = found.at_once()
         {
-            self.give(visit, met, (found, aged), place, journal, out);
-            return Step::Answered;
+            return self.give(visit, met, (found, aged), place, journal, out);
         }
         let share = self.shares.admit(visit.arrival.client);
         let place = Arc::clone(&self.pending).try_acquire_owned().ok();
         let (Some(share), Some(place)) = (share, place) else {
             let busy = Ede { code: Ede::OTHER, text: "too many queries are waiting" };
             answer::error(visit.query, rcode::SERVFAIL, Some(busy), out);
-            visit.note(journal, met, Some(rcode::SERVFAIL), &[], Origin::Upstream);
-            return Step::Answered;
+            return visit.close(journal, met, Some(rcode::SERVFAIL), &[], Origin::Upstream, out);
         };
         Step::Wait(Box::new(Job {
             packet: visit.query.packet().to_vec(),
@@ -417,30 +462,30 @@ impl Pipeline {
         place: Option<(&mut Ready, &Question)>,
         journal: &mut Journal,
         out: &mut Vec<u8>,
-    ) {
-        let Visit { state, query, arrival, now } = *visit;
+    ) -> Step {
+        let Visit { state, query, arrival, now, .. } = *visit;
         let kept = &found.entry.answer;
         let rcode = answer::relay(query, kept, aged, out);
-        let is_cut = cut(query, arrival.transport, rcode, out);
-        let record = entry(state, arrival, now, Some(query), met, Some(rcode), kept.addresses());
-        let record = Record { is_cached: true, ..record };
-        let is_recorded = note(state, journal, &record);
         if found.state == Freshness::Ending {
             self.resolver.refresh(ask(query, None));
         }
-        if let Some((ready, question)) = place
+        let step = visit.close(journal, met, Some(rcode), kept.addresses(), Origin::Cache, out);
+        if let (Some((ready, question)), Step::Answered) = (place, &step)
             && let Some(seconds) = found.fresh_for()
-            && !is_cut
         {
-            let facts = Facts { is_recorded, is_counted: !met.is_hit };
+            let facts =
+                Facts { is_recorded: is_recorded(state, met.outcome, met.is_hit), is_counted: !met.is_hit };
+            let record = entry(state, arrival, now, Some(query), met, Some(rcode), kept.addresses());
+            let record = Record { is_cached: true, ..record };
             let now = self.resolver.seconds(now);
             let life = Life::Seconds(seconds, kept.ttls());
             ready.insert(question, out, life, facts, now, |tail| record.encode_tail(tail));
         }
+        step
     }
 
-    /// Resolves a query that had to wait. The answer replaces what is in `out`, its record is
-    /// written; the query counts as waiting until the permit is dropped.
+    /// Resolves a query that had to wait. The answer, or nothing where none is to be sent, replaces what is
+    /// in `out`, its record is written; the query counts as waiting until the permit is dropped.
     pub async fn finish(&self, job: Job, out: &mut Vec<u8>) -> Permit {
         let asked = Query::parse(&job.packet).map(|query| ask(&query, job.alias.as_ref()));
         // It was parsed once already; the packet is the same.
@@ -465,7 +510,8 @@ impl Pipeline {
         self.resolver.settle(takeoff, word, asked_at)
     }
 
-    /// Answers a query that had to wait, by what was resolved; its record is added to `journal`.
+    /// Answers a query that had to wait, by what was resolved; its record is added to `journal`. Where no
+    /// answer is to be sent, `out` is empty afterwards.
     pub fn complete(
         &self,
         job: Job,
@@ -485,12 +531,16 @@ impl Pipeline {
                 answer::alias(&query, target.as_wire(), state.sinkhole.ttl, ede, resolved, out)
             }
         };
-        cut(&query, arrival.transport, rcode, out);
         let met = Met { outcome, is_hit, feed: feed.as_ref(), family: family.as_deref() };
-        let visit = Visit { state: &state, query: &query, arrival, now };
+        // A malformed cookie did not come as far as here.
+        let cookie = state.cookie(&query, arrival).unwrap_or_default();
+        let visit = Visit { state: &state, query: &query, arrival, now, cookie };
         // What became a failure on its way out told the client no address.
         let answers = if rcode == rcode::SERVFAIL { &[] } else { resolved.addresses() };
-        visit.note(journal, met, Some(rcode), answers, served.origin);
+        match visit.close(journal, met, Some(rcode), answers, served.origin, out) {
+            Step::Answered => visit.fit(out),
+            Step::Silent | Step::Wait(_) => out.clear(),
+        }
         permit
     }
 
@@ -507,88 +557,6 @@ impl Pipeline {
         journal.commit(clock::now());
         result
     }
-}
-
-/// What a rule makes of a query.
-pub enum Applied<'p> {
-    /// This outcome with this rcode; the answer is in the buffer. No rcode: no answer.
-    Answer(Outcome, Option<u16>),
-    /// An alias to this name, which must be resolved.
-    Alias(&'p Name),
-    /// It must be resolved as if there were no rule.
-    Resolve(Outcome),
-}
-
-/// Applies the rule that was decided on to a query. The query path and `explain` both call this.
-pub fn apply<'p>(
-    sinkhole: &Sinkhole,
-    ruling: &Ruling<'p>,
-    query: &Query<'_>,
-    transport: Transport,
-    out: &mut Vec<u8>,
-) -> Applied<'p> {
-    let ede = Ede { code: Ede::BLOCKED, text: &ruling.feed.name };
-    let ttl = sinkhole.ttl;
-    match &ruling.rule.action {
-        Action::Sinkhole => {
-            answer::addresses(query, &sinkhole.addresses, ttl, ede, out);
-            Applied::Answer(Outcome::Sinkhole, Some(rcode::NOERROR))
-        }
-        Action::Nxdomain => {
-            answer::nxdomain(query, ttl, ede, out);
-            Applied::Answer(Outcome::Nxdomain, Some(rcode::NXDOMAIN))
-        }
-        Action::Nodata => {
-            answer::nodata(query, ttl, ede, out);
-            Applied::Answer(Outcome::Nodata, Some(rcode::NOERROR))
-        }
-        Action::Drop => Applied::Answer(Outcome::Drop, None),
-        Action::TcpOnly if transport == Transport::Udp => {
-            answer::truncated(query, rcode::NOERROR, out);
-            Applied::Answer(Outcome::TcpOnly, Some(rcode::NOERROR))
-        }
-        Action::TcpOnly => Applied::Resolve(Outcome::TcpOnly),
-        // An alias to itself would lead nowhere: the feed that names its own walled garden.
-        Action::Cname(target) if target.as_wire().eq_ignore_ascii_case(query.qname()) => {
-            Applied::Resolve(Outcome::Passthru)
-        }
-        // The alias itself is what these ask for (RFC 1034, section 4.3.2, step 3a).
-        Action::Cname(target) if matches!(query.qtype(), rtype::CNAME | rtype::ANY) => {
-            answer::alias(query, target.as_wire(), ttl, ede, None, out);
-            Applied::Answer(Outcome::Cname, Some(rcode::NOERROR))
-        }
-        Action::Cname(target) => Applied::Alias(target),
-        Action::Passthru => Applied::Resolve(Outcome::Passthru),
-    }
-}
-
-/// Whether a client may ask.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Access {
-    /// It is in a network that is answered.
-    Allowed,
-    /// It is in none.
-    Prohibited,
-}
-
-impl Access {
-    /// What `allow` says about `client`.
-    pub fn of(client: IpAddr, allow: &PrefixMap<()>) -> Self {
-        if allow.find(client).is_some() { Self::Allowed } else { Self::Prohibited }
-    }
-}
-
-/// Why a well-formed query is not answered as asked, if so: rcode and extended error. The query path
-/// and `explain` both call this.
-pub fn refusal(query: &Query<'_>, access: Access) -> Option<(u16, Option<Ede<'static>>)> {
-    if query.edns().is_some_and(|edns| edns.version != 0) {
-        return Some((rcode::BADVERS, None));
-    }
-    if access == Access::Prohibited {
-        return Some((rcode::REFUSED, Some(Ede { code: Ede::PROHIBITED, text: "" })));
-    }
-    let is_answered = query.qclass() == CLASS_IN && !rtype::is_meta(query.qtype());
-    (!is_answered).then_some((rcode::REFUSED, Some(Ede { code: Ede::NOT_SUPPORTED, text: "" })))
 }
 
 /// What the policy says about a host that a browser asked the sinkhole for: feed and family.
@@ -622,49 +590,100 @@ fn cache_key(query: &Query<'_>) -> CacheKey {
     CacheKey::new(query.question(), flags)
 }
 
-/// Answers a query that is one too many of its client: over UDP with TC, so that a real client comes back
-/// over TCP and a forged one gets less than it sent; over TCP with REFUSED. Returns the rcode.
-fn limited(query: &Query<'_>, transport: Transport, out: &mut Vec<u8>) -> u16 {
-    match transport {
-        Transport::Udp => {
-            answer::truncated(query, rcode::NOERROR, out);
-            rcode::NOERROR
-        }
-        Transport::Tcp => {
-            let ede = Ede { code: Ede::PROHIBITED, text: "too many queries a second" };
-            answer::error(query, rcode::REFUSED, Some(ede), out);
-            rcode::REFUSED
-        }
-    }
-}
-
-/// Puts an empty answer with TC set in place of one that this client's UDP does not take; tells whether.
-fn cut(query: &Query<'_>, transport: Transport, rcode: u16, out: &mut Vec<u8>) -> bool {
-    let is_too_long = transport == Transport::Udp && out.len() > answer::udp_limit(query);
-    if is_too_long {
-        answer::truncated(query, rcode, out);
-    }
-    is_too_long
+/// A query about which the policy must be asked.
+struct Undecided<'q> {
+    query: Query<'q>,
+    cookie: Option<Cookie>,
+    /// There where its answer may be kept.
+    question: Option<Question>,
 }
 
 impl Visit<'_, '_> {
     /// Counts the query, and tells whether it is one too many of its client.
     fn is_exceeded(&self) -> bool {
         let Arrival { client, instant, .. } = self.arrival;
-        self.state.rate.as_ref().is_some_and(|limit| limit.count(client, instant) == Rate::Exceeded)
+        self.state.limits.query(client, self.proof(), instant) == Rate::Exceeded
     }
 
-    /// Adds the query's record.
-    fn note(
+    /// Whether the client has shown that its address is its own.
+    fn proof(&self) -> Proof {
+        self.cookie.map_or(Proof::Claimed, |cookie| cookie.proof).max(proof(self.arrival.transport))
+    }
+
+    /// Answers a query that is one too many: over UDP with what a real client comes back from, with a cookie
+    /// (RFC 7873, section 5.2.3) or over TCP, and a forged one gets hardly more than it sent; REFUSED where the
+    /// client came back already. Returns the rcode.
+    fn limited(&self, out: &mut Vec<u8>) -> u16 {
+        if self.arrival.transport == Transport::Tcp {
+            let ede = Ede { code: Ede::PROHIBITED, text: "too many queries a second" };
+            answer::error(self.query, rcode::REFUSED, Some(ede), out);
+            return rcode::REFUSED;
+        }
+        self.shorten(rcode::NOERROR, out)
+    }
+
+    /// Puts what makes a real client come back in place of an answer with this rcode. Returns the new one.
+    fn shorten(&self, rcode: u16, out: &mut Vec<u8>) -> u16 {
+        if self.cookie.is_some() && self.proof() == Proof::Claimed {
+            answer::error(self.query, rcode::BADCOOKIE, None, out);
+            return rcode::BADCOOKIE;
+        }
+        answer::truncated(self.query, rcode, out);
+        rcode
+    }
+
+    /// Makes an answer what this client takes: with its cookie, and over UDP an empty one with TC set in
+    /// place of one that is too long.
+    fn fit(&self, out: &mut Vec<u8>) {
+        let add_cookie = |out: &mut Vec<u8>| {
+            if let Some(cookie) = &self.cookie {
+                answer::append_cookie(out, &cookie.answer);
+            }
+        };
+        add_cookie(out);
+        if self.arrival.transport == Transport::Udp && out.len() > answer::udp_limit(self.query) {
+            let rcode = Response::parse(out).map_or(rcode::SERVFAIL, |answer| answer.rcode());
+            answer::truncated(self.query, rcode, out);
+            add_cookie(out);
+        }
+    }
+
+    /// Ends a visit with the answer in `out`, or with none: limits it, and adds the record of what is sent.
+    fn close(
         &self,
         journal: &mut Journal,
         met: Met<'_>,
         rcode: Option<u16>,
         answers: &[IpAddr],
         origin: Origin,
-    ) {
+        out: &mut Vec<u8>,
+    ) -> Step {
+        let (met, rcode, answers) = match rcode.map(|rcode| (rcode, self.sending(rcode))) {
+            None | Some((_, Sending::Whole)) => (met, rcode, answers),
+            // Errors are short already, and no client asks again for one.
+            Some((rcode, Sending::Short)) if !matches!(rcode, rcode::NOERROR | rcode::NXDOMAIN) => {
+                (met, Some(rcode), answers)
+            }
+            Some((rcode, Sending::Short)) => (met.limited(), Some(self.shorten(rcode, out)), &[][..]),
+            Some((_, Sending::Nothing)) => (met.limited(), None, &[][..]),
+        };
         let entry = entry(self.state, self.arrival, self.now, Some(self.query), met, rcode, answers);
         note(self.state, journal, &Record { is_cached: origin == Origin::Cache, ..entry });
+        if rcode.is_some() { Step::Answered } else { Step::Silent }
+    }
+
+    fn sending(&self, rcode: u16) -> Sending {
+        let class = || Class::of(rcode, self.query.qname());
+        let Arrival { client, instant, .. } = self.arrival;
+        self.state.limits.response(client, self.proof(), class, instant)
+    }
+}
+
+/// What the transport alone shows: a TCP connection was opened from where its answers go.
+fn proof(transport: Transport) -> Proof {
+    match transport {
+        Transport::Tcp => Proof::Proven,
+        Transport::Udp => Proof::Claimed,
     }
 }
 
@@ -708,13 +727,14 @@ fn entry<'a>(
     }
 }
 
-/// Adds a record, if such are kept; tells whether.
-fn note(state: &State, journal: &mut Journal, record: &Record<'_>) -> bool {
-    let is_kept = state.log == LogScope::All || record.is_hit || record.outcome == Outcome::Shadow;
-    if is_kept {
+fn note(state: &State, journal: &mut Journal, record: &Record<'_>) {
+    if is_recorded(state, record.outcome, record.is_hit) {
         journal.add(record);
     }
-    is_kept
+}
+
+fn is_recorded(state: &State, outcome: Outcome, is_hit: bool) -> bool {
+    state.log == LogScope::All || is_hit || outcome == Outcome::Shadow
 }
 
 fn address_type(address: IpAddr) -> u16 {

@@ -15,7 +15,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use super::pipeline::{Access, Arrival, Pipeline, Step};
+use super::apply::Access;
+use super::pipeline::{Arrival, Pipeline, Step};
 use crate::client::admission::Admission;
 use crate::evidence::record::Transport;
 use crate::listener::Acceptor;

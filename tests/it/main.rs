@@ -7,6 +7,7 @@
 mod access;
 mod actions;
 mod cache;
+mod cookies;
 mod failover;
 mod forwarding;
 mod harness;
@@ -22,3 +23,4 @@ mod reload;
 mod shutdown;
 mod sinkhole_answers;
 mod start_errors;
+mod tcp;

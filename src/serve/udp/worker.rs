@@ -117,7 +117,8 @@ impl Worker {
         self.journal.commit(time);
         let replies = paths.iter().zip(&self.replies);
         let replies = replies.filter_map(|(path, reply)| Some((Some((*path)?), &**reply)));
-        let late = self.late.answers.iter().map(|(path, reply, _)| (Some(*path), &**reply));
+        let late = self.late.answers.iter().filter(|(_, reply, _)| !reply.is_empty());
+        let late = late.map(|(path, reply, _)| (Some(*path), &**reply));
         let unsent = self.outbox.send(&self.socket, replies.chain(late));
         self.late.clear();
         Ok(unsent)
@@ -255,7 +256,7 @@ impl Desk<'_> {
         self.runtime.spawn(async move {
             let mut out = Vec::with_capacity(512);
             let permit = pipeline.finish(*job, &mut out).await;
-            if datagram::send(&socket, [(path, &*out)]) > 0 {
+            if !out.is_empty() && datagram::send(&socket, [(path, &*out)]) > 0 {
                 tracing::debug!(client = %path.peer, "an answer could not be sent");
             }
             drop(permit);

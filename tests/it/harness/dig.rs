@@ -160,6 +160,11 @@ impl Reply {
         self.ede()?.split(' ').next()?.trim_end_matches(':').parse().ok()
     }
 
+    /// The COOKIE option in hexadecimal digits, and behind a space what dig thinks of it.
+    pub(crate) fn cookie(&self) -> Option<&str> {
+        self.opt.as_ref()?.iter().find_map(|line| line.strip_prefix("COOKIE: "))
+    }
+
     /// Fails the test unless this is NODATA: no error, no answer, and the SOA that says how long.
     #[track_caller]
     pub(crate) fn assert_nodata(&self) {

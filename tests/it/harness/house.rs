@@ -80,6 +80,12 @@ impl Setup {
         self
     }
 
+    /// Adds lines to `[server]`.
+    pub(crate) fn server(mut self, lines: &str) -> Self {
+        self.server.push_str(lines);
+        self
+    }
+
     /// Replaces the lines of `[sinkhole]`.
     pub(crate) fn sinkhole(mut self, lines: &str) -> Self {
         lines.clone_into(&mut self.sinkhole);

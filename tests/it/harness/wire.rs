@@ -158,7 +158,13 @@ impl Udp {
 
     pub(crate) fn receive(&self) -> io::Result<Vec<u8>> {
         let mut answer = vec![0; 65_535];
-        let len = self.0.recv(&mut answer)?;
+        let len = loop {
+            match self.0.recv(&mut answer) {
+                // A process that was stopped and goes on: the kernel does not resume a wait with a limit.
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                received => break received?,
+            }
+        };
         answer.truncate(len);
         Ok(answer)
     }
@@ -176,6 +182,7 @@ impl Tcp {
     pub(crate) fn to(server: SocketAddr) -> Self {
         let stream = TcpStream::connect(server).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.set_write_timeout(Some(PATIENCE)).unwrap();
         stream.set_nodelay(true).unwrap();
         Self(stream)
     }

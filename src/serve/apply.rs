@@ -1,0 +1,103 @@
+//! What is said to a query without resolving it: by a rule, or by way of refusal.
+//!
+//! Decides nothing that depends on other queries. The query path and `explain` both call this.
+
+use std::net::IpAddr;
+
+use super::answer::{self, Ede};
+use crate::client::prefix::PrefixMap;
+use crate::evidence::record::{Outcome, Transport};
+use crate::name::Name;
+use crate::policy::action::Action;
+use crate::policy::decide::Ruling;
+use crate::wire::{CLASS_IN, Query, rcode, rtype};
+
+/// The sinkhole's addresses and how long an answer with them may be kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sinkhole {
+    /// At most one of each family.
+    pub addresses: Vec<IpAddr>,
+    /// Seconds.
+    pub ttl: u32,
+}
+
+/// What a rule makes of a query.
+pub enum Applied<'p> {
+    /// This outcome with this rcode; the answer is in the buffer. No rcode: no answer.
+    Answer(Outcome, Option<u16>),
+    /// An alias to this name, which must be resolved.
+    Alias(&'p Name),
+    /// It must be resolved as if there were no rule.
+    Resolve(Outcome),
+}
+
+/// Applies the rule that was decided on to a query.
+pub fn apply<'p>(
+    sinkhole: &Sinkhole,
+    ruling: &Ruling<'p>,
+    query: &Query<'_>,
+    transport: Transport,
+    out: &mut Vec<u8>,
+) -> Applied<'p> {
+    let ede = Ede { code: Ede::BLOCKED, text: &ruling.feed.name };
+    let ttl = sinkhole.ttl;
+    match &ruling.rule.action {
+        Action::Sinkhole => {
+            answer::addresses(query, &sinkhole.addresses, ttl, ede, out);
+            Applied::Answer(Outcome::Sinkhole, Some(rcode::NOERROR))
+        }
+        Action::Nxdomain => {
+            answer::nxdomain(query, ttl, ede, out);
+            Applied::Answer(Outcome::Nxdomain, Some(rcode::NXDOMAIN))
+        }
+        Action::Nodata => {
+            answer::nodata(query, ttl, ede, out);
+            Applied::Answer(Outcome::Nodata, Some(rcode::NOERROR))
+        }
+        Action::Drop => Applied::Answer(Outcome::Drop, None),
+        Action::TcpOnly if transport == Transport::Udp => {
+            answer::truncated(query, rcode::NOERROR, out);
+            Applied::Answer(Outcome::TcpOnly, Some(rcode::NOERROR))
+        }
+        Action::TcpOnly => Applied::Resolve(Outcome::TcpOnly),
+        // An alias to itself would lead nowhere: the feed that names its own walled garden.
+        Action::Cname(target) if target.as_wire().eq_ignore_ascii_case(query.qname()) => {
+            Applied::Resolve(Outcome::Passthru)
+        }
+        // The alias itself is what these ask for (RFC 1034, section 4.3.2, step 3a).
+        Action::Cname(target) if matches!(query.qtype(), rtype::CNAME | rtype::ANY) => {
+            answer::alias(query, target.as_wire(), ttl, ede, None, out);
+            Applied::Answer(Outcome::Cname, Some(rcode::NOERROR))
+        }
+        Action::Cname(target) => Applied::Alias(target),
+        Action::Passthru => Applied::Resolve(Outcome::Passthru),
+    }
+}
+
+/// Whether a client may ask.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// It is in a network that is answered.
+    Allowed,
+    /// It is in none.
+    Prohibited,
+}
+
+impl Access {
+    /// What `allow` says about `client`.
+    pub fn of(client: IpAddr, allow: &PrefixMap<()>) -> Self {
+        if allow.find(client).is_some() { Self::Allowed } else { Self::Prohibited }
+    }
+}
+
+/// Why a well-formed query is not answered as asked, if so: rcode and extended error.
+pub fn refusal(query: &Query<'_>, access: Access) -> Option<(u16, Option<Ede<'static>>)> {
+    if query.edns().is_some_and(|edns| edns.version != 0) {
+        return Some((rcode::BADVERS, None));
+    }
+    if access == Access::Prohibited {
+        return Some((rcode::REFUSED, Some(Ede { code: Ede::PROHIBITED, text: "" })));
+    }
+    let is_answered = query.qclass() == CLASS_IN && !rtype::is_meta(query.qtype());
+    (!is_answered).then_some((rcode::REFUSED, Some(Ede { code: Ede::NOT_SUPPORTED, text: "" })))
+}
