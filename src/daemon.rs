@@ -35,12 +35,15 @@ use crate::resolve::{Resolver, forward};
 use crate::serve::pipeline::{Pipeline, State, Waiting};
 use crate::serve::{tcp, udp};
 use crate::sinkhole::http;
+use crate::update::child::{Pace, Workshop};
 use crate::update::{self, FeedReport, Plan, UpdateError};
 
 pub use control::ask_to_reload;
 
 /// How long a stop waits for queries on their way, beyond the resolver's own deadline.
 const GRACE: Duration = Duration::from_secs(1);
+/// How often is looked whether the last query under an old policy is answered.
+const RETIRING: Duration = Duration::from_millis(10);
 /// Descriptors for listeners, journals, the image and what the runtime needs.
 const OTHER_FILES: usize = 256;
 
@@ -129,7 +132,9 @@ pub fn run(config: Config, ready: impl FnOnce(&Listening)) -> Result<(), DaemonE
         config.check_feeds()?;
     }
     let sockets = Sockets::bind(&config)?;
-    let (image, reports) = update::ensure(plan(&config), &config.image_path(), clock::now())?;
+    let (workshop, path) = (Arc::new(Workshop::default()), config.image_path());
+    let build = || workshop.build(plan(&config), &path, clock::now(), Pace::Urgent);
+    let (image, reports) = update::ensure(plan(&config), &path, build)?;
     tell(&image, reports.as_deref());
 
     let ledger = Ledger::open(&config.log).map_err(folder_error(&config.log.folder))?;
@@ -159,6 +164,7 @@ pub fn run(config: Config, ready: impl FnOnce(&Listening)) -> Result<(), DaemonE
     let reloader = Reloader {
         started: Arc::clone(&config),
         pipeline: Arc::clone(&pipeline),
+        workshop: Arc::clone(&workshop),
         turn: Arc::default(),
         asked: Arc::default(),
     };
@@ -190,6 +196,7 @@ pub fn run(config: Config, ready: impl FnOnce(&Listening)) -> Result<(), DaemonE
         tracing::info!("stopping");
         control.abort();
         reloads.abort();
+        workshop.close();
         // No query may come in any more when those on their way are waited for.
         stop.0.store(true, Ordering::Release);
         let _ = stop_sender.send(true);
@@ -418,6 +425,7 @@ struct Reloader {
     /// What was in force at the start, and still is where only a start can change it.
     started: Arc<Config>,
     pipeline: Arc<Pipeline>,
+    workshop: Arc<Workshop>,
     /// Two reloads must not overtake each other.
     turn: Arc<Mutex<()>>,
     /// Somebody asked for a reload and does not wait for it.
@@ -459,8 +467,10 @@ impl Reloader {
         let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
         let config = Config::load(&self.started.path)?;
         config.check_feeds()?;
-        let (image, reports) = update::build(plan(&config), &self.started.image_path(), clock::now())?;
-        tell(&image, Some(&reports));
+        let path = self.started.image_path();
+        let build = || self.workshop.build(plan(&config), &path, clock::now(), Pace::Gentle);
+        let (image, reports) = update::renew(plan(&config), &path, build)?;
+        tell(&image, reports.as_deref());
         let names = image.facts.name_count;
         let before = self.pipeline.state().image.facts.name_count;
         let mut line = format!(
@@ -469,7 +479,9 @@ impl Reloader {
             names as i64 - before as i64,
             begun.elapsed().as_millis()
         );
+        let old = self.pipeline.state();
         self.pipeline.replace(state(&config, image), config.forward.clone());
+        tokio::spawn(retire(old));
         let fixed = only_at_start(&self.started, &config);
         if !fixed.is_empty() {
             line.push_str("; restart for ");
@@ -477,6 +489,15 @@ impl Reloader {
         }
         Ok(line)
     }
+}
+
+/// Drops a state once nobody else has it: to unmap a large image takes a while, in which a worker
+/// would answer nobody.
+async fn retire(old: Arc<State>) {
+    while Arc::strong_count(&old) > 1 {
+        tokio::time::sleep(RETIRING).await;
+    }
+    drop(tokio::task::spawn_blocking(move || drop(old)));
 }
 
 /// Settings that differ and that a reload cannot change.
