@@ -37,6 +37,7 @@ use crate::serve::pipeline::{Pipeline, State, Waiting};
 use crate::serve::ready::Ready;
 use crate::serve::{tcp, udp};
 use crate::sinkhole::http;
+use crate::update::child::{Pace, Workshop};
 use crate::update::{self, FeedReport, Plan, UpdateError};
 
 pub use control::ask_to_reload;
@@ -45,6 +46,8 @@ pub use control::ask_to_reload;
 const GRACE: Duration = Duration::from_secs(1);
 /// Which part of `cache.max_size` the UDP workers have for answers of their own.
 const READY_SHARE: u64 = 4;
+/// How often is looked whether the last query under an old policy is answered.
+const RETIRING: Duration = Duration::from_millis(10);
 /// Descriptors for listeners, journals, the image and what the runtime needs.
 const OTHER_FILES: usize = 256;
 
@@ -133,7 +136,9 @@ pub fn run(config: Config, ready: impl FnOnce(&Listening)) -> Result<(), DaemonE
         config.check_feeds()?;
     }
     let sockets = Sockets::bind(&config)?;
-    let (image, reports) = update::ensure(plan(&config), &config.image_path(), clock::now())?;
+    let (workshop, path) = (Arc::new(Workshop::default()), config.image_path());
+    let build = || workshop.build(plan(&config), &path, clock::now(), Pace::Urgent);
+    let (image, reports) = update::ensure(plan(&config), &path, build)?;
     tell(&image, reports.as_deref());
 
     let ledger = Ledger::open(&config.log).map_err(folder_error(&config.log.folder))?;
@@ -172,6 +177,7 @@ pub fn run(config: Config, ready: impl FnOnce(&Listening)) -> Result<(), DaemonE
         started: Arc::clone(&config),
         pipeline: Arc::clone(&pipeline),
         secret,
+        workshop: Arc::clone(&workshop),
         turn: Arc::default(),
         asked: Arc::default(),
     };
@@ -203,6 +209,7 @@ pub fn run(config: Config, ready: impl FnOnce(&Listening)) -> Result<(), DaemonE
         tracing::info!("stopping");
         control.abort();
         reloads.abort();
+        workshop.close();
         // No query may come in any more when those on their way are waited for.
         stop.0.store(true, Ordering::Release);
         let _ = stop_sender.send(true);
@@ -437,6 +444,7 @@ struct Reloader {
     pipeline: Arc<Pipeline>,
     /// Cookies outlive a reload.
     secret: Secret,
+    workshop: Arc<Workshop>,
     /// Two reloads must not overtake each other.
     turn: Arc<Mutex<()>>,
     /// Somebody asked for a reload and does not wait for it.
@@ -478,8 +486,10 @@ impl Reloader {
         let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
         let config = Config::load(&self.started.path)?;
         config.check_feeds()?;
-        let (image, reports) = update::build(plan(&config), &self.started.image_path(), clock::now())?;
-        tell(&image, Some(&reports));
+        let path = self.started.image_path();
+        let build = || self.workshop.build(plan(&config), &path, clock::now(), Pace::Gentle);
+        let (image, reports) = update::renew(plan(&config), &path, build)?;
+        tell(&image, reports.as_deref());
         let names = image.facts.name_count;
         let before = self.pipeline.state().image.facts.name_count;
         let mut line = format!(
@@ -488,7 +498,9 @@ impl Reloader {
             names as i64 - before as i64,
             begun.elapsed().as_millis()
         );
+        let old = self.pipeline.state();
         self.pipeline.replace(state(&config, image, &self.secret), config.forward.clone());
+        tokio::spawn(retire(old));
         let fixed = only_at_start(&self.started, &config);
         if !fixed.is_empty() {
             line.push_str("; restart for ");
@@ -496,6 +508,15 @@ impl Reloader {
         }
         Ok(line)
     }
+}
+
+/// Drops a state once nobody else has it: to unmap a large image takes a while, in which a worker
+/// would answer nobody.
+async fn retire(old: Arc<State>) {
+    while Arc::strong_count(&old) > 1 {
+        tokio::time::sleep(RETIRING).await;
+    }
+    drop(tokio::task::spawn_blocking(move || drop(old)));
 }
 
 /// Settings that differ and that a reload cannot change.

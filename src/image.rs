@@ -6,14 +6,15 @@
 //! ```text
 //! offset  size
 //!      0     8  magic "SACHDNS\x01"
-//!      8     4  version of this layout, 1                              (numbers are little-endian)
+//!      8     4  version of this layout, 2                              (numbers are little-endian)
 //!     12     4  zero
 //!     16     8  A: octets of the automaton
 //!     24     8  T: octets of the tables
 //!     32     8  names in the automaton
 //!     40     8  when it was built, microseconds since 1970
 //!     48    32  fingerprint of the sources that it was built from
-//!     80    32  SHA-256 of: automaton, tables, the first 80 octets of this header
+//!     80    32  SHA-256 of: the SHA-256 of each 262144 octets (the last: fewer) of automaton and tables,
+//!               then the first 80 octets of this header
 //!    112     A  automaton (crate `fst`): key as in `crate::name::Key` → number of a rule set
 //!  112+A     T  tables
 //!
@@ -30,22 +31,27 @@
 
 #![expect(unsafe_code, reason = "mapping a file is unsafe; this is the one place that does it")]
 
+mod digest;
+
 use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Seek as _, SeekFrom, Write};
+use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
 use memmap2::Mmap;
-use sha2::{Digest as _, Sha256};
+
+pub use digest::Digest;
 
 use crate::policy::action::Action;
 use crate::policy::compile::Compiled;
 use crate::policy::index::{Index, IndexError};
 use crate::policy::rule::{Feed, FeedKind, Mode, Provenance, Rule};
 use crate::policy::trigger::Scope;
+use digest::Digester;
 
 const MAGIC: &[u8; 8] = b"SACHDNS\x01";
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 const HEADER: usize = 112;
 /// Where the digest starts; the header's octets before it are digested.
 const DIGEST: usize = 80;
@@ -76,7 +82,7 @@ pub struct Facts {
     /// What it was built from.
     pub fingerprint: Fingerprint,
     /// Its SHA-256.
-    pub digest: [u8; 32],
+    pub digest: Digest,
 }
 
 /// The automaton's part of a mapped image.
@@ -134,43 +140,37 @@ fn io_error<'a>(path: &'a Path, action: &'static str) -> impl FnOnce(io::Error) 
     move |source| ImageError::Io { path: path.to_owned(), action, source }
 }
 
-/// Maps and verifies the image at `path`.
+/// Verifies the image at `path` and maps it.
 ///
 /// # Errors
 /// [`ImageError`]: unreadable, of another layout, or damaged.
 pub fn open(path: &Path) -> Result<Image, ImageError> {
-    let file = File::open(path).map_err(io_error(path, "opening the policy image"))?;
+    let (file, header) = open_file(path)?;
+    let reading = || io_error(path, "reading the policy image");
+    let format = |what| ImageError::Format { path: path.to_owned(), what };
+    let len = file.metadata().map_err(reading())?.len();
+    let (automaton_len, tables_len) = (u64_at(&header, 16), u64_at(&header, 24));
+    let total = automaton_len.checked_add(tables_len).and_then(|sum| sum.checked_add(HEADER as u64));
+    if total != Some(len) {
+        return Err(format("its length is not what its header says (cut off?)"));
+    }
+    let digest = digest::of_file(&file, HEADER as u64, len, &header[..DIGEST]).map_err(reading())?;
+    if digest != header[DIGEST..] {
+        return Err(ImageError::Digest { path: path.to_owned() });
+    }
     // SAFETY: the map is read-only and private to this type. The file is never written in place:
     // `write` makes a new one and renames it over this one, which leaves the mapped inode as it is.
     // (A disk that fails under the map ends the process with SIGBUS; nothing here can change that.)
     let map = unsafe { Mmap::map(&file) }.map_err(io_error(path, "mapping the policy image"))?;
-    let format = |what| ImageError::Format { path: path.to_owned(), what };
-
-    let header = map.get(..HEADER).ok_or_else(|| format("too short for a policy image"))?;
-    if &header[..8] != MAGIC {
-        return Err(format("not a policy image"));
-    }
-    if u32_at(header, 8) != VERSION {
-        return Err(format("made by another release of sachdns"));
-    }
-    let (automaton_len, tables_len) = (u64_at(header, 16), u64_at(header, 24));
-    let total = automaton_len.checked_add(tables_len).and_then(|sum| sum.checked_add(HEADER as u64));
-    if total != Some(map.len() as u64) {
-        return Err(format("its length is not what its header says (cut off?)"));
-    }
-    let mut hasher = Sha256::new();
-    hasher.update(&map[HEADER..]);
-    hasher.update(&header[..DIGEST]);
-    let digest: [u8; 32] = hasher.finalize().into();
-    if digest != header[DIGEST..] {
-        return Err(ImageError::Digest { path: path.to_owned() });
+    if map.len() as u64 != len {
+        return Err(format("it was changed in place while it was opened"));
     }
     let facts = Facts {
         file_len: map.len() as u64,
         automaton_len,
-        name_count: u64_at(header, 32),
-        built_at: u64_at(header, 40) as i64,
-        fingerprint: header[48..80].try_into().expect("32 octets"),
+        name_count: u64_at(&header, 32),
+        built_at: u64_at(&header, 40) as i64,
+        fingerprint: fingerprint_in(&header),
         digest,
     };
     // Both lengths add up to the map's, which fits a usize.
@@ -180,6 +180,36 @@ pub fn open(path: &Path) -> Result<Image, ImageError> {
     let index = Index::new(Automaton { map, end }, rule_sets, provenance)
         .map_err(|source| ImageError::Index { path: path.to_owned(), source })?;
     Ok(Image { index, facts })
+}
+
+/// What the image at `path` was built from, as its header says; nothing is verified.
+///
+/// # Errors
+/// [`ImageError`]: unreadable, or of another layout.
+pub fn fingerprint(path: &Path) -> Result<Fingerprint, ImageError> {
+    open_file(path).map(|(_, header)| fingerprint_in(&header))
+}
+
+/// Opens the file and reads its header, which is one of this layout.
+fn open_file(path: &Path) -> Result<(File, [u8; HEADER]), ImageError> {
+    let format = |what| ImageError::Format { path: path.to_owned(), what };
+    let file = File::open(path).map_err(io_error(path, "opening the policy image"))?;
+    let mut header = [0; HEADER];
+    file.read_exact_at(&mut header, 0).map_err(|source| match source.kind() {
+        io::ErrorKind::UnexpectedEof => format("too short for a policy image"),
+        _ => ImageError::Io { path: path.to_owned(), action: "reading the policy image", source },
+    })?;
+    if &header[..8] != MAGIC {
+        return Err(format("not a policy image"));
+    }
+    if u32_at(&header, 8) != VERSION {
+        return Err(format("made by another release of sachdns"));
+    }
+    Ok((file, header))
+}
+
+fn fingerprint_in(header: &[u8; HEADER]) -> Fingerprint {
+    header[48..80].try_into().expect("32 octets")
 }
 
 /// Writes an image and puts it in place of whatever is at `path`, in one step.
@@ -192,13 +222,14 @@ pub fn write(
     compiled: &Compiled,
     fingerprint: &Fingerprint,
     built_at: i64,
-) -> Result<(), ImageError> {
+) -> Result<Digest, ImageError> {
     let scratch = scratch_path(path);
-    let result = write_scratch(&scratch, compiled, fingerprint, built_at).and_then(|()| {
-        fs::rename(&scratch, path).map_err(io_error(path, "putting the policy image in place"))
+    let result = write_scratch(&scratch, compiled, fingerprint, built_at).and_then(|digest| {
+        fs::rename(&scratch, path).map_err(io_error(path, "putting the policy image in place"))?;
+        Ok(digest)
     });
     match &result {
-        Ok(()) => sync_folder(path),
+        Ok(_) => sync_folder(path),
         // It may not exist; what went wrong first is what matters.
         Err(_) => drop(fs::remove_file(&scratch)),
     }
@@ -226,11 +257,11 @@ fn write_scratch(
     compiled: &Compiled,
     fingerprint: &Fingerprint,
     built_at: i64,
-) -> Result<(), ImageError> {
+) -> Result<Digest, ImageError> {
     let writing = || io_error(scratch, "writing the policy image");
     let mut file = File::create(scratch).map_err(io_error(scratch, "creating the policy image"))?;
     file.write_all(&[0; HEADER]).map_err(writing())?;
-    let mut body = Digesting { inner: BufWriter::new(file), hasher: Sha256::new(), len: 0 };
+    let mut body = Digesting { inner: BufWriter::new(file), digester: Digester::default(), len: 0 };
 
     let built = (|| {
         let mut names = fst::raw::Builder::new(&mut body)?;
@@ -256,26 +287,27 @@ fn write_scratch(
     header[32..40].copy_from_slice(&(compiled.name_count() as u64).to_le_bytes());
     header[40..48].copy_from_slice(&built_at.to_le_bytes());
     header[48..80].copy_from_slice(fingerprint);
-    body.hasher.update(&header[..DIGEST]);
-    header[DIGEST..].copy_from_slice(&body.hasher.finalize());
+    let digest = body.digester.finish(&header[..DIGEST]);
+    header[DIGEST..].copy_from_slice(&digest);
     let mut file = body.inner.into_inner().map_err(|error| writing()(error.into_error()))?;
 
     file.seek(SeekFrom::Start(0)).map_err(writing())?;
     file.write_all(&header).map_err(writing())?;
-    file.sync_all().map_err(io_error(scratch, "syncing the policy image"))
+    file.sync_all().map_err(io_error(scratch, "syncing the policy image"))?;
+    Ok(digest)
 }
 
 /// Counts and digests what passes through.
 struct Digesting<W> {
     inner: W,
-    hasher: Sha256,
+    digester: Digester,
     len: u64,
 }
 
 impl<W: Write> Write for Digesting<W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let len = self.inner.write(bytes)?;
-        self.hasher.update(&bytes[..len]);
+        self.digester.update(&bytes[..len]);
         self.len += len as u64;
         Ok(len)
     }

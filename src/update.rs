@@ -1,12 +1,15 @@
 //! Updating: from the configured feeds to a policy image in its place.
 //!
 //! Joins `feed`, `policy` and `image`, for the daemon and the commands alike. Blocks while it reads
-//! and sorts: never call it where queries are answered.
+//! and sorts: never call it where queries are answered. The daemon has it done by [`child`].
+
+pub mod child;
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::process::ExitStatus;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -14,7 +17,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::feed::source::{FeedAction, Source};
 use crate::feed::{self, Diagnostic, Format, Indicator, ReadError, Sink, Value};
-use crate::image::{self, Fingerprint, Image, ImageError};
+use crate::image::{self, Digest, Fingerprint, Image, ImageError};
 use crate::name::Name;
 use crate::policy::action::Action;
 use crate::policy::compile::{Compiled, Compiler, Listing, TooMany};
@@ -56,8 +59,8 @@ pub struct FeedReport {
     pub urls: u64,
     /// Lines that gave nothing, by reason.
     pub faults: BTreeMap<String, u64>,
-    /// The first of them.
-    pub examples: Vec<Diagnostic>,
+    /// The first of them: the line's number, what is wrong with it, how it starts.
+    pub examples: Vec<String>,
 }
 
 impl FeedReport {
@@ -101,8 +104,8 @@ pub enum UpdateError {
         path: PathBuf,
         /// How it was read.
         format: Format,
-        /// The first line that gave nothing.
-        example: Diagnostic,
+        /// The first line that gave nothing, as [`FeedReport::examples`] has it.
+        example: String,
     },
     /// The feeds are too large together.
     #[error(transparent)]
@@ -118,30 +121,71 @@ pub enum UpdateError {
         /// What the system said.
         source: io::Error,
     },
+    /// The building process refused, in its own words: one of the reasons above.
+    #[error("{0}")]
+    Refused(String),
+    /// The building process ended without a word.
+    #[error(
+        "the process that builds the policy ended early ({status}); reload again, and if it is killed again, see the kernel's log: the machine may have too little memory"
+    )]
+    Died {
+        /// How it ended.
+        status: ExitStatus,
+    },
+    /// The building process cannot be waited for.
+    #[error("waiting for the process that builds the policy: {0}")]
+    Waiting(io::Error),
+    /// Each time another build put its own image in place.
+    #[error("{path}: other builds keep replacing the image; wait for their end, and reload again")]
+    Overtaken {
+        /// The image.
+        path: PathBuf,
+    },
+    /// The server stops, and its build with it.
+    #[error("the server is stopping")]
+    Stopping,
 }
 
-/// Opens the image at `path` if it is whole and was made from just these feeds, and builds it anew
-/// otherwise. When that fails, an older image that is whole is better than none: a bad download must
-/// not take DNS away at the next start.
+/// An image, and what came of each feed if it was built just now.
+pub type Update = (Image, Option<Vec<FeedReport>>);
+/// What a build gives.
+pub type Built = (Image, Vec<FeedReport>);
+
+/// Opens the image at `path` if it is whole and was made from just these feeds, and has it built anew
+/// otherwise.
 ///
 /// # Errors
-/// [`UpdateError`], when there is neither.
+/// Those of `build`.
+pub fn renew(
+    plan: Plan<'_>,
+    path: &Path,
+    build: impl FnOnce() -> Result<Built, UpdateError>,
+) -> Result<Update, UpdateError> {
+    // Most often it is not, and need not be verified to be replaced.
+    if image::fingerprint(path).is_ok_and(|of_image| is_current(plan, &of_image))
+        && let OnDisk::Current(image) = on_disk(plan, path)
+    {
+        return Ok((image, None));
+    }
+    build().map(|(image, reports)| (image, Some(reports)))
+}
+
+/// As [`renew`]; but where the build fails, an older image that is whole is better than none: a bad
+/// download must not take DNS away at the next start.
+///
+/// # Errors
+/// Those of `build`, when there is no older image.
 pub fn ensure(
     plan: Plan<'_>,
     path: &Path,
-    now: i64,
-) -> Result<(Image, Option<Vec<FeedReport>>), UpdateError> {
-    let old = match image::open(path) {
-        Ok(image) if is_current(plan, &image.facts.fingerprint) => return Ok((image, None)),
-        Ok(image) => Some(image),
-        Err(ImageError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => None,
-        Err(error) => {
-            // Whatever is wrong with the old image, a new one mends it.
-            tracing::warn!(%error, "the policy image is built anew");
-            None
-        }
+    build: impl FnOnce() -> Result<Built, UpdateError>,
+) -> Result<Update, UpdateError> {
+    let old = match on_disk(plan, path) {
+        OnDisk::Current(image) => return Ok((image, None)),
+        OnDisk::Old(image) => Some(image),
+        OnDisk::Nothing => None,
     };
-    match (build(plan, path, now), old) {
+    match (build(), old) {
         (Ok((image, reports)), _) => Ok((image, Some(reports))),
         (Err(error), Some(old)) => {
             tracing::error!(%error, "no new policy could be built; the OLD one is served: mend it, then `sachdns reload`");
@@ -151,11 +195,40 @@ pub fn ensure(
     }
 }
 
+/// The image that is there already.
+enum OnDisk {
+    Current(Image),
+    /// Whole, and made from other feeds.
+    Old(Image),
+    Nothing,
+}
+
+fn on_disk(plan: Plan<'_>, path: &Path) -> OnDisk {
+    match image::open(path) {
+        Ok(image) if is_current(plan, &image.facts.fingerprint) => OnDisk::Current(image),
+        Ok(image) => OnDisk::Old(image),
+        Err(ImageError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => OnDisk::Nothing,
+        Err(error) => {
+            // Whatever is wrong with the old image, a new one mends it.
+            tracing::warn!(%error, "the policy image is built anew");
+            OnDisk::Nothing
+        }
+    }
+}
+
 /// Builds the image from its feeds, puts it in place and opens it.
 ///
 /// # Errors
 /// [`UpdateError`]; the image that was there stays.
-pub fn build(plan: Plan<'_>, path: &Path, now: i64) -> Result<(Image, Vec<FeedReport>), UpdateError> {
+pub fn build(plan: Plan<'_>, path: &Path, now: i64) -> Result<Built, UpdateError> {
+    let _lock = lock(path)?;
+    let (_, reports) = make(plan, path, now)?;
+    Ok((image::open(path)?, reports))
+}
+
+/// Makes the image's folder, and waits until nobody else builds there: a server's reload and a
+/// `policy build` by hand may meet. The lock goes with the file.
+fn lock(path: &Path) -> Result<File, UpdateError> {
     let folder = path.parent().unwrap_or(Path::new(""));
     let lock_path = path.with_extension("lock");
     let failed = |path: &Path| {
@@ -163,18 +236,19 @@ pub fn build(plan: Plan<'_>, path: &Path, now: i64) -> Result<(Image, Vec<FeedRe
         move |source| UpdateError::Folder { path, source }
     };
     fs::create_dir_all(folder).map_err(failed(folder))?;
-    // A server's reload and a `policy build` by hand may meet: one after the other. The lock goes
-    // with the file.
     let lock = File::create(&lock_path).map_err(failed(&lock_path))?;
     lock.lock().map_err(failed(&lock_path))?;
-    image::remove_scratch(path);
+    Ok(lock)
+}
 
+/// Builds the image and puts it in place; call it under [`lock`].
+fn make(plan: Plan<'_>, path: &Path, now: i64) -> Result<(Digest, Vec<FeedReport>), UpdateError> {
+    image::remove_scratch(path);
     // Taken before the feeds are read: what changes meanwhile makes the image out of date.
     let fingerprint = fingerprint(plan).unwrap_or_default();
     let (compiled, reports) = compile(plan)?;
-    image::write(path, &compiled, &fingerprint, now)?;
-    drop(compiled);
-    Ok((image::open(path)?, reports))
+    let digest = image::write(path, &compiled, &fingerprint, now)?;
+    Ok((digest, reports))
 }
 
 /// Reads all feeds and compiles their rules in memory.
@@ -258,7 +332,7 @@ impl Sink for Intake<'_> {
         let is_room = faults.len() < REASONS || faults.contains_key(&reason);
         *faults.entry(if is_room { reason } else { "other reasons".to_owned() }).or_default() += 1;
         if self.report.examples.len() < EXAMPLES {
-            self.report.examples.push(diagnostic);
+            self.report.examples.push(diagnostic.to_string());
         }
     }
 }
@@ -268,7 +342,8 @@ pub fn is_current(plan: Plan<'_>, of_image: &Fingerprint) -> bool {
     fingerprint(plan).is_ok_and(|current| current == *of_image)
 }
 
-/// Digests the plan, and size, time and inode of each feed's file.
+/// Digests the plan, and size, times and inode of each feed's file: also the time of the inode's own
+/// change, which no tool can set back as it can the content's.
 ///
 /// A file that was changed a moment ago could change again within one tick of the file system's
 /// clock: then there is no fingerprint, and the image is built anew at the next start.
@@ -294,9 +369,8 @@ fn fingerprint(plan: Plan<'_>) -> io::Result<Fingerprint> {
         field(source.path.as_os_str().as_encoded_bytes());
         field(source.format.as_str().as_bytes());
         field(source.action.to_string().as_bytes());
-        for number in
-            [facts.dev(), facts.ino(), facts.size(), facts.mtime() as u64, facts.mtime_nsec() as u64]
-        {
+        let times = [facts.mtime(), facts.mtime_nsec(), facts.ctime(), facts.ctime_nsec()];
+        for number in [facts.dev(), facts.ino(), facts.size()].into_iter().chain(times.map(|it| it as u64)) {
             field(&number.to_le_bytes());
         }
     }
@@ -355,7 +429,7 @@ mod tests {
         let path = folder.path().join("data/policy.img");
         let feeds = [source(folder.path(), "authority", "evil.example\nnot a name at all\n192.0.2.1\n")];
         let plan = Plan { canaries: &[], feeds: &feeds };
-        let (image, reports) = ensure(plan, &path, 1).unwrap();
+        let (image, reports) = ensure(plan, &path, || build(plan, &path, 1)).unwrap();
         let reports = reports.unwrap();
         assert_eq!((reports[0].names, reports[0].addresses, reports[0].fault_count()), (1, 1, 1));
         assert_eq!(
@@ -363,23 +437,26 @@ mod tests {
             Fingerprint::default(),
             "too young to be told from its next version"
         );
-        assert!(ensure(plan, &path, 2).unwrap().1.is_some());
+        assert!(ensure(plan, &path, || build(plan, &path, 2)).unwrap().1.is_some());
 
         age(&feeds[0]);
-        assert!(ensure(plan, &path, 3).unwrap().1.is_some());
-        assert!(ensure(plan, &path, 4).unwrap().1.is_none(), "nothing changed");
+        assert!(ensure(plan, &path, || build(plan, &path, 3)).unwrap().1.is_some());
+        assert!(ensure(plan, &path, || build(plan, &path, 4)).unwrap().1.is_none(), "nothing changed");
         assert_eq!(image::open(&path).unwrap().facts.built_at, 3);
 
         let canaries = [Name::from_host("canary.example").unwrap()];
         let plan = Plan { canaries: &canaries, ..plan };
-        let (image, reports) = ensure(plan, &path, 5).unwrap();
+        let (image, reports) = ensure(plan, &path, || build(plan, &path, 5)).unwrap();
         assert!(reports.is_some(), "the plan changed");
         let key = Key::from(&canaries[0]);
         let ruling = decide(&image.index, &key, &mut Unobserved).ruling.unwrap();
         assert!(!ruling.is_hit());
 
         fs::write(&path, "damaged").unwrap();
-        assert!(ensure(plan, &path, 6).unwrap().1.is_some(), "a damaged image is mended");
+        assert!(
+            ensure(plan, &path, || build(plan, &path, 6)).unwrap().1.is_some(),
+            "a damaged image is mended"
+        );
 
         let (scope, action, mode) = (Scope::Subtree, Action::Sinkhole, Mode::Enforced);
         let rule = Rule { feed: 1, scope, action, mode, family: None };
@@ -399,10 +476,12 @@ mod tests {
             let error = build(Plan { canaries: &[], feeds: &bad }, &path, 2).map(|_| ()).unwrap_err();
             assert!(matches!(error, UpdateError::Nothing { .. }), "{error}");
             assert_eq!(image::open(&path).unwrap().facts.built_at, 1);
-            let (image, reports) = ensure(Plan { canaries: &[], feeds: &bad }, &path, 2).unwrap();
+            let plan = Plan { canaries: &[], feeds: &bad };
+            assert!(renew(plan, &path, || build(plan, &path, 2)).is_err());
+            let (image, reports) = ensure(plan, &path, || build(plan, &path, 2)).unwrap();
             assert_eq!((image.facts.built_at, reports), (1, None), "the old one is served");
             let nowhere = folder.path().join("none.img");
-            assert!(ensure(Plan { canaries: &[], feeds: &bad }, &nowhere, 2).is_err());
+            assert!(ensure(plan, &nowhere, || build(plan, &nowhere, 2)).is_err());
         }
     }
 

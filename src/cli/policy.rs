@@ -5,11 +5,12 @@ use std::io::{self, Write};
 use clap::Subcommand;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
+use tracing::Level;
 
 use super::{CliError, ConfigArg, absolute};
 use crate::clock;
 use crate::image::{self, Facts, ImageError};
-use crate::update::{self, FeedReport, Plan};
+use crate::update::{self, FeedReport, Plan, child};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -17,6 +18,9 @@ pub(super) enum Command {
     Build(ConfigArg),
     /// Say what is in the policy image.
     Stat(ConfigArg),
+    /// Build what standard input orders: how a running server has its image built.
+    #[command(hide = true)]
+    Compile,
 }
 
 pub(super) fn run(command: &Command) -> Result<(), CliError> {
@@ -37,6 +41,11 @@ pub(super) fn run(command: &Command) -> Result<(), CliError> {
                 image.facts.file_len,
                 begun.elapsed().as_millis()
             )?;
+        }
+        Command::Compile => {
+            // They join the server's own, which start at its level.
+            super::diagnose(Level::WARN);
+            child::work(io::stdin().lock(), &mut out)?;
         }
         Command::Stat(arguments) => {
             let config = arguments.load()?;

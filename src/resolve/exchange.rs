@@ -314,9 +314,14 @@ mod tests {
 
     /// Asks an upstream that does this over UDP and answers properly, in lower case, over TCP.
     async fn check(behave: Behaviour, expected: &str) {
-        let tcp = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (tcp, udp) = loop {
+            let tcp = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+            // Somebody may have the same port for UDP.
+            if let Ok(udp) = UdpSocket::bind(tcp.local_addr().unwrap()).await {
+                break (tcp, udp);
+            }
+        };
         let address = tcp.local_addr().unwrap();
-        let udp = UdpSocket::bind(address).await.unwrap();
         tokio::spawn(async move {
             let mut buffer = [0; 512];
             loop {

@@ -6,6 +6,7 @@
 
 mod access;
 mod actions;
+mod building;
 mod cache;
 mod cookies;
 mod failover;

@@ -1,0 +1,305 @@
+//! Building in a process of its own: a list is read and sorted where it costs the server no memory,
+//! and no processor that an answer needs.
+//!
+//! The server starts its own program as `sachdns policy compile`, a hidden command. What goes to its
+//! standard input and what comes from its standard output is one JSON text each, an `Order` and an
+//! `Outcome`; nobody else reads or writes them, and both ends are always one release. The order
+//! carries the whole plan: the configuration's file may have changed since the server checked it.
+//!
+//! What a plan, a report or an image is stands elsewhere; here they only travel.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{self, Read, Write};
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread;
+
+use rustix::process::{Pid, Signal, getppid, set_parent_process_death_signal, setpriority_process};
+use serde::{Deserialize, Serialize};
+
+use super::{Built, FeedReport, Plan, UpdateError, build, lock, make};
+use crate::feed::source::Source;
+use crate::image::{self, Digest, Image, ImageError};
+use crate::name::Name;
+
+/// The arguments after which the program builds what its standard input asks for.
+pub const ARGUMENTS: [&str; 2] = ["policy", "compile"];
+/// The running program, also when an upgrade has replaced or removed its file since.
+const PROGRAM: &str = "/proc/self/exe";
+/// Before this many builds by other hands in a row, one's own is found in its place.
+const ATTEMPTS: usize = 3;
+/// The lowest priority there is; that of reading and writing follows it.
+const LOWEST: i32 = 19;
+
+/// Whether anything else is worth more than the build.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Pace {
+    /// Nobody is answered before it is done.
+    Urgent,
+    /// Queries are being answered.
+    Gentle,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Order {
+    /// The server's process: when it ends, so does the build.
+    server: i32,
+    pace: Pace,
+    image: PathBuf,
+    now: i64,
+    canaries: Vec<String>,
+    feeds: Vec<OrderedFeed>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct OrderedFeed {
+    name: String,
+    path: PathBuf,
+    format: String,
+    action: String,
+}
+
+#[derive(Serialize, Deserialize)]
+enum Outcome {
+    Built { digest: Digest, reports: Vec<Report> },
+    Refused(String),
+}
+
+/// A [`FeedReport`].
+#[derive(Serialize, Deserialize)]
+struct Report {
+    name: String,
+    format: String,
+    names: u64,
+    addresses: u64,
+    urls: u64,
+    faults: BTreeMap<String, u64>,
+    examples: Vec<String>,
+}
+
+/// Where the server has its images built: one at a time.
+#[derive(Default)]
+pub struct Workshop {
+    bench: Mutex<Bench>,
+}
+
+#[derive(Default)]
+struct Bench {
+    /// Not waited for yet, so its process id is still its own.
+    child: Option<Child>,
+    is_closed: bool,
+}
+
+impl Workshop {
+    /// Builds the image in a child process, and opens it. Where no process can be started, builds it
+    /// in this one.
+    ///
+    /// Blocks; the thread that calls must live until it returns, for the child dies with it.
+    ///
+    /// # Errors
+    /// [`UpdateError`], as [`build`], and when the child ended early or the workshop was closed. The
+    /// image that was there stays.
+    pub fn build(&self, plan: Plan<'_>, path: &Path, now: i64, pace: Pace) -> Result<Built, UpdateError> {
+        let order = Order::new(plan, path, now, pace);
+        for _ in 0..ATTEMPTS {
+            let child = match self.start() {
+                Ok(output) => output,
+                Err(Start::Closed) => return Err(UpdateError::Stopping),
+                Err(Start::Failed(error)) => {
+                    tracing::warn!(%error, "no process can be started to build the policy; the server builds it itself, which takes memory");
+                    return build(plan, path, now);
+                }
+            };
+            let (digest, reports) = self.outcome(child, &order)?;
+            let image = open(path, pace)?;
+            // Its lock went with the child: somebody else's `policy build` may have come between.
+            if image.facts.digest == digest {
+                return Ok((image, reports));
+            }
+        }
+        Err(UpdateError::Overtaken { path: path.to_owned() })
+    }
+
+    /// Ends the build that is under way; no other one begins.
+    pub fn close(&self) {
+        let mut bench = self.bench();
+        bench.is_closed = true;
+        if let Some(child) = &mut bench.child {
+            // It has ended already, or it ends now.
+            let _ = child.kill();
+        }
+    }
+
+    fn start(&self) -> Result<Pipes, Start> {
+        let mut bench = self.bench();
+        if bench.is_closed {
+            return Err(Start::Closed);
+        }
+        let mut child = Command::new(PROGRAM)
+            .arg0("sachdns")
+            .args(ARGUMENTS)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            // A SIGHUP or SIGINT for the server's group is not meant for it.
+            .process_group(0)
+            .spawn()
+            .map_err(Start::Failed)?;
+        let input = child.stdin.take().expect("its standard input is a pipe");
+        let output = child.stdout.take().expect("its standard output is a pipe");
+        bench.child = Some(child);
+        Ok(Pipes { input, output })
+    }
+
+    fn outcome(&self, pipes: Pipes, order: &Order) -> Result<(Digest, Vec<FeedReport>), UpdateError> {
+        let Pipes { mut input, mut output } = pipes;
+        // When either fails the child has ended, and its status says more.
+        let _ = serde_json::to_writer(&mut input, order);
+        drop(input);
+        let mut text = Vec::new();
+        let _ = output.read_to_end(&mut text);
+        // Its output is closed: it is about to end.
+        let child = self.bench().child.take();
+        let status = child.expect("only this takes it").wait().map_err(UpdateError::Waiting)?;
+        if self.bench().is_closed {
+            return Err(UpdateError::Stopping);
+        }
+        match serde_json::from_slice(&text) {
+            Ok(Outcome::Built { digest, reports }) if status.success() => {
+                Ok((digest, reports.into_iter().map(FeedReport::from).collect()))
+            }
+            Ok(Outcome::Refused(why)) if status.success() => Err(UpdateError::Refused(why)),
+            _ => Err(UpdateError::Died { status }),
+        }
+    }
+
+    fn bench(&self) -> MutexGuard<'_, Bench> {
+        self.bench.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Verifies and maps the new image as slowly as it was built.
+fn open(path: &Path, pace: Pace) -> Result<Image, ImageError> {
+    match pace {
+        Pace::Urgent => image::open(path),
+        // A thread cannot take its priority back: it gets one of its own.
+        Pace::Gentle => thread::scope(|scope| {
+            let opening = scope.spawn(|| {
+                let _ = step_back();
+                image::open(path)
+            });
+            opening.join().expect("opening an image does not panic")
+        }),
+    }
+}
+
+/// Gives this thread, which is the whole of a process that has no other, the lowest priority.
+fn step_back() -> rustix::io::Result<()> {
+    setpriority_process(None, LOWEST)
+}
+
+/// The server's ends.
+struct Pipes {
+    input: std::process::ChildStdin,
+    output: std::process::ChildStdout,
+}
+
+/// Why there is no child.
+enum Start {
+    Closed,
+    Failed(io::Error),
+}
+
+/// The child's part: reads an order, builds, and writes what came of it.
+///
+/// # Errors
+/// When either end of the talk is gone.
+pub fn work(input: impl Read, mut output: impl Write) -> io::Result<()> {
+    let order: Order = serde_json::from_reader(input)?;
+    order.settle_in()?;
+    let outcome = match order.build() {
+        Ok((digest, reports)) => {
+            Outcome::Built { digest, reports: reports.into_iter().map(Report::from).collect() }
+        }
+        Err(error) => Outcome::Refused(error.to_string()),
+    };
+    serde_json::to_writer(&mut output, &outcome)?;
+    output.flush()
+}
+
+impl Order {
+    fn new(plan: Plan<'_>, path: &Path, now: i64, pace: Pace) -> Self {
+        Self {
+            server: std::process::id() as i32,
+            pace,
+            image: path.to_owned(),
+            now,
+            canaries: plan.canaries.iter().map(Name::to_string).collect(),
+            feeds: plan.feeds.iter().map(OrderedFeed::from).collect(),
+        }
+    }
+
+    /// Sees to it that the server comes first, and that nothing is built for one that is gone.
+    fn settle_in(&self) -> io::Result<()> {
+        set_parent_process_death_signal(Some(Signal::KILL))?;
+        // It may have gone before that.
+        if getppid() != Pid::from_raw(self.server) {
+            return Err(io::Error::other("the server that asked for the policy has ended"));
+        }
+        // Neither is worth a policy that is not built.
+        if self.pace == Pace::Gentle {
+            let _ = step_back();
+        }
+        // Where memory runs out, this process goes, not the resolver.
+        let _ = fs::write("/proc/self/oom_score_adj", "1000");
+        Ok(())
+    }
+
+    fn build(&self) -> Result<(Digest, Vec<FeedReport>), UpdateError> {
+        let same = "both ends are one release";
+        let canaries: Vec<Name> =
+            self.canaries.iter().map(|name| Name::from_presentation(name).expect(same)).collect();
+        let feeds: Vec<Source> = self
+            .feeds
+            .iter()
+            .map(|OrderedFeed { name, path, format, action }| Source {
+                name: name.as_str().into(),
+                path: path.clone(),
+                format: format.parse().expect(same),
+                action: action.parse().expect(same),
+            })
+            .collect();
+        // The server opens what it serves itself.
+        let _lock = lock(&self.image)?;
+        make(Plan { canaries: &canaries, feeds: &feeds }, &self.image, self.now)
+    }
+}
+
+impl From<&Source> for OrderedFeed {
+    fn from(source: &Source) -> Self {
+        let Source { name, path, format, action } = source;
+        Self {
+            name: name.to_string(),
+            path: path.clone(),
+            format: format.to_string(),
+            action: action.to_string(),
+        }
+    }
+}
+
+impl From<FeedReport> for Report {
+    fn from(report: FeedReport) -> Self {
+        let FeedReport { name, format, names, addresses, urls, faults, examples } = report;
+        Self { name, format: format.to_string(), names, addresses, urls, faults, examples }
+    }
+}
+
+impl From<Report> for FeedReport {
+    fn from(report: Report) -> Self {
+        let Report { name, format, names, addresses, urls, faults, examples } = report;
+        let format = format.parse().expect("both ends are one release");
+        Self { name, format, names, addresses, urls, faults, examples }
+    }
+}
