@@ -2,10 +2,12 @@
 //! It knows neither servers nor reports.
 //!
 //! Closed loop: so many queries are always on their way, and each answer makes room for the next query.
+//! Open loop: queries leave at their times, whatever comes back, and a latency begins when its query was due.
 
 use std::collections::VecDeque;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::num::NonZeroU64;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -16,6 +18,8 @@ use crate::load::{HEADER, Load, MAX_QUERY, question_end};
 
 /// Client sockets, each with a port of its own.
 const FLOWS: usize = 8;
+/// Queries that a flow can have on their way in an open loop: what 20 thousand a second are in 1.6 seconds.
+const OPEN_SLOTS: usize = 4096;
 /// An answer that takes longer is lost.
 const PATIENCE: Duration = Duration::from_secs(1);
 /// How often losses are looked for.
@@ -53,6 +57,8 @@ pub(crate) struct Outcome {
     pub(crate) example: Option<(Vec<u8>, Vec<u8>)>,
     /// From the first query to the last answer.
     pub(crate) elapsed: Duration,
+    /// Of an open loop, in no order.
+    pub(crate) latencies: Vec<Duration>,
 }
 
 impl Outcome {
@@ -93,7 +99,7 @@ fn run_closed(
             if is_pulse {
                 flow.expire(now, &mut client.outcome);
             }
-            if flow.receive(&mut client.batch, target, &mut client.outcome) {
+            if flow.receive(&mut client.batch, target, &mut client.outcome, |_| {}) {
                 last = now;
             }
             if goes_on(now - begun, asked) {
@@ -105,6 +111,52 @@ fn run_closed(
         }
     }
     client.outcome.elapsed = last - begun;
+    client.outcome
+}
+
+/// Sends `rate` queries a second, evenly, for as long as `goes_on` says of the time that passed.
+pub(crate) fn open(
+    target: Target,
+    load: &mut Load,
+    rate: u32,
+    mut goes_on: impl FnMut(Duration) -> bool,
+) -> Outcome {
+    // The kernel otherwise ends a wait up to 50 µs late.
+    let _ = rustix::thread::set_current_timer_slack(NonZeroU64::new(1));
+    let mut client = Client::new(target, OPEN_SLOTS);
+    let mut latencies = Vec::new();
+    let step = Duration::from_secs(1) / rate;
+    let begun = Instant::now();
+    let (mut due, mut last, mut looked) = (begun, begun, begun);
+    let mut turn = 0;
+    let mut is_asking = true;
+    while is_asking || client.flows.iter().any(Flow::is_waiting) {
+        let mut now = Instant::now();
+        while is_asking && due <= now {
+            let flow = &mut client.flows[turn % FLOWS];
+            turn += 1;
+            // A server so far behind that no id is left loses this query.
+            client.outcome.lost += u64::from(!flow.ask(load, due, target.address));
+            due += step;
+            is_asking = goes_on(due - begun);
+        }
+        client.wait(if is_asking { due.saturating_duration_since(Instant::now()) } else { PULSE });
+        now = Instant::now();
+        for flow in &mut client.flows {
+            let record = |asked| latencies.push(now - asked);
+            if flow.receive(&mut client.batch, target, &mut client.outcome, record) {
+                last = now;
+            }
+        }
+        if now - looked >= PULSE {
+            looked = now;
+            for flow in &mut client.flows {
+                flow.expire(now, &mut client.outcome);
+            }
+        }
+    }
+    client.outcome.elapsed = last - begun;
+    client.outcome.latencies = latencies;
     client.outcome
 }
 
@@ -186,8 +238,24 @@ impl Flow {
         begin.len()
     }
 
+    /// Asks one query; false when no slot is free.
+    fn ask(&mut self, load: &mut Load, due: Instant, server: SocketAddr) -> bool {
+        let Some(slot) = self.free.pop_front() else { return false };
+        let count = self.slots.len();
+        let slot = &mut self.slots[usize::from(slot)];
+        slot.set(load, due, count);
+        batch::send(&self.socket, [(Path::to(server), slot.octets())]);
+        true
+    }
+
     /// Takes the answers that are there; true if any answer was awaited.
-    fn receive(&mut self, batch: &mut Batch, target: Target, outcome: &mut Outcome) -> bool {
+    fn receive(
+        &mut self,
+        batch: &mut Batch,
+        target: Target,
+        outcome: &mut Outcome,
+        mut record: impl FnMut(Instant),
+    ) -> bool {
         if !std::mem::take(&mut self.is_readable) {
             return false;
         }
@@ -205,11 +273,10 @@ impl Flow {
             if slot.id != id || path.peer != target.address {
                 continue;
             }
-            if slot.asked.take().is_none() {
-                continue;
-            }
+            let Some(asked) = slot.asked.take() else { continue };
             self.free.push_back(index as u16);
             is_awaited = true;
+            record(asked);
             match slot.judge(answer, target.answers) {
                 Verdict::Right => outcome.answered += 1,
                 Verdict::Failed => outcome.failed += 1,

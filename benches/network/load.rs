@@ -183,3 +183,18 @@ pub(crate) fn question_end(packet: &[u8]) -> Option<usize> {
     }
     (at + 5 <= packet.len()).then_some(at + 5)
 }
+
+/// The qname of a query, as text.
+pub(crate) fn qname(packet: &[u8]) -> String {
+    let mut text = String::new();
+    let mut rest = &packet[HEADER..];
+    while let [len, after @ ..] = rest
+        && *len > 0
+    {
+        let (label, next) = after.split_at(usize::from(*len));
+        text.push_str(&String::from_utf8_lossy(label));
+        text.push('.');
+        rest = next;
+    }
+    text
+}

@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, Signal, kill_process};
+
 use crate::client::{Answers, Target};
 use crate::load::{Asked, HEADER, Load};
 use crate::role;
@@ -19,6 +21,8 @@ const PAUSE: Duration = Duration::from_millis(1);
 /// Why a server cannot be measured.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Trouble {
+    #[error("not installed; `make bench-deps` installs all peers")]
+    Missing,
     #[error("{program} cannot be started: {source}")]
     Start { program: PathBuf, source: io::Error },
     #[error("ended while it started ({status}); it said: {words}")]
@@ -63,33 +67,32 @@ impl Process {
         Self::start(core, &program, &[role, &address.to_string()], said)
     }
 
-    /// Waits until the server gives the right answer to each of `queries`.
-    pub(crate) fn await_answers(
+    /// Waits until the server gives the right answer to the query that `load` asks.
+    pub(crate) fn await_answer(
         &mut self,
         target: Target,
-        queries: &mut Load,
+        load: &mut Load,
         patience: Duration,
     ) -> Result<(), Trouble> {
         let begun = Instant::now();
-        for _ in 0..queries.len() {
-            let asked = queries.next();
-            let mut tries = 0;
-            while !is_answered(target, &asked) {
-                tries += 1;
-                if tries % 20 == 0
-                    && let Ok(Some(status)) = self.child.try_wait()
-                {
-                    return Err(Trouble::Ended { status, words: self.last_words() });
-                }
-                if begun.elapsed() > patience {
-                    return Err(Trouble::Silent { patience, words: self.last_words() });
-                }
+        let asked = load.next();
+        for tries in 1u32.. {
+            if is_answered(target, &asked) {
+                break;
+            }
+            if tries % 20 == 0
+                && let Ok(Some(status)) = self.child.try_wait()
+            {
+                return Err(Trouble::Ended { status, words: self.last_words() });
+            }
+            if begun.elapsed() > patience {
+                return Err(Trouble::Silent { patience, words: self.last_words() });
             }
         }
         Ok(())
     }
 
-    /// Nanoseconds on a CPU so far, of all threads and children.
+    /// Time on a CPU so far, of all threads and children.
     pub(crate) fn cpu(&self) -> Duration {
         let first_field = |text: String| text.split(' ').next().and_then(|field| field.parse::<u64>().ok());
         let nanos = self
@@ -101,15 +104,45 @@ impl Process {
         Duration::from_nanos(nanos)
     }
 
-    /// The process and what it started.
+    /// Octets in memory now.
+    pub(crate) fn resident(&self) -> u64 {
+        self.status("VmRSS:")
+    }
+
+    /// Most octets in memory since the start, or since [`Self::forget_peak`].
+    pub(crate) fn peak(&self) -> u64 {
+        self.status("VmHWM:")
+    }
+
+    /// Begins a new peak.
+    pub(crate) fn forget_peak(&self) {
+        for pid in self.family() {
+            // Best effort: otherwise the peak is that since the start.
+            let _ = fs::write(format!("/proc/{pid}/clear_refs"), "5");
+        }
+    }
+
+    /// Tells it to read its files again.
+    pub(crate) fn hang_up(&self) {
+        signal(self.child.id(), Signal::HUP);
+    }
+
+    fn status(&self, field: &str) -> u64 {
+        let of = |pid: u32| -> Option<u64> {
+            let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+            let line = status.lines().find_map(|line| line.strip_prefix(field))?;
+            line.trim().strip_suffix(" kB")?.parse().ok()
+        };
+        self.family().into_iter().filter_map(of).sum::<u64>() * 1024
+    }
+
+    /// The process, and what it started.
     fn family(&self) -> Vec<u32> {
+        let parents = parents();
         let mut family = vec![self.child.id()];
         let mut at = 0;
-        while let Some(pid) = family.get(at) {
-            for task in tasks(*pid) {
-                let children = fs::read_to_string(task.join("children")).unwrap_or_default();
-                family.extend(children.split_whitespace().filter_map(|pid| pid.parse::<u32>().ok()));
-            }
+        while let Some(parent) = family.get(at).copied() {
+            family.extend(parents.iter().filter(|(_, of)| *of == parent).map(|(pid, _)| *pid));
             at += 1;
         }
         family
@@ -126,9 +159,7 @@ impl Process {
 impl Drop for Process {
     fn drop(&mut self) {
         for pid in self.family().into_iter().rev() {
-            if let Some(pid) = rustix::process::Pid::from_raw(pid.cast_signed()) {
-                let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
-            }
+            signal(pid, Signal::KILL);
         }
         let _ = self.child.wait();
     }
@@ -145,13 +176,31 @@ pub(crate) fn free_address() -> SocketAddr {
     }
 }
 
+/// One that is gone needs no signal.
+fn signal(pid: u32, signal: Signal) {
+    if let Some(pid) = Pid::from_raw(pid.cast_signed()) {
+        let _ = kill_process(pid, signal);
+    }
+}
+
+/// Every process, and who started it.
+fn parents() -> Vec<(u32, u32)> {
+    let parent = |pid: u32| -> Option<(u32, u32)> {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        // The name in brackets may hold anything; state and parent follow it.
+        Some((pid, stat.rsplit(')').next()?.split_whitespace().nth(1)?.parse().ok()?))
+    };
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    entries.filter_map(|entry| parent(entry.file_name().to_str()?.parse().ok()?)).collect()
+}
+
 fn tasks(pid: u32) -> impl Iterator<Item = PathBuf> {
     let tasks = fs::read_dir(format!("/proc/{pid}/task"));
     tasks.into_iter().flatten().flatten().map(|task| task.path())
 }
 
 /// Asks once, and waits a moment.
-fn is_answered(target: Target, asked: &Asked<'_>) -> bool {
+pub(crate) fn is_answered(target: Target, asked: &Asked<'_>) -> bool {
     let ask = || -> io::Result<bool> {
         let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
         // Connected: the system says at once when nobody listens.

@@ -5,21 +5,22 @@ use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use crate::measure::Reload;
 use crate::process::{Process, Trouble};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_sachdns");
 
 /// What tells one sachdns of the run from another.
-pub(crate) struct Setup<'a> {
+pub(crate) struct Setup {
     pub(crate) folder: PathBuf,
-    pub(crate) list: &'a Path,
+    pub(crate) list: PathBuf,
     /// The value of `log.queries`.
-    pub(crate) log: &'a str,
+    pub(crate) log: &'static str,
     pub(crate) listen: SocketAddr,
     pub(crate) upstream: SocketAddr,
 }
 
-impl Setup<'_> {
+impl Setup {
     /// Writes the configuration.
     pub(crate) fn write(&self) {
         let data = self.folder.join("data");
@@ -55,6 +56,13 @@ action = "sinkhole"
     pub(crate) fn start(&self, core: usize) -> Result<Process, Trouble> {
         let args = ["serve", "--config", &self.config().to_string_lossy()].map(str::to_owned);
         Process::start(core, Path::new(BINARY), &args, self.folder.join("said"))
+    }
+
+    /// How it is told that its list changed.
+    pub(crate) fn reload(&self) -> Reload {
+        Reload::Command(
+            [BINARY, "reload", "--config", &self.config().to_string_lossy()].map(str::to_owned).to_vec(),
+        )
     }
 
     fn config(&self) -> PathBuf {
