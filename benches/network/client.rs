@@ -244,7 +244,7 @@ impl Flow {
         let count = self.slots.len();
         let slot = &mut self.slots[usize::from(slot)];
         slot.set(load, due, count);
-        batch::send(&self.socket, [(Path::to(server), slot.octets())]);
+        datagram::send(&self.socket, [(Path::to(server), slot.octets())]);
         true
     }
 
