@@ -307,3 +307,200 @@ impl Port {
         self.count < MOST_ASKED && now.saturating_duration_since(self.born) < LONGEST
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::OwnedFd;
+
+    use super::super::exchange::Flag;
+    use super::*;
+    use crate::wire::{self, HEADER};
+
+    const PATIENCE: Duration = Duration::from_secs(20);
+
+    /// A pool with its epoll, an upstream that the test plays, and what was settled.
+    struct Scene {
+        pool: Pool<u32>,
+        epoll: OwnedFd,
+        upstream: UdpSocket,
+        settled: Vec<(u32, &'static str)>,
+        now: Instant,
+    }
+
+    fn ask(name: &[u8]) -> Ask {
+        Ask {
+            question: [&[name.len() as u8], name, b"\x00\x00\x01\x00\x01"].concat(),
+            recursion: Flag::Set,
+            checking_disabled: Flag::Clear,
+            dnssec_ok: Flag::Clear,
+        }
+    }
+
+    fn note(settled: &mut Vec<(u32, &'static str)>) -> impl FnMut(u32, Word<'_>) {
+        move |number, word| {
+            let word = match word {
+                Word::Answer(_) => "answer",
+                Word::Odd => "odd",
+                Word::Guessed => "guessed",
+                Word::Unreachable => "unreachable",
+                Word::Silence => "silence",
+            };
+            settled.push((number, word));
+        }
+    }
+
+    impl Scene {
+        fn new() -> Self {
+            let upstream = UdpSocket::bind("127.0.0.1:0").unwrap();
+            upstream.set_read_timeout(Some(PATIENCE)).unwrap();
+            Self {
+                pool: Pool::default(),
+                epoll: epoll::create(epoll::CreateFlags::CLOEXEC).unwrap(),
+                upstream,
+                settled: Vec::new(),
+                now: Instant::now(),
+            }
+        }
+
+        /// Asks these numbers; each question is for a name of its own.
+        fn ask(&mut self, numbers: std::ops::Range<u32>) {
+            let upstream = self.upstream.local_addr().unwrap();
+            for number in numbers {
+                let asked = ask(format!("name{number}").as_bytes());
+                let times = (self.now, self.now + Duration::from_secs(1));
+                assert_eq!(self.pool.ask(self.epoll.as_fd(), upstream, asked, number, times), Ok(()));
+            }
+            self.pool.flush(&mut note(&mut self.settled));
+        }
+
+        /// What the upstream got, and from where.
+        fn asked(&self) -> (Vec<u8>, SocketAddr) {
+            let mut buffer = [0; 512];
+            let (len, from) = self.upstream.recv_from(&mut buffer).unwrap();
+            (buffer[..len].to_vec(), from)
+        }
+
+        /// Answers with what `change` makes of the query's echo.
+        fn answer(&self, (query, to): &(Vec<u8>, SocketAddr), change: impl FnOnce(&mut Vec<u8>)) {
+            let mut answer = query.clone();
+            answer[2] |= wire::QR;
+            change(&mut answer);
+            self.upstream.send_to(&answer, to).unwrap();
+        }
+
+        /// Takes what comes until `count` questions are settled, or `times` sockets were readable.
+        fn receive(&mut self, count: usize, times: usize) -> &[(u32, &'static str)] {
+            for _ in 0..times {
+                if self.settled.len() >= count {
+                    break;
+                }
+                let mut events = Vec::with_capacity(16);
+                let wait = rustix::time::Timespec { tv_sec: 20, tv_nsec: 0 };
+                epoll::wait(&self.epoll, rustix::buffer::spare_capacity(&mut events), Some(&wait)).unwrap();
+                assert!(!events.is_empty(), "nothing came");
+                for event in &events {
+                    self.pool.receive(event.data.u64(), &mut note(&mut self.settled));
+                }
+            }
+            &self.settled
+        }
+    }
+
+    #[test]
+    fn each_answer_finds_its_question() {
+        let mut scene = Scene::new();
+        scene.ask(0..20);
+        assert!(!scene.pool.is_idle());
+        let mut queries: Vec<_> = (0..20).map(|_| scene.asked()).collect();
+        let ports: std::collections::HashSet<_> = queries.iter().map(|(_, from)| *from).collect();
+        assert_eq!(ports.len(), 1, "a batch leaves from one socket");
+        queries.reverse();
+        for query in &queries {
+            scene.answer(query, |_| {});
+        }
+        let mut settled = scene.receive(20, 20).to_vec();
+        settled.sort_unstable();
+        assert!(settled.into_iter().eq((0..20).map(|number| (number, "answer"))));
+        assert!(scene.pool.is_idle());
+    }
+
+    #[test]
+    fn what_is_not_to_be_believed_is_not() {
+        let mut scene = Scene::new();
+        scene.ask(0..3);
+        let queries: Vec<_> = (0..3).map(|_| scene.asked()).collect();
+        // Another id, another name: nobody's.
+        scene.answer(&queries[0], |answer| answer[0] ^= 1);
+        scene.answer(&queries[0], |answer| answer[HEADER + 1] = b'x');
+        // Other letter case; an error without a question; cut.
+        scene.answer(&queries[0], |answer| answer[HEADER + 1] = b'N');
+        scene.answer(&queries[1], |answer| {
+            answer.truncate(HEADER);
+            answer[3] = 1;
+            answer[5] = 0;
+            answer[11] = 0;
+        });
+        scene.answer(&queries[2], |answer| answer[2] |= wire::TC);
+        assert_eq!(scene.receive(3, 5), [(0, "odd"), (1, "odd"), (2, "odd")]);
+        // A second answer comes too late.
+        scene.answer(&queries[0], |_| {});
+        scene.ask(3..4);
+        let query = scene.asked();
+        scene.answer(&query, |_| {});
+        assert_eq!(scene.receive(4, 5).last(), Some(&(3, "answer")));
+    }
+
+    #[test]
+    fn whoever_guesses_meets_a_closed_port() {
+        let mut scene = Scene::new();
+        scene.ask(0..2);
+        let query = scene.asked();
+        for guess in 1..=MOST_STRANGERS as u8 {
+            scene.answer(&query, |answer| answer[HEADER + 2] = guess);
+        }
+        let mut settled = scene.receive(2, 20).to_vec();
+        settled.sort_unstable();
+        assert_eq!(settled, [(0, "guessed"), (1, "guessed")]);
+        assert!(scene.pool.is_idle());
+        scene.asked();
+        scene.ask(2..3);
+        assert_ne!(scene.asked().1, query.1, "another port");
+    }
+
+    #[test]
+    fn a_socket_is_replaced_after_a_while_and_after_many_questions() {
+        let mut scene = Scene::new();
+        let mut ports = std::collections::HashSet::new();
+        for number in 0..2000 {
+            scene.ask(number..number + 1);
+            let query = scene.asked();
+            scene.answer(&query, |_| {});
+            scene.receive(number as usize + 1, 5);
+            ports.insert(query.1);
+        }
+        assert!(ports.len() >= 3, "{} ports for 2000 questions", ports.len());
+        assert!(scene.pool.ports.iter().flatten().all(|port| port.count <= MOST_ASKED));
+        scene.now += LONGEST;
+        scene.ask(2000..2001);
+        assert!(!ports.contains(&scene.asked().1), "each is too old");
+        assert_eq!(scene.pool.ports.iter().flatten().count(), 1, "the others are closed");
+    }
+
+    #[test]
+    fn silence_ends_and_refusal_is_told_at_once() {
+        let mut scene = Scene::new();
+        scene.ask(0..2);
+        let end = scene.pool.next_end().unwrap();
+        scene.pool.expire(end - Duration::from_millis(1), &mut note(&mut scene.settled));
+        assert_eq!(scene.settled, []);
+        scene.pool.expire(end, &mut note(&mut scene.settled));
+        assert_eq!(scene.settled, [(0, "silence"), (1, "silence")]);
+        assert!(scene.pool.is_idle());
+
+        let closed = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let times = (scene.now, scene.now + PATIENCE);
+        scene.pool.ask(scene.epoll.as_fd(), closed, ask(b"refused"), 9, times).unwrap();
+        scene.pool.flush(&mut note(&mut scene.settled));
+        assert_eq!(scene.receive(3, 5).last(), Some(&(9, "unreachable")));
+    }
+}

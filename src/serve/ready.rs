@@ -333,3 +333,139 @@ fn slot(slots: &MmapMut, n: usize) -> &[u8; SLOT] {
 fn u32_at(slot: &[u8; SLOT], at: usize) -> u32 {
     u32::from_ne_bytes(*slot[at..].first_chunk().expect("fields lie inside the slot"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn query(name: &[u8], change: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
+        let mut packet = b"\x12\x34\x01\x00\x00\x01\x00\x00\x00\x00\x00\x01".to_vec();
+        packet.push(name.len() as u8);
+        packet.extend(name);
+        packet.extend(b"\x00\x00\x01\x00\x01\x00\x00\x29\x04\xd0\x00\x00\x00\x00\x00\x00");
+        change(&mut packet);
+        packet
+    }
+
+    /// An answer to `packet` with one address for 300 seconds, and where its TTL is.
+    fn message(packet: &[u8]) -> (Vec<u8>, usize) {
+        let query = Query::parse(packet).unwrap();
+        let mut message = b"\x00\x00\x81\x80\x00\x01\x00\x01\x00\x00\x00\x00".to_vec();
+        message.extend(query.question());
+        message.extend(b"\xc0\x0c\x00\x01\x00\x01\x00\x00\x01\x2c\x00\x04\xc0\x00\x02\x01");
+        let ttl = message.len() - 10;
+        (message, ttl)
+    }
+
+    const FACTS: Facts = Facts { is_recorded: true, is_counted: true };
+
+    fn insert(ready: &mut Ready, packet: &[u8], seconds: u32, now: u32) {
+        let question = ready.question(&Query::parse(packet).unwrap()).unwrap();
+        let (message, ttl) = message(packet);
+        let life = Life::Seconds(seconds, [ttl].into_iter());
+        ready.insert(&question, &message, life, FACTS, now, |tail| tail.extend(b"tail"));
+    }
+
+    /// What is found for a query: its octets.
+    fn find(ready: &mut Ready, packet: &[u8], now: u32) -> Option<Vec<u8>> {
+        let query = Query::parse(packet).unwrap();
+        let question = ready.question(&query)?;
+        let found = ready.find(&question, now)?;
+        assert_eq!((found.facts(), found.tail()), (FACTS, &b"tail"[..]));
+        let mut out = b"what was there".to_vec();
+        found.write(&query, &mut out).then_some(out)
+    }
+
+    #[test]
+    fn an_answer_comes_back_in_the_clients_own_form() {
+        let mut ready = Ready::new(1 << 20).unwrap();
+        let plain = query(b"example", |_| {});
+        insert(&mut ready, &plain, 50, 1000);
+        let other = query(b"eXAMPLE", |packet| packet[0] = 0x77);
+        let (mut expected, ttl) = message(&other);
+        expected[..2].copy_from_slice(&[0x77, 0x34]);
+        expected[ttl + 3] -= 7;
+        assert_eq!(find(&mut ready, &other, 1007), Some(expected));
+        assert!(find(&mut ready, &plain, 1049).is_some());
+        assert_eq!(find(&mut ready, &plain, 1050), None, "its time is over");
+    }
+
+    #[test]
+    fn what_makes_an_answer_another_is_told_apart() {
+        fn check(change: impl FnOnce(&mut Vec<u8>)) {
+            let mut ready = Ready::new(1 << 20).unwrap();
+            insert(&mut ready, &query(b"example", |_| {}), 50, 0);
+            let other = query(b"example", change);
+            assert_eq!(find(&mut ready, &other, 1), None, "{other:02x?}");
+        }
+        check(|packet| packet[13] = b'f');
+        // RD, CD, DO, the type, the class, EDNS at all, its version.
+        check(|packet| packet[2] = 0);
+        check(|packet| packet[3] = 0x10);
+        check(|packet| packet[32] = 0x80);
+        check(|packet| packet[22] = 28);
+        check(|packet| packet[24] = 3);
+        check(|packet| {
+            packet.truncate(25);
+            packet[11] = 0;
+        });
+        check(|packet| packet[31] = 1);
+    }
+
+    #[test]
+    fn what_does_not_fit_is_not_kept_and_not_sent() {
+        let mut ready = Ready::new(1 << 20).unwrap();
+        let packet = query(b"example", |_| {});
+        let query = Query::parse(&packet).unwrap();
+        let question = ready.question(&query).unwrap();
+        let (mut long, ttl) = message(&packet);
+        long.extend([0; SLOT]);
+        let life = || Life::Seconds(50, [ttl].into_iter());
+        ready.insert(&question, &long, life(), FACTS, 0, |tail| tail.extend(b"tail"));
+        assert_eq!(find(&mut ready, &packet, 0), None, "the message is too long");
+        let (short, _) = message(&packet);
+        ready.insert(&question, &short, life(), FACTS, 0, |tail| tail.extend([0; SLOT]));
+        assert_eq!(find(&mut ready, &packet, 0), None, "the tail is too long");
+        let many = Life::Seconds(50, std::iter::repeat_n(ttl, MOST_TTLS + 1));
+        ready.insert(&question, &short, many, FACTS, 0, |tail| tail.extend(b"tail"));
+        assert_eq!(find(&mut ready, &packet, 0), None, "there are too many TTLs");
+        ready.insert(&question, &short, life(), FACTS, 0, |tail| tail.extend(b"tail"));
+        assert!(find(&mut ready, &packet, 0).is_some());
+    }
+
+    #[test]
+    fn the_table_keeps_its_size_and_what_is_asked_for() {
+        let mut ready = Ready::new(64 << 10).unwrap();
+        let places = ready.tags.len();
+        let name = |number: u32| query(format!("name{number}").as_bytes(), |_| {});
+        let popular = name(u32::MAX);
+        insert(&mut ready, &popular, 60, 0);
+        let mut kept = 0;
+        for number in 0..10 * places as u32 {
+            insert(&mut ready, &name(number), 60, 0);
+            kept += u32::from(find(&mut ready, &popular, 1).is_some());
+            if find(&mut ready, &popular, 1).is_none() {
+                insert(&mut ready, &popular, 60, 0);
+            }
+        }
+        assert!(kept as usize > 9 * places, "{kept} of {} times", 10 * places);
+        let there = (0..10 * places as u32).filter(|n| find(&mut ready, &name(*n), 1).is_some()).count();
+        assert!(there <= places && there > places / 2, "{there} of {places} places");
+    }
+
+    #[test]
+    fn a_question_is_seen_the_second_time() {
+        let mut ready = Ready::new(1 << 20).unwrap();
+        let packet = query(b"example", |_| {});
+        let question = ready.question(&Query::parse(&packet).unwrap()).unwrap();
+        assert!(!ready.is_seen(&question));
+        assert!(ready.is_seen(&question));
+    }
+
+    #[test]
+    fn too_little_memory_is_no_table() {
+        assert!(Ready::new(0).is_none());
+        assert!(Ready::new(1000).is_none());
+        assert!(Ready::new(u64::MAX).is_none());
+    }
+}

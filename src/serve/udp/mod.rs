@@ -44,7 +44,10 @@ pub fn bind(address: SocketAddr) -> io::Result<UdpSocket> {
     socket.set_read_timeout(Some(PULSE))?;
     socket.bind(&address.into())?;
     let socket = UdpSocket::from(socket);
-    datagram::enable_packet_info(&socket, address.is_ipv4())?;
+    if address.ip().is_unspecified() {
+        // What is bound to one address answers from no other, and needs not be told.
+        datagram::enable_packet_info(&socket, address.is_ipv4())?;
+    }
     Ok(socket)
 }
 
