@@ -184,6 +184,32 @@ fn an_alias_leads_to_what_its_target_holds() {
 }
 
 #[test]
+fn a_cookie_is_added_where_there_is_an_opt_record() {
+    let cookie = *b"a clientand a server, us";
+    for has_edns in [true, false] {
+        let message = answer(1, has_edns, |query, out| {
+            nxdomain(query, 60, EDE, out);
+            append_cookie(out, &cookie);
+        });
+        let options = message.edns.as_ref().map(|edns| edns.options().options.clone()).unwrap_or_default();
+        assert_eq!((options.len(), ede_codes(&message).len()), if has_edns { (2, 1) } else { (0, 0) });
+    }
+    let mut packet = query(1, true);
+    packet[2] |= wire::QR;
+    let opt = packet.len() - 11;
+    for (room, is_added) in [(28, true), (27, false)] {
+        // Padding (RFC 7830) up to what leaves so much room.
+        let padding = wire::MAX_MESSAGE - packet.len() - 4 - room;
+        let mut out = packet.clone();
+        out[opt + 9..].copy_from_slice(&(4 + padding as u16).to_be_bytes());
+        out.extend([&[0, 12][..], &(padding as u16).to_be_bytes(), &vec![0; padding]].concat());
+        append_cookie(&mut out, &cookie);
+        let options = Response::parse(&out).unwrap().options().count();
+        assert_eq!(options, 1 + usize::from(is_added), "{room} octets of room");
+    }
+}
+
+#[test]
 fn clients_sizes_are_honoured_within_ours() {
     let check = |size: Option<u16>, expected: usize| {
         let mut packet = query(1, size.is_some());
