@@ -17,7 +17,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 
-use rustix::process::{Pid, Signal, getppid, set_parent_process_death_signal, setpriority_process};
+use rustix::process::{Pid, Signal, getppid, set_parent_process_death_signal, setpriority_process, setsid};
 use serde::{Deserialize, Serialize};
 
 use super::{Built, FeedReport, Plan, UpdateError, build, lock, make};
@@ -31,8 +31,10 @@ pub const ARGUMENTS: [&str; 2] = ["policy", "compile"];
 const PROGRAM: &str = "/proc/self/exe";
 /// Before this many builds by other hands in a row, one's own is found in its place.
 const ATTEMPTS: usize = 3;
-/// The lowest priority there is; that of reading and writing follows it.
-const LOWEST: i32 = 19;
+/// How far a build steps back. Whatever answers a query is run before it at once, and where both want
+/// all there is, it gets a tenth: with the lowest priority, 19, a new list would wait for minutes on a
+/// server that is swamped. The priority of reading and writing follows.
+const NICE: i32 = 10;
 
 /// Whether anything else is worth more than the build.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -143,8 +145,6 @@ impl Workshop {
             .args(ARGUMENTS)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
-            // A SIGHUP or SIGINT for the server's group is not meant for it.
-            .process_group(0)
             .spawn()
             .map_err(Start::Failed)?;
         let input = child.stdin.take().expect("its standard input is a pipe");
@@ -195,9 +195,9 @@ fn open(path: &Path, pace: Pace) -> Result<Image, ImageError> {
     }
 }
 
-/// Gives this thread, which is the whole of a process that has no other, the lowest priority.
+/// Gives this thread, which is the whole of a process that has no other, a low priority.
 fn step_back() -> rustix::io::Result<()> {
-    setpriority_process(None, LOWEST)
+    setpriority_process(None, NICE)
 }
 
 /// The server's ends.
@@ -248,9 +248,13 @@ impl Order {
         if getppid() != Pid::from_raw(self.server) {
             return Err(io::Error::other("the server that asked for the policy has ended"));
         }
-        // Neither is worth a policy that is not built.
+        // A session of its own: a SIGHUP or SIGINT for the server's group is not meant for it, and
+        // where the kernel shares processors out by session, the server does not pay for it.
+        let _ = setsid();
+        // None of this is worth a policy that is not built.
         if self.pace == Pace::Gentle {
             let _ = step_back();
+            let _ = fs::write("/proc/self/autogroup", NICE.to_string());
         }
         // Where memory runs out, this process goes, not the resolver.
         let _ = fs::write("/proc/self/oom_score_adj", "1000");

@@ -60,7 +60,7 @@ impl Process {
                 .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
             let found = pids
                 .filter_map(Self::of)
-                .find(|process| process.parent == server.as_raw_nonzero().get() && process.nice == 19);
+                .find(|process| process.parent == server.as_raw_nonzero().get() && process.nice == 10);
             if let Some(found) = found {
                 return found;
             }
