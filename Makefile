@@ -4,7 +4,7 @@ CARGO ?= cargo
 CONFIG := config/quickstart.toml
 SACHDNS := target/release/sachdns
 
-.PHONY: help run build test test-deps lint fmt doc bench fuzz
+.PHONY: help run build test test-deps lint fmt doc bench bench-deps bench-write fuzz
 .DEFAULT_GOAL := help
 
 help: ## List the targets
@@ -52,8 +52,14 @@ fmt: ## Format the code
 doc: ## Build the documentation, warnings denied
 	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --locked --no-deps --document-private-items
 
-bench: ## Measure (SACHDNS_BENCH=once runs each bench a single time)
+bench: ## Measure (SACHDNS_BENCH=once runs each bench a single time), beside the peers that are installed
 	$(CARGO) bench --locked --bench '*'
+
+bench-deps: ## Install the name servers that bench measures, and dnsperf (Debian packages)
+	@benches/install-peers.sh
+
+bench-write: ## Measure whole servers, and write docs/bench.md, docs/bench.svg and README's table
+	SACHDNS_BENCH_WRITE=docs $(CARGO) bench --locked --bench network
 
 fuzz: ## Fuzz every parser for a while each (SECONDS=30 by default)
 	@fuzz/run.sh
