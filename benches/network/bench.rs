@@ -72,12 +72,17 @@ impl Findings {
 }
 
 /// Measures what the plan says, with all files in `folder`.
-pub(crate) fn run(plan: &Plan, folder: &Path) -> Findings {
-    let mut bench = Bench::new(plan, folder);
-    let echo = bench.echo(role::ECHO);
+///
+/// # Errors
+/// When sachdns, an echo or the upstream cannot be started; a peer that cannot is noted.
+pub(crate) fn run(plan: &Plan, folder: &Path) -> Result<Findings, Trouble> {
+    let mut bench = Bench::new(plan, folder)?;
+    let echo = bench.echo(role::ECHO)?;
     let mut servers = Vec::new();
     let own = plan.includes(SACHDNS).then(|| bench.setup("sachdns", "list.txt", "all"));
-    servers.extend(own.as_ref().map(|setup| bench.own(setup).0));
+    if let Some(setup) = &own {
+        servers.push(bench.own(setup)?.0);
+    }
     let mut settings = Vec::new();
     for peer in PEERS.iter().filter(|peer| plan.includes(peer.name)) {
         let setting = bench.setting(peer);
@@ -99,9 +104,9 @@ pub(crate) fn run(plan: &Plan, folder: &Path) -> Findings {
         bench.note(Fact::Memory, &server.name, server.process.resident() as f64);
     }
 
-    bench.closed_loops(&echo, &servers);
+    bench.closed_loops(&echo, &servers)?;
     if plan.measures(Part::Steady) {
-        bench.steady(&servers);
+        bench.steady(&servers)?;
     }
     for server in &servers {
         bench.note(Fact::MemoryLoaded, &server.name, server.process.resident() as f64);
@@ -117,13 +122,13 @@ pub(crate) fn run(plan: &Plan, folder: &Path) -> Findings {
     drop(servers);
     if own.is_some() {
         if plan.measures(Part::Start) {
-            bench.starts(Fact::Start, "list.txt");
+            bench.starts(Fact::Start, "list.txt")?;
         }
         if plan.measures(Part::Large) {
-            bench.large(&echo);
+            bench.large(&echo)?;
         }
     }
-    bench.findings
+    Ok(bench.findings)
 }
 
 struct Bench<'a> {
@@ -138,7 +143,7 @@ struct Bench<'a> {
 }
 
 impl<'a> Bench<'a> {
-    fn new(plan: &'a Plan, folder: &'a Path) -> Self {
+    fn new(plan: &'a Plan, folder: &'a Path) -> Result<Self, Trouble> {
         let cores = role::cores();
         let (core, own_core) = (cores[0], *cores.get(1).unwrap_or(&cores[0]));
         if core == own_core {
@@ -146,8 +151,7 @@ impl<'a> Bench<'a> {
         }
         role::pin(own_core);
         let upstream = free_address();
-        let process =
-            Process::play(own_core, role::UPSTREAM_ROLE, upstream, folder).expect("this binary runs again");
+        let process = Process::play(own_core, role::UPSTREAM_ROLE, upstream, folder)?;
         let names = Names::new(plan.listed, plan.popular);
         write_list(&folder.join("list.txt"), &names.listed);
         let findings = Findings {
@@ -165,7 +169,7 @@ impl<'a> Bench<'a> {
             repetitions: plan.repetitions,
             window: plan.window,
         };
-        Self { plan, folder, core, upstream, _upstream: process, names, findings }
+        Ok(Self { plan, folder, core, upstream, _upstream: process, names, findings })
     }
 
     fn note(&mut self, fact: Fact, column: &str, value: f64) {
@@ -173,7 +177,7 @@ impl<'a> Bench<'a> {
     }
 
     /// The loads of as many queries as a server can take.
-    fn closed_loops(&mut self, echo: &Server, servers: &[Server]) {
+    fn closed_loops(&mut self, echo: &Server, servers: &[Server]) -> Result<(), Trouble> {
         let loads = [
             (Part::Hits, Row::Hits, Kind::Hits),
             (Part::Cached, Row::Cached, Kind::Cached),
@@ -188,23 +192,26 @@ impl<'a> Bench<'a> {
             asked.extend(servers.iter().map(|server| (row, server)));
             let is_logged =
                 row == Row::Cached && self.plan.measures(Part::Log) && self.plan.includes(SACHDNS);
-            let hits_logged = is_logged.then(|| self.own(&self.setup("hits-logged", "list.txt", "hits")).0);
+            let setup = is_logged.then(|| self.setup("hits-logged", "list.txt", "hits"));
+            let hits_logged = setup.map(|setup| self.own(&setup)).transpose()?;
             // Next to its sister, so that the two are compared at the same time.
-            if let Some(server) = &hits_logged {
+            if let Some((server, _)) = &hits_logged {
                 asked.insert(2, (Row::CachedHitsLogged, server));
             }
             let mut load = Load::new(kind, &self.names);
             self.measure(&asked, kind, &mut load, Pace::InFlight(self.plan.in_flight));
         }
+        Ok(())
     }
 
     /// As many queries a second as a busy province sends, one after the other.
-    fn steady(&mut self, servers: &[Server]) {
-        let echo = self.echo(role::ECHO_ONE);
+    fn steady(&mut self, servers: &[Server]) -> Result<(), Trouble> {
+        let echo = self.echo(role::ECHO_ONE)?;
         let mut asked = vec![(Row::Steady, &echo)];
         asked.extend(servers.iter().map(|server| (Row::Steady, server)));
         let mut load = Load::new(Kind::Mixed, &self.names);
         self.measure(&asked, Kind::Mixed, &mut load, Pace::Rate(self.plan.steady_rate));
+        Ok(())
     }
 
     fn measure(&mut self, asked: &[(Row, &Server)], kind: Kind, load: &mut Load, pace: Pace) {
@@ -253,17 +260,18 @@ impl<'a> Bench<'a> {
     }
 
     /// Starts with an image that is there already.
-    fn starts(&mut self, fact: Fact, list: &str) {
+    fn starts(&mut self, fact: Fact, list: &str) -> Result<(), Trouble> {
         let setup = self.setup(&format!("start-{list}"), list, "all");
-        drop(self.own(&setup));
+        drop(self.own(&setup)?);
         for _ in 0..self.plan.repetitions {
-            let (_, time) = self.own(&setup);
+            let (_, time) = self.own(&setup)?;
             self.note(fact, SACHDNS, time.as_secs_f64());
         }
+        Ok(())
     }
 
     /// The list that only sachdns is given.
-    fn large(&mut self, echo: &Server) {
+    fn large(&mut self, echo: &Server) -> Result<(), Trouble> {
         let listed = Names::new(self.plan.listed_large, 0).listed;
         write_list(&self.folder.join("large.txt"), &listed);
         // The names of the short list open the long one.
@@ -271,8 +279,8 @@ impl<'a> Bench<'a> {
         self.names = Names { listed, popular };
         let setup = self.setup("large", "large.txt", "all");
         // Once more: the memory of a process that just built an image is another one.
-        drop(self.own(&setup));
-        let (server, _) = self.own(&setup);
+        drop(self.own(&setup)?);
+        let (server, _) = self.own(&setup)?;
         self.note(Fact::MemoryLarge, SACHDNS, server.process.resident() as f64);
         let mut load = Load::new(Kind::Hits, &self.names);
         let pace = Pace::InFlight(self.plan.in_flight);
@@ -280,8 +288,9 @@ impl<'a> Bench<'a> {
         self.note(Fact::MemoryLargeLoaded, SACHDNS, server.process.resident() as f64);
         drop(server);
         if self.plan.measures(Part::Start) {
-            self.starts(Fact::StartLarge, "large.txt");
+            self.starts(Fact::StartLarge, "large.txt")?;
         }
+        Ok(())
     }
 
     /// A second opinion on load c: queries a second as dnsperf counts them.
@@ -306,11 +315,10 @@ impl<'a> Bench<'a> {
         rate.trim().parse().ok()
     }
 
-    fn echo(&self, role: &str) -> Server {
+    fn echo(&self, role: &str) -> Result<Server, Trouble> {
         let target = Target { address: free_address(), answers: Answers::Echoed };
-        let process = Process::play(self.core, role, target.address, self.folder);
-        let process = process.expect("this binary runs again");
-        ready(ECHO, process, target, &self.names, PATIENCE).expect("an echo answers").0
+        let process = Process::play(self.core, role, target.address, self.folder)?;
+        Ok(ready(ECHO, process, target, &self.names, PATIENCE)?.0)
     }
 
     fn setup(&self, folder: &str, list: &str, log: &'static str) -> Setup {
@@ -320,14 +328,11 @@ impl<'a> Bench<'a> {
         setup
     }
 
-    /// Starts sachdns; without it there is nothing to measure.
-    fn own(&self, setup: &Setup) -> (Server, Duration) {
-        let process = setup.start(self.core).expect("cargo built the binary");
+    /// Starts sachdns; says how long its first answer took.
+    fn own(&self, setup: &Setup) -> Result<(Server, Duration), Trouble> {
+        let process = setup.start(self.core)?;
         let target = Target { address: setup.listen, answers: Answers::Resolved };
-        ready(SACHDNS, process, target, &self.names, PATIENCE).unwrap_or_else(|trouble| {
-            eprintln!("sachdns: {trouble}");
-            std::process::exit(1);
-        })
+        ready(SACHDNS, process, target, &self.names, PATIENCE)
     }
 
     fn setting(&self, peer: &Peer) -> Setting {

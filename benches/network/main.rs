@@ -38,9 +38,14 @@ fn main() {
     let scratch = Scratch::new();
     let findings = bench::run(&plan, &scratch.0);
     drop(scratch);
-    match &plan.write {
-        Some(folder) => report::write(&findings, folder).expect("the report's files can be written"),
-        None => println!("{}", report::whole(&findings)),
+    let findings = findings.unwrap_or_else(|trouble| {
+        eprintln!("{trouble}");
+        std::process::exit(1);
+    });
+    // Also when it is written: a full disk must not take the figures along.
+    println!("{}", report::whole(&findings));
+    if let Some(folder) = &plan.write {
+        report::write(&findings, folder).expect("the report's files can be written");
     }
     let wrong = findings.own_wrong_answers();
     if wrong > 0 {
@@ -49,13 +54,21 @@ fn main() {
     }
 }
 
-/// The run's folder, which goes with it.
+/// The run's folder, which goes with it, also when a signal ends the bench.
 struct Scratch(PathBuf);
 
 impl Scratch {
     fn new() -> Self {
         let folder = std::env::temp_dir().join(format!("sachdns-network-{}", std::process::id()));
         fs::create_dir_all(&folder).expect("the temporary folder can be written");
+        let watched = folder.clone();
+        std::thread::spawn(move || {
+            until_interrupted().expect("signals can be awaited");
+            // Servers first: they would make their files again.
+            process::end_all();
+            let _ = fs::remove_dir_all(watched);
+            std::process::exit(130);
+        });
         Self(folder)
     }
 }
@@ -65,4 +78,18 @@ impl Drop for Scratch {
         // The servers are gone and write no more.
         let _ = fs::remove_dir_all(&self.0);
     }
+}
+
+fn until_interrupted() -> std::io::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let (mut interrupt, mut terminate) =
+            (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+        Ok(())
+    })
 }

@@ -98,7 +98,7 @@ pub(crate) const PEERS: [Peer; 6] = [
     Peer {
         name: "dnsmasq",
         program: "dnsmasq",
-        package: "dnsmasq",
+        package: "dnsmasq-base",
         way: "a line `address=` for each name, `log-queries` to a file",
         list: List::Dnsmasq,
         configure: dnsmasq,

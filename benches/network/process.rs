@@ -138,13 +138,8 @@ impl Process {
 
     /// The process, and what it started.
     fn family(&self) -> Vec<u32> {
-        let parents = parents();
-        let mut family = vec![self.child.id()];
-        let mut at = 0;
-        while let Some(parent) = family.get(at).copied() {
-            family.extend(parents.iter().filter(|(_, of)| *of == parent).map(|(pid, _)| *pid));
-            at += 1;
-        }
+        let mut family = descendants(self.child.id());
+        family.insert(0, self.child.id());
         family
     }
 
@@ -176,10 +171,37 @@ pub(crate) fn free_address() -> SocketAddr {
     }
 }
 
+/// Ends all servers, and waits until they are gone: for the end of the bench by a signal.
+pub(crate) fn end_all() {
+    let servers = descendants(std::process::id());
+    for pid in &servers {
+        signal(*pid, Signal::KILL);
+    }
+    let begun = Instant::now();
+    // Their parent no longer waits for them: a dead one has no memory any more.
+    let is_alive =
+        |pid: &u32| fs::read(format!("/proc/{pid}/statm")).is_ok_and(|text| !text.starts_with(b"0 "));
+    while servers.iter().any(is_alive) && begun.elapsed() < Duration::from_secs(5) {
+        std::thread::sleep(PAUSE);
+    }
+}
+
 /// One that is gone needs no signal.
 fn signal(pid: u32, signal: Signal) {
     if let Some(pid) = Pid::from_raw(pid.cast_signed()) {
         let _ = kill_process(pid, signal);
+    }
+}
+
+/// What a process started, and what that started.
+fn descendants(pid: u32) -> Vec<u32> {
+    let parents = parents();
+    let mut found = Vec::new();
+    let (mut parent, mut at) = (pid, 0);
+    loop {
+        found.extend(parents.iter().filter(|(_, of)| *of == parent).map(|(pid, _)| *pid));
+        let Some(next) = found.get(at) else { return found };
+        (parent, at) = (*next, at + 1);
     }
 }
 

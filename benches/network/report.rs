@@ -17,17 +17,19 @@ const END: &str = "<!-- end of what the bench writes -->";
 const COSTS: [Row; 7] =
     [Row::Hits, Row::HitsLarge, Row::Cached, Row::CachedHitsLogged, Row::Mixed, Row::Misses, Row::Steady];
 
-/// Writes `bench.md` and `bench.svg` into `folder`, and the costs into the README.md beside that folder.
+/// Writes `bench.md` and `bench.svg` into `folder`, and the costs into the README.md beside that folder, if there is
+/// one with a place for them.
 pub(crate) fn write(findings: &Findings, folder: &Path) -> io::Result<()> {
     fs::create_dir_all(folder)?;
     fs::write(folder.join("bench.svg"), chart::svg(findings))?;
     fs::write(folder.join("bench.md"), whole(findings))?;
     let readme = folder.join("../README.md");
-    let text = fs::read_to_string(&readme)?;
+    let Ok(text) = fs::read_to_string(&readme) else { return Ok(()) };
     if let Some((before, rest)) = text.split_once(BEGIN)
         && let Some((_, after)) = rest.split_once(END)
     {
-        fs::write(&readme, format!("{before}{BEGIN}\n{}{END}{after}", costs(findings, Detail::Medians)))?;
+        let costs = costs(findings, Detail::Medians);
+        fs::write(&readme, format!("{before}{BEGIN}\n\n{costs}\n{END}{after}"))?;
     }
     Ok(())
 }
