@@ -57,7 +57,7 @@ fn measure(kind: &str, list: &[(Name, Option<Arc<str>>)], repetitions: usize) {
         let listing = Listing { feed: 0, scope, action, mode, family: family.as_ref() };
         compiler.add(name, listing).expect("far below 4 GiB");
     }
-    let compiled = compiler.finish();
+    let compiled = compiler.finish().expect("in memory");
     image::write(&path, &compiled, &[0; 32], 0).expect("the image can be written");
     let build = begun.elapsed();
     drop(compiled);

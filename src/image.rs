@@ -263,20 +263,22 @@ fn write_scratch(
     file.write_all(&[0; HEADER]).map_err(writing())?;
     let mut body = Digesting { inner: BufWriter::new(file), digester: Digester::default(), len: 0 };
 
+    let mut name_count: u64 = 0;
     let built = (|| {
         let mut names = fst::raw::Builder::new(&mut body)?;
-        for (key, rule_set) in compiled.entries() {
-            names.insert(key, rule_set)?;
-        }
-        names.finish()
+        let rule_sets = compiled.visit(|key, rule_set| {
+            name_count += 1;
+            names.insert(key, rule_set)
+        })?;
+        names.finish()?;
+        Ok(rule_sets)
     })();
-    match built {
-        Ok(()) => {}
-        Err(fst::Error::Io(source)) => return Err(writing()(source)),
-        Err(other) => return Err(writing()(io::Error::other(other))),
-    }
+    let rule_sets = built.map_err(|error| match error {
+        fst::Error::Io(source) => writing()(source),
+        other => writing()(io::Error::other(other)),
+    })?;
     let automaton_len = body.len;
-    body.write_all(&tables(compiled)).map_err(writing())?;
+    body.write_all(&tables(&compiled.provenance, &rule_sets)).map_err(writing())?;
     let tables_len = body.len - automaton_len;
 
     let mut header = [0; HEADER];
@@ -284,7 +286,7 @@ fn write_scratch(
     header[8..12].copy_from_slice(&VERSION.to_le_bytes());
     header[16..24].copy_from_slice(&automaton_len.to_le_bytes());
     header[24..32].copy_from_slice(&tables_len.to_le_bytes());
-    header[32..40].copy_from_slice(&(compiled.name_count() as u64).to_le_bytes());
+    header[32..40].copy_from_slice(&name_count.to_le_bytes());
     header[40..48].copy_from_slice(&built_at.to_le_bytes());
     header[48..80].copy_from_slice(fingerprint);
     let digest = body.digester.finish(&header[..DIGEST]);
@@ -317,9 +319,8 @@ impl<W: Write> Write for Digesting<W> {
     }
 }
 
-fn tables(compiled: &Compiled) -> Vec<u8> {
+fn tables(provenance: &Provenance, rule_sets: &[Vec<Rule>]) -> Vec<u8> {
     let mut out = Vec::new();
-    let provenance = &compiled.provenance;
     out.extend((provenance.feeds.len() as u16).to_le_bytes());
     for feed in &provenance.feeds {
         out.push(match feed.kind {
@@ -338,7 +339,7 @@ fn tables(compiled: &Compiled) -> Vec<u8> {
     let mut rules: Vec<(&Rule, u32)> = Vec::new();
     let mut rule_numbers: HashMap<&Rule, u32> = HashMap::new();
     let mut sets = Vec::new();
-    for set in &compiled.rule_sets {
+    for set in rule_sets {
         sets.extend((set.len() as u16).to_le_bytes());
         for rule in set {
             let number = *rule_numbers.entry(rule).or_insert_with(|| {
@@ -371,7 +372,7 @@ fn tables(compiled: &Compiled) -> Vec<u8> {
         out.extend(action.to_le_bytes());
         out.extend(rule.family.unwrap_or(NO_FAMILY).to_le_bytes());
     }
-    out.extend((compiled.rule_sets.len() as u32).to_le_bytes());
+    out.extend((rule_sets.len() as u32).to_le_bytes());
     out.extend(sets);
     out
 }
@@ -493,7 +494,7 @@ mod tests {
         let name = Name::from_host("alias.example").unwrap();
         let (scope, mode) = (Scope::Exact, Mode::Enforced);
         compiler.add(&name, Listing { feed: 0, scope, action: alias, mode, family: None }).unwrap();
-        compiler.finish()
+        compiler.finish().unwrap()
     }
 
     #[test]
@@ -525,7 +526,7 @@ mod tests {
         let path = folder.path().join("policy.img");
         write(&path, &sample(), &[1; 32], 1).unwrap();
         let old = open(&path).unwrap();
-        write(&path, &Compiler::new(Vec::new()).finish(), &[2; 32], 2).unwrap();
+        write(&path, &Compiler::new(Vec::new()).finish().unwrap(), &[2; 32], 2).unwrap();
         assert_eq!(open(&path).unwrap().index.name_count(), 0);
         let key = Key::from(&Name::from_host("evil7.example").unwrap());
         assert!(decide(&old.index, &key, &mut Unobserved).shadow.is_some());

@@ -20,7 +20,7 @@ use crate::feed::{self, Diagnostic, Format, Indicator, ReadError, Sink, Value};
 use crate::image::{self, Digest, Fingerprint, Image, ImageError};
 use crate::name::Name;
 use crate::policy::action::Action;
-use crate::policy::compile::{Compiled, Compiler, Listing, TooMany};
+use crate::policy::compile::{CompileError, Compiled, Compiler, Listing};
 use crate::policy::rule::{Feed, FeedIndex, FeedKind, Mode, Rule};
 use crate::policy::trigger::Scope;
 
@@ -107,9 +107,9 @@ pub enum UpdateError {
         /// The first line that gave nothing, as [`FeedReport::examples`] has it.
         example: String,
     },
-    /// The feeds are too large together.
+    /// The feeds' names cannot be sorted.
     #[error(transparent)]
-    TooMany(#[from] TooMany),
+    Compile(#[from] CompileError),
     /// The image cannot be written or read back.
     #[error(transparent)]
     Image(#[from] ImageError),
@@ -246,9 +246,20 @@ fn make(plan: Plan<'_>, path: &Path, now: i64) -> Result<(Digest, Vec<FeedReport
     image::remove_scratch(path);
     // Taken before the feeds are read: what changes meanwhile makes the image out of date.
     let fingerprint = fingerprint(plan).unwrap_or_default();
-    let (compiled, reports) = compile(plan)?;
+    let scratch = scratch(&path.with_extension("runs"))?;
+    let (compiled, reports) = collect(plan, |feeds| Compiler::with_scratch(feeds, scratch))?;
     let digest = image::write(path, &compiled, &fingerprint, now)?;
     Ok((digest, reports))
+}
+
+/// An empty file without a name, so that it goes with its process.
+fn scratch(path: &Path) -> Result<File, UpdateError> {
+    let failed = |source| UpdateError::Folder { path: path.to_owned(), source };
+    // There may be one whose process was killed before the next line but one.
+    let file = File::options().read(true).write(true).create(true).truncate(true).open(path);
+    let file = file.map_err(failed)?;
+    fs::remove_file(path).map_err(failed)?;
+    Ok(file)
 }
 
 /// Reads all feeds and compiles their rules in memory.
@@ -256,10 +267,17 @@ fn make(plan: Plan<'_>, path: &Path, now: i64) -> Result<(Digest, Vec<FeedReport
 /// # Errors
 /// [`UpdateError`], for the first feed that cannot be used.
 pub fn compile(plan: Plan<'_>) -> Result<(Compiled, Vec<FeedReport>), UpdateError> {
+    collect(plan, Compiler::new)
+}
+
+fn collect(
+    plan: Plan<'_>,
+    compiler: impl FnOnce(Vec<Feed>) -> Compiler,
+) -> Result<(Compiled, Vec<FeedReport>), UpdateError> {
     let canary = Feed { name: CANARY.into(), kind: FeedKind::Housekeeping };
     let feeds =
         plan.feeds.iter().map(|source| Feed { name: Arc::clone(&source.name), kind: FeedKind::Threat });
-    let mut compiler = Compiler::new(std::iter::once(canary).chain(feeds).collect());
+    let mut compiler = compiler(std::iter::once(canary).chain(feeds).collect());
     for name in plan.canaries {
         let (scope, action, mode) = (Scope::Subtree, Action::Nxdomain, Mode::Enforced);
         compiler.add(name, Listing { feed: 0, scope, action, mode, family: None })?;
@@ -273,7 +291,7 @@ pub fn compile(plan: Plan<'_>) -> Result<(Compiled, Vec<FeedReport>), UpdateErro
             feed: number as FeedIndex + 1,
             action: &source.action,
             report,
-            overflow: None,
+            failure: None,
         };
         let file = File::open(&source.path).map_err(|error| UpdateError::Open {
             feed: Arc::clone(&source.name),
@@ -285,8 +303,8 @@ pub fn compile(plan: Plan<'_>) -> Result<(Compiled, Vec<FeedReport>), UpdateErro
             path: source.path.clone(),
             source: error,
         })?;
-        if let Some(overflow) = intake.overflow {
-            return Err(overflow.into());
+        if let Some(failure) = intake.failure {
+            return Err(failure.into());
         }
         let mut report = intake.report;
         report.format = format;
@@ -298,7 +316,7 @@ pub fn compile(plan: Plan<'_>) -> Result<(Compiled, Vec<FeedReport>), UpdateErro
         }
         reports.push(report);
     }
-    Ok((compiler.finish(), reports))
+    Ok((compiler.finish()?, reports))
 }
 
 /// Puts the indicators of one feed into the compiler and counts.
@@ -307,7 +325,7 @@ struct Intake<'a> {
     feed: FeedIndex,
     action: &'a FeedAction,
     report: FeedReport,
-    overflow: Option<TooMany>,
+    failure: Option<CompileError>,
 }
 
 impl Sink for Intake<'_> {
@@ -317,9 +335,11 @@ impl Sink for Intake<'_> {
                 self.report.names += 1;
                 let (action, mode) = self.action.of(indicator.action);
                 let family = indicator.family.as_ref();
-                let added =
-                    self.compiler.add(&name, Listing { feed: self.feed, scope, action, mode, family });
-                self.overflow = self.overflow.or(added.err());
+                let listing = Listing { feed: self.feed, scope, action, mode, family };
+                // The rest of a feed that cannot be taken is only counted.
+                if self.failure.is_none() {
+                    self.failure = self.compiler.add(&name, listing).err();
+                }
             }
             Value::Ip(_) | Value::Net(_) => self.report.addresses += 1,
             Value::Url(_) => self.report.urls += 1,
@@ -490,6 +510,6 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let feeds = [source(folder.path(), "own", "# nothing yet\n")];
         let (compiled, _) = compile(Plan { canaries: &[], feeds: &feeds }).unwrap();
-        assert_eq!(compiled.name_count(), 0);
+        assert_eq!(compiled.into_index().unwrap().name_count(), 0);
     }
 }

@@ -68,7 +68,7 @@ impl Fixture {
             let listing = Listing { feed: 0, scope, action, mode, family: Some(&family) };
             compiler.add(&host(name), listing).expect("far below 4 GiB");
         }
-        image::write(&path, &compiler.finish(), &[7; 32], 1).expect("the scratch folder can be written");
+        image::write(&path, &compiler.finish().expect("in memory"), &[7; 32], 1).expect("the scratch folder can be written");
         let mut front = std::fs::read(&path).expect("it was just written");
         let automaton_len = u64::from_le_bytes(front[16..24].try_into().expect("eight octets"));
         front.truncate(HEADER + automaton_len as usize);

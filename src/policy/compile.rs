@@ -1,27 +1,30 @@
 //! Compiling: indicators of all feeds in, sorted unique keys with numbers of rule sets out.
 //!
 //! Where two lines of one feed disagree about one name is settled here; between feeds nothing is,
-//! that is `decide`'s work. Writes no file: `crate::image` does.
+//! that is `decide`'s work. Sorting is `runs`'s; the image is written by `crate::image`.
 
 use std::collections::HashMap;
+use std::fs::File;
+use std::io;
 use std::sync::Arc;
 
 use super::action::Action;
 use super::index::{Index, IndexError};
 use super::rule::{Feed, FeedIndex, Mode, Provenance, Rule};
+use super::runs::Runs;
 use super::trigger::Scope;
 use crate::name::{Key, Name};
 
+/// Octets of names that are sorted in memory when there is a scratch file: about a million names.
+const BUDGET: usize = 32 << 20;
+
 /// Collects rules; then [`Compiler::finish`].
-///
-/// Memory: a name's key (about its own length) and 12 octets, all names of all feeds at once.
 pub struct Compiler {
     provenance: Provenance,
     families: HashMap<Arc<str>, u32>,
     rules: Vec<Rule>,
     numbers: HashMap<Rule, u32>,
-    keys: Vec<u8>,
-    entries: Vec<Entry>,
+    runs: Runs,
 }
 
 /// How a feed lists a name.
@@ -39,39 +42,48 @@ pub struct Listing<'a> {
     pub family: Option<&'a Arc<str>>,
 }
 
-/// More names than one image holds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the feeds list more names than one policy image holds (4 GiB of them); leave out a feed")]
-pub struct TooMany;
-
-/// One added rule: its key's place in the arena, which is also the order of adding.
-#[derive(Clone, Copy)]
-struct Entry {
-    start: u32,
-    len: u16,
-    rule: u32,
+/// Why no more names can be taken.
+#[derive(Debug, thiserror::Error)]
+pub enum CompileError {
+    /// Without a scratch file, all names together have to fit.
+    #[error("the feeds list more names than can be sorted in memory (4 GiB of them); leave out a feed")]
+    TooMany,
+    /// The scratch file cannot be written or read.
+    #[error(
+        "sorting the names in a file: {0}; the folder needs room for them, as many octets as the feeds have"
+    )]
+    Scratch(#[from] io::Error),
 }
 
 /// Sorted names with their rule sets: what an image is written from.
 pub struct Compiled {
     /// The words behind the rules' numbers.
     pub provenance: Provenance,
-    /// All different rule sets.
-    pub rule_sets: Vec<Vec<Rule>>,
-    keys: Vec<u8>,
-    names: Vec<Entry>,
+    rules: Vec<Rule>,
+    runs: Runs,
 }
 
 impl Compiler {
     /// Starts with feeds in configured order.
+    ///
+    /// Memory: a name's key (about its own length) and 12 octets, all names of all feeds at once.
     pub fn new(feeds: Vec<Feed>) -> Self {
+        Self::with_runs(feeds, Runs::in_memory())
+    }
+
+    /// Starts with feeds in configured order, and an empty file of its own where names wait that
+    /// memory need not hold: however many there are, it takes some tens of megabytes.
+    pub fn with_scratch(feeds: Vec<Feed>, scratch: File) -> Self {
+        Self::with_runs(feeds, Runs::spilling(scratch, BUDGET))
+    }
+
+    fn with_runs(feeds: Vec<Feed>, runs: Runs) -> Self {
         Self {
             provenance: Provenance { feeds, families: Vec::new() },
             families: HashMap::new(),
             rules: Vec::new(),
             numbers: HashMap::new(),
-            keys: Vec::new(),
-            entries: Vec::new(),
+            runs,
         }
     }
 
@@ -79,8 +91,8 @@ impl Compiler {
     /// and scope stays, except that an exception (PASSTHRU) replaces a block.
     ///
     /// # Errors
-    /// [`TooMany`], when all names together need more than 4 GiB.
-    pub fn add(&mut self, name: &Name, listing: Listing<'_>) -> Result<(), TooMany> {
+    /// [`CompileError`].
+    pub fn add(&mut self, name: &Name, listing: Listing<'_>) -> Result<(), CompileError> {
         let Listing { feed, scope, action, mode, family } = listing;
         let family = family.map(|family| self.family(family));
         let rule = Rule { feed, scope, action, mode, family };
@@ -93,10 +105,10 @@ impl Compiler {
                 number
             }
         };
-        let key = Key::from(name);
-        let start = u32::try_from(self.keys.len()).map_err(|_| TooMany)?;
-        self.keys.extend_from_slice(key.as_bytes());
-        self.entries.push(Entry { start, len: key.as_bytes().len() as u16, rule: number });
+        self.runs.push(Key::from(name).as_bytes(), number).map_err(|_| CompileError::TooMany)?;
+        if self.runs.is_time_to_spill() {
+            self.runs.spill()?;
+        }
         Ok(())
     }
 
@@ -110,49 +122,30 @@ impl Compiler {
         number
     }
 
-    /// Sorts the names and joins the rules of each into a rule set.
-    pub fn finish(self) -> Compiled {
-        let Self { provenance, rules, keys, mut entries, .. } = self;
-        let key = |entry: &Entry| &keys[entry.start as usize..][..usize::from(entry.len)];
-        // The start grows with each call of `add`: equal keys stay in the order they came.
-        entries.sort_unstable_by(|a, b| {
-            key(a).cmp(key(b)).then(a.start.cmp(&b.start)).then(a.rule.cmp(&b.rule))
-        });
-
-        let mut rule_sets = Vec::new();
-        let mut numbers: HashMap<Vec<u32>, u32> = HashMap::new();
-        let mut names: Vec<Entry> = Vec::new();
-        for same in entries.chunk_by(|a, b| key(a) == key(b)) {
-            let set = settle(same, &rules);
-            let number = match numbers.get(&set) {
-                Some(&number) => number,
-                None => {
-                    let number = rule_sets.len() as u32;
-                    rule_sets.push(set.iter().map(|&rule| rules[rule as usize].clone()).collect());
-                    numbers.insert(set, number);
-                    number
-                }
-            };
-            names.push(Entry { rule: number, ..same[0] });
-        }
-        Compiled { provenance, rule_sets, keys, names }
+    /// Sorts the names.
+    ///
+    /// # Errors
+    /// [`CompileError`].
+    pub fn finish(self) -> Result<Compiled, CompileError> {
+        let Self { provenance, rules, runs, .. } = self;
+        Ok(Compiled { provenance, rules, runs: runs.finish()? })
     }
 }
 
 /// The rules of one name, at most one a feed and scope, in order of feeds.
-fn settle(same: &[Entry], rules: &[Rule]) -> Vec<u32> {
+fn settle(same: &[u32], rules: &[Rule]) -> Vec<u32> {
     let mut kept: Vec<u32> = Vec::with_capacity(same.len());
-    for entry in same {
-        let rule = &rules[entry.rule as usize];
+    for &number in same {
+        let rule = &rules[number as usize];
         let rival = kept.iter_mut().find(|other| {
             let other = &rules[**other as usize];
             other.feed == rule.feed && other.scope == rule.scope
         });
         match rival {
-            None => kept.push(entry.rule),
+            None => kept.push(number),
             Some(other) => {
                 if rule.action == Action::Passthru && rules[*other as usize].action != Action::Passthru {
-                    *other = entry.rule;
+                    *other = number;
                 }
             }
         }
@@ -166,16 +159,31 @@ fn settle(same: &[Entry], rules: &[Rule]) -> Vec<u32> {
 }
 
 impl Compiled {
-    /// How many names there are.
-    pub fn name_count(&self) -> usize {
-        self.names.len()
-    }
-
-    /// Every name's key and the number of its rule set, in the order of keys, each key once.
-    pub fn entries(&self) -> impl Iterator<Item = (&[u8], u64)> {
-        self.names.iter().map(|entry| {
-            (&self.keys[entry.start as usize..][..usize::from(entry.len)], u64::from(entry.rule))
-        })
+    /// Calls `visit` with every name's key and the number of its rule set, in the order of keys, each
+    /// key once; returns the rule sets that the numbers stand for.
+    ///
+    /// # Errors
+    /// What `visit` says, and when the scratch file cannot be read.
+    pub fn visit<E: From<io::Error>>(
+        &self,
+        mut visit: impl FnMut(&[u8], u64) -> Result<(), E>,
+    ) -> Result<Vec<Vec<Rule>>, E> {
+        let mut rule_sets = Vec::new();
+        let mut numbers: HashMap<Vec<u32>, u32> = HashMap::new();
+        self.runs.merge(|key, same| {
+            let set = settle(same, &self.rules);
+            let number = match numbers.get(&set) {
+                Some(&number) => number,
+                None => {
+                    let number = rule_sets.len() as u32;
+                    rule_sets.push(set.iter().map(|&rule| self.rules[rule as usize].clone()).collect());
+                    numbers.insert(set, number);
+                    number
+                }
+            };
+            visit(key, u64::from(number))
+        })?;
+        Ok(rule_sets)
     }
 
     /// Builds the index in memory: for tests and for `explain` without an image.
@@ -184,9 +192,7 @@ impl Compiled {
     /// [`IndexError`], as [`Index::new`].
     pub fn into_index(self) -> Result<Index<Vec<u8>>, IndexError> {
         let mut builder = fst::raw::Builder::memory();
-        for (key, number) in self.entries() {
-            builder.insert(key, number)?;
-        }
-        Index::new(builder.into_inner()?, self.rule_sets, self.provenance)
+        let rule_sets = self.visit(|key, number| builder.insert(key, number))?;
+        Index::new(builder.into_inner()?, rule_sets, self.provenance)
     }
 }

@@ -151,7 +151,7 @@ mod tests {
             let (feed, action) = (words[0].parse().unwrap(), action.parse().unwrap());
             compiler.add(&name, Listing { feed, scope, action, mode, family: None }).unwrap();
         }
-        compiler.finish().into_index().unwrap()
+        compiler.finish().unwrap().into_index().unwrap()
     }
 
     fn check(index: &Index<Vec<u8>>, qname: &str, expected: &str) {
@@ -288,7 +288,7 @@ mod tests {
                 let (scope, action, mode) = (*scope, action.clone(), Mode::Enforced);
                 compiler.add(name, Listing { feed: *feed, scope, action, mode, family: None }).unwrap();
             }
-            let index = compiler.finish().into_index().unwrap();
+            let index = compiler.finish().unwrap().into_index().unwrap();
             for four in qnames.chunks(4) {
                 let keys = std::array::from_fn::<_, 4, _>(|n| four.get(n).map(Key::from));
                 for (qname, decision) in four.iter().zip(decide_many(&index, &keys)) {

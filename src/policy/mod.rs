@@ -1,6 +1,7 @@
 //! Policy: rules, and the one function that decides which of them a query meets.
 //!
-//! No sockets, clocks, files or serialisation here: names and rules in, decisions out.
+//! No sockets, clocks or serialisation here, and no files but the scratch one that a compiler is given:
+//! names and rules in, decisions out.
 
 pub mod action;
 pub mod compile;
@@ -8,4 +9,5 @@ pub mod decide;
 pub mod explain;
 pub mod index;
 pub mod rule;
+mod runs;
 pub mod trigger;
