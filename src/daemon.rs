@@ -48,6 +48,8 @@ const GRACE: Duration = Duration::from_secs(1);
 const READY_SHARE: u64 = 4;
 /// How often is looked whether the last query under an old policy is answered.
 const RETIRING: Duration = Duration::from_millis(10);
+/// How often another port is tried where the system chooses it.
+const TRIES: usize = 8;
 /// Descriptors for listeners, journals, the image and what the runtime needs.
 const OTHER_FILES: usize = 256;
 
@@ -314,6 +316,17 @@ impl Sockets {
 
 /// One TCP listener and `workers` UDP sockets on the same port, which the system chooses for port 0.
 fn bind_dns(address: SocketAddr, workers: usize) -> io::Result<(Vec<UdpSocket>, TcpListener)> {
+    for _ in 0..TRIES {
+        match bind_both(address, workers) {
+            // The port that was free for TCP is somebody's for UDP: the system chooses another.
+            Err(error) if address.port() == 0 && error.kind() == io::ErrorKind::AddrInUse => {}
+            bound => return bound,
+        }
+    }
+    bind_both(address, workers)
+}
+
+fn bind_both(address: SocketAddr, workers: usize) -> io::Result<(Vec<UdpSocket>, TcpListener)> {
     // TCP first: it does not share its port, so a second server is told at once.
     let tcp = listener::bind(address)?;
     let address = SocketAddr::new(address.ip(), tcp.local_addr()?.port());
