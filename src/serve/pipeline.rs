@@ -253,21 +253,17 @@ impl Pipeline {
         }
         for turns in turns.chunks_mut(LANES) {
             let mut undecided = [const { None }; LANES];
-            let mut keys = [const { None }; LANES];
-            for ((turn, undecided), key) in turns.iter_mut().zip(&mut undecided).zip(&mut keys) {
+            for (turn, undecided) in turns.iter_mut().zip(&mut undecided) {
                 let Some(turn) = turn else { continue };
-                match self.look(state, turn, now, journal, ready.as_deref_mut(), undecided) {
-                    Some(step) => turn.step = step,
-                    None => {
-                        let qname =
-                            undecided.as_ref().map(|undecided: &Undecided<'_>| undecided.query.qname());
-                        *key = qname.and_then(Key::from_wire);
-                    }
+                if let Some(step) = self.look(state, turn, now, journal, ready.as_deref_mut(), undecided) {
+                    turn.step = step;
                 }
             }
             if undecided.iter().all(Option::is_none) {
                 continue;
             }
+            let qname = |undecided: &Undecided<'_>| Key::from_wire(undecided.query.qname());
+            let keys = undecided.each_ref().map(|undecided| undecided.as_ref().and_then(qname));
             let decisions = decide_many(&state.image.index, &keys);
             for ((turn, undecided), decision) in turns.iter_mut().zip(&undecided).zip(decisions) {
                 let (Some(turn), Some(undecided)) = (turn, undecided) else { continue };
@@ -366,7 +362,7 @@ impl Pipeline {
         &self,
         visit: &Visit<'_, '_>,
         decision: &Decision<'_>,
-        place: Option<(&mut Ready, &Question)>,
+        place: Option<(&mut Ready, &Question<'_>)>,
         journal: &mut Journal,
         out: &mut Vec<u8>,
     ) -> Step {
@@ -412,7 +408,7 @@ impl Pipeline {
         visit: &Visit<'_, '_>,
         met: Met<'_>,
         alias: Option<&Name>,
-        place: Option<(&mut Ready, &Question)>,
+        place: Option<(&mut Ready, &Question<'_>)>,
         journal: &mut Journal,
         out: &mut Vec<u8>,
     ) -> Step {
@@ -459,7 +455,7 @@ impl Pipeline {
         visit: &Visit<'_, '_>,
         met: Met<'_>,
         (found, aged): (&Found, Aged),
-        place: Option<(&mut Ready, &Question)>,
+        place: Option<(&mut Ready, &Question<'_>)>,
         journal: &mut Journal,
         out: &mut Vec<u8>,
     ) -> Step {
@@ -595,7 +591,7 @@ struct Undecided<'q> {
     query: Query<'q>,
     cookie: Option<Cookie>,
     /// There where its answer may be kept.
-    question: Option<Question>,
+    question: Option<Question<'q>>,
 }
 
 impl Visit<'_, '_> {

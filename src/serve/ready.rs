@@ -64,18 +64,13 @@ pub struct Ready {
 }
 
 /// What is asked, as the table knows it.
-pub(super) struct Question {
-    name: [u8; name::MAX_WIRE],
-    len: usize,
+pub(super) struct Question<'q> {
+    /// In the client's letter case.
+    qname: &'q [u8],
     qtype: u16,
     flags: u8,
+    /// The same in every letter case.
     hash: u64,
-}
-
-impl Question {
-    fn name(&self) -> &[u8] {
-        &self.name[..self.len]
-    }
 }
 
 /// How long an answer is good, and where its TTLs are.
@@ -144,7 +139,7 @@ impl Ready {
     }
 
     /// What is asked; `None` where no answer to it is ever kept.
-    pub(super) fn question(&self, query: &Query<'_>) -> Option<Question> {
+    pub(super) fn question<'q>(&self, query: &Query<'q>) -> Option<Question<'q>> {
         let edns = query.edns();
         if query.qclass() != CLASS_IN || edns.is_some_and(|edns| edns.version != 0) {
             return None;
@@ -153,18 +148,17 @@ impl Ready {
             | u8::from(query.is_checking_disabled()) << 1
             | u8::from(edns.is_some()) << 2
             | u8::from(edns.is_some_and(|edns| edns.dnssec_ok)) << 3;
-        let qname = query.qname();
-        let mut question =
-            Question { name: [0; name::MAX_WIRE], len: qname.len(), qtype: query.qtype(), flags, hash: 0 };
-        let name = &mut question.name[..qname.len()];
-        name.copy_from_slice(qname);
-        name::fold(name);
-        question.hash = self.hasher.hash_one((&*name, question.qtype, flags));
-        Some(question)
+        let (qname, qtype) = (query.qname(), query.qtype());
+        let mut folded = [0; name::MAX_WIRE];
+        let folded = &mut folded[..qname.len()];
+        folded.copy_from_slice(qname);
+        name::fold(folded);
+        let hash = self.hasher.hash_one((&*folded, qtype, flags));
+        Some(Question { qname, qtype, flags, hash })
     }
 
     /// The answer to a question, when it is there and good; `now` in seconds of the resolver's clock.
-    pub(super) fn find(&mut self, question: &Question, now: u32) -> Option<Found<'_>> {
+    pub(super) fn find(&mut self, question: &Question<'_>, now: u32) -> Option<Found<'_>> {
         let (range, tag) = self.place(question);
         for n in range {
             if self.tags[n] | 1 != tag {
@@ -176,7 +170,7 @@ impl Ready {
                 && number(8) > now
                 && u16::from_ne_bytes([slot[12], slot[13]]) == question.qtype
                 && slot[14] == question.flags
-                && slot[FIXED..FIXED + usize::from(slot[16])] == *question.name();
+                && slot[FIXED..FIXED + usize::from(slot[16])].eq_ignore_ascii_case(question.qname);
             if is_it {
                 self.tags[n] = tag;
                 let age = now.saturating_sub(number(4));
@@ -187,7 +181,7 @@ impl Ready {
     }
 
     /// Whether a question comes for the second time of late.
-    pub(super) fn is_seen(&mut self, question: &Question) -> bool {
+    pub(super) fn is_seen(&mut self, question: &Question<'_>) -> bool {
         let seen = &mut self.seen[question.hash as usize % SEEN];
         let tag = (question.hash >> 48) as u16;
         std::mem::replace(seen, tag) == tag
@@ -196,14 +190,14 @@ impl Ready {
     /// Keeps an answer, if it fits; `tail` appends its record's.
     pub(super) fn insert(
         &mut self,
-        question: &Question,
+        question: &Question<'_>,
         message: &[u8],
         life: Life<impl Iterator<Item = usize>>,
         facts: Facts,
         now: u32,
         tail: impl FnOnce(&mut Vec<u8>),
     ) {
-        let body_at = wire::HEADER + question.len + 4;
+        let body_at = wire::HEADER + question.qname.len() + 4;
         let Some(body) = message.get(body_at..) else { return };
         let mut ttls = [0u16; MOST_TTLS];
         let mut count = 0;
@@ -224,7 +218,7 @@ impl Ready {
         };
         self.tail.clear();
         tail(&mut self.tail);
-        let texts = question.len + body.len() + self.tail.len();
+        let texts = question.qname.len() + body.len() + self.tail.len();
         if FIXED + texts > SLOT {
             return;
         }
@@ -240,7 +234,7 @@ impl Ready {
         slot[15] = u8::from(facts.is_recorded) | u8::from(facts.is_counted) << 1;
         // All four are below 256: together they fit a slot.
         slot[16..20].copy_from_slice(&[
-            question.len as u8,
+            question.qname.len() as u8,
             count as u8,
             self.tail.len() as u8,
             body.len() as u8,
@@ -249,15 +243,16 @@ impl Ready {
         for (place, at) in slot[30..30 + 2 * MOST_TTLS].chunks_exact_mut(2).zip(ttls) {
             place.copy_from_slice(&at.to_ne_bytes());
         }
-        let (name, rest) = slot[FIXED..].split_at_mut(question.len);
+        let (name, rest) = slot[FIXED..].split_at_mut(question.qname.len());
         let (kept_body, rest) = rest.split_at_mut(body.len());
-        name.copy_from_slice(question.name());
+        name.copy_from_slice(question.qname);
+        name::fold(name);
         kept_body.copy_from_slice(body);
         rest[..self.tail.len()].copy_from_slice(&self.tail);
     }
 
     /// The slots in which a question may be, and its tag with the mark of one that was asked for of late.
-    fn place(&self, question: &Question) -> (Range<usize>, u32) {
+    fn place(&self, question: &Question<'_>) -> (Range<usize>, u32) {
         let set = question.hash as usize % self.sets;
         (set * WAYS..(set + 1) * WAYS, (question.hash >> 32) as u32 | 1)
     }
