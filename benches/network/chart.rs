@@ -52,7 +52,7 @@ pub(crate) fn svg(findings: &Findings) -> String {
             let text = y + BAR - 2.5;
             let _ = writeln!(
                 body,
-                r#"  <text x="{:.0}" y="{text:.1}" text-anchor="end">{column}</text><rect class="{class}" x="{LEFT}" y="{y:.1}" width="{width:.1}" height="{BAR}" rx="2"/><text x="{:.1}" y="{text:.1}">{:.2} E<tspan class="quiet"> · {:.1} µs</tspan></text>"#,
+                r#"  <text x="{:.0}" y="{text:.1}" text-anchor="end">{column}</text><rect class="{class}" x="{LEFT}" y="{y:.1}" width="{width:.1}" height="{BAR}" rx="2"/><text x="{:.1}" y="{text:.1}">{:.2} E <tspan class="quiet">· {:.1} µs</tspan></text>"#,
                 LEFT - 8.0,
                 LEFT + width + 6.0,
                 echoes.median,

@@ -34,12 +34,12 @@ use plan::Plan;
 
 fn main() {
     role::play_if_asked();
-    let plan = Plan::from_env();
+    let plan = Plan::from_env(&bench::servers());
     let scratch = Scratch::new();
     let findings = bench::run(&plan, &scratch.0);
     drop(scratch);
     let findings = findings.unwrap_or_else(|trouble| {
-        eprintln!("{trouble}");
+        eprintln!("sachdns, an echo or the upstream: {trouble}");
         std::process::exit(1);
     });
     // Also when it is written: a full disk must not take the figures along.

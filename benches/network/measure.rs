@@ -2,6 +2,7 @@
 //! what is made of the figures stands elsewhere.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -85,11 +86,12 @@ pub(crate) fn interleave(
             let sample = measure(server, load, pace, window, echo);
             echo.get_or_insert(sample.cpu);
             eprintln!(
-                "{row:?} {repetition}/{repetitions}: {:14} {:6.2} µs, {:5.2} E, {:6.0} a second{}",
+                "{row:?} {repetition}/{repetitions}: {:14} {:6.2} µs, {:5.2} E, {:6.0} a second{}{}",
                 server.name,
                 sample.cpu.as_nanos() as f64 / 1e3,
                 sample.echoes,
                 sample.rate,
+                sample.latency.map_or_else(String::new, |latency| latency.to_string()),
                 sample.troubles(),
             );
             samples.entry((*row, server.name.clone())).or_default().push(sample);
@@ -135,6 +137,13 @@ impl Latency {
             p99: latencies[latencies.len() * 99 / 100],
             most,
         })
+    }
+}
+
+impl fmt::Display for Latency {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { median, p99, most } = self;
+        write!(f, ", median {median:.0?}, 99 % {p99:.0?}, slowest {most:.0?}")
     }
 }
 

@@ -53,15 +53,16 @@ pub(crate) struct Plan {
 
 impl Plan {
     /// Reads `SACHDNS_BENCH`, `SACHDNS_BENCH_ONLY`, `SACHDNS_BENCH_LOADS` and `SACHDNS_BENCH_WRITE`.
-    pub(crate) fn from_env() -> Self {
+    /// A word that means nothing ends the bench.
+    pub(crate) fn from_env(servers: &[&str]) -> Self {
         let is_short = std::env::var_os("SACHDNS_BENCH").is_some_and(|value| value == "once");
         let (listed, listed_large, popular) =
             if is_short { (1000, 2000, 500) } else { (1_000_000, 5_000_000, 50_000) };
         let window = Duration::from_millis(if is_short { 100 } else { 2000 });
-        let parts = words("SACHDNS_BENCH_LOADS").map_or_else(
-            || PARTS.map(|(_, part)| part).to_vec(),
-            |chosen| chosen.iter().map(|word| part(word)).collect(),
-        );
+        let names = PARTS.map(|(name, _)| name);
+        let parts = words("SACHDNS_BENCH_LOADS", &names);
+        let is_chosen = |name: &str| parts.as_ref().is_none_or(|parts| parts.iter().any(|part| part == name));
+        let parts = PARTS.iter().filter(|(name, _)| is_chosen(name)).map(|(_, part)| *part).collect();
         Self {
             listed,
             listed_large,
@@ -73,7 +74,7 @@ impl Plan {
             repetitions: if is_short { 1 } else { 5 },
             patience: Duration::from_secs(if is_short { 2 } else { 180 }),
             write: std::env::var_os("SACHDNS_BENCH_WRITE").map(PathBuf::from),
-            only: words("SACHDNS_BENCH_ONLY"),
+            only: words("SACHDNS_BENCH_ONLY", servers),
             parts,
         }
     }
@@ -88,18 +89,14 @@ impl Plan {
     }
 }
 
-fn words(variable: &str) -> Option<Vec<String>> {
+/// The words of a variable, each of which is one of `known`.
+fn words(variable: &str, known: &[&str]) -> Option<Vec<String>> {
     let value = std::env::var(variable).ok()?;
-    Some(value.split(',').map(|word| word.trim().to_owned()).filter(|word| !word.is_empty()).collect())
-}
-
-fn part(word: &str) -> Part {
-    let found = PARTS.iter().find(|(name, _)| *name == word);
-    found
-        .unwrap_or_else(|| {
-            let known: Vec<&str> = PARTS.iter().map(|(name, _)| *name).collect();
-            eprintln!("SACHDNS_BENCH_LOADS: {word:?} is none of {}", known.join(", "));
-            std::process::exit(2);
-        })
-        .1
+    let words: Vec<String> =
+        value.split(',').map(|word| word.trim().to_owned()).filter(|word| !word.is_empty()).collect();
+    if let Some(word) = words.iter().find(|word| !known.contains(&word.as_str())) {
+        eprintln!("{variable}: {word:?} is none of {}", known.join(", "));
+        std::process::exit(2);
+    }
+    Some(words)
 }

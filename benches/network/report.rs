@@ -188,12 +188,12 @@ fn mebibytes(spread: Spread) -> String {
 
 /// How it was measured, and on what.
 fn conditions(findings: &Findings) -> String {
-    let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    let kernel: Vec<&str> = release.trim().split('.').take(2).collect();
     let cpuinfo = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model = cpuinfo.lines().find_map(|line| line.strip_prefix("model name")).unwrap_or_default();
-    let cores = std::thread::available_parallelism().map_or(1, usize::from).max(crate::role::cores().len());
     let Findings { in_flight, repetitions, window, popular, .. } = findings;
-    let processors = cpuinfo.lines().filter(|line| line.starts_with("processor")).count().max(cores);
+    let processors = cpuinfo.lines().filter(|line| line.starts_with("processor")).count();
     format!(
         "{}, {processors} cores, Linux {}. The server has one core and one worker; the generator and an upstream \
          that answers at once share another; everything is on 127.0.0.1. {in_flight} queries are on their way at once, \
@@ -201,9 +201,10 @@ fn conditions(findings: &Findings) -> String {
          server's threads and children, over {} ms, divided by right answers. Each of {repetitions} repetitions goes through all \
          servers in turn; medians are shown. E is what a bare recvmmsg/sendmmsg echo of the same packets costs in \
          the same repetition, for the steady load one that blocks for each packet. Cached names are {} by Zipf with \
-         exponent 1. Every server logs each query where it can.\n",
+         exponent 1. Every server logs each query where it can. Moments in which the generator itself was held up for \
+         more than a millisecond are left out of latencies.\n",
         model.trim_start_matches(['\t', ' ', ':']),
-        kernel.trim(),
+        kernel.join("."),
         window.as_millis(),
         count(*popular),
     )
