@@ -14,6 +14,9 @@ use crate::measure::{Latency, Row, Sample, Spread};
 const BEGIN: &str = "<!-- written by the network bench -->";
 const END: &str = "<!-- end of what the bench writes -->";
 
+/// The least that an echo's slowest repetition reaches of its fastest, on a machine that does nothing else.
+const CALM: f64 = 0.8;
+
 const COSTS: [Row; 7] =
     [Row::Hits, Row::HitsLarge, Row::Cached, Row::CachedHitsLogged, Row::Mixed, Row::Misses, Row::Steady];
 
@@ -29,7 +32,8 @@ pub(crate) fn write(findings: &Findings, folder: &Path) -> io::Result<()> {
         && let Some((_, after)) = rest.split_once(END)
     {
         let costs = costs(findings, Detail::Medians);
-        fs::write(&readme, format!("{before}{BEGIN}\n\n{costs}\n{END}{after}"))?;
+        let disturbance = disturbance(findings).map_or_else(String::new, |told| format!("{told}\n\n"));
+        fs::write(&readme, format!("{before}{BEGIN}\n\n{costs}\n{disturbance}{END}{after}"))?;
     }
     Ok(())
 }
@@ -41,6 +45,9 @@ pub(crate) fn whole(findings: &Findings) -> String {
          ![CPU a query in units of a bare echo](bench.svg)\n\n",
     );
     out.push_str(&conditions(findings));
+    if let Some(told) = disturbance(findings) {
+        let _ = writeln!(out, "\n{told}");
+    }
     out.push_str("\n## CPU a query\n\n");
     out.push_str(&costs(findings, Detail::Ranges));
     out.push_str(
@@ -208,6 +215,22 @@ fn conditions(findings: &Findings) -> String {
         window.as_millis(),
         count(*popular),
     )
+}
+
+/// What the echo says of the machine: it decides nothing and has nothing to lose packets by.
+fn disturbance(findings: &Findings) -> Option<String> {
+    let echo = findings.samples.iter().filter(|((_, column), _)| column == ECHO);
+    let lost: u64 = echo.flat_map(|(_, samples)| samples).map(|sample| sample.lost).sum();
+    let mixed = findings.samples.get(&(Row::Mixed, ECHO.to_owned()))?;
+    let rate = Spread::of(mixed.iter().map(|sample| sample.rate / 1e3))?;
+    (lost > 0 || rate.least < CALM * rate.most).then(|| {
+        format!(
+            "**The machine was busy with other things during this run**: the echo itself lost {lost} packets, and \
+             answered between {:.0} and {:.0} thousand queries a second. CPU a query suffers least from that; \
+             losses, latencies and throughput, of all servers, say more about the machine.",
+            rate.least, rate.most,
+        )
+    })
 }
 
 fn notes(findings: &Findings) -> String {
