@@ -31,9 +31,10 @@ pub const ARGUMENTS: [&str; 2] = ["policy", "compile"];
 const PROGRAM: &str = "/proc/self/exe";
 /// Before this many builds by other hands in a row, one's own is found in its place.
 const ATTEMPTS: usize = 3;
-/// How far a build steps back. Whatever answers a query is run before it at once, and where both want
-/// all there is, it gets a tenth: with the lowest priority, 19, a new list would wait for minutes on a
-/// server that is swamped. The priority of reading and writing follows.
+/// How far a build steps back: where it and the server want all there is, it gets a tenth. With the
+/// lowest priority, 19, a new list would wait for minutes on a server that is swamped. On one processor
+/// a query may still wait for the end of the build's slice, a few milliseconds. The priority of reading
+/// and writing follows.
 const NICE: i32 = 10;
 
 /// Whether anything else is worth more than the build.
