@@ -9,7 +9,7 @@
 use std::time::{Duration, Instant};
 
 /// How long queries are let gather.
-const WINDOW: Duration = Duration::from_micros(100);
+const WINDOW: Duration = Duration::from_micros(110);
 /// Gathering begins when so many come in [`LOOK`]: 12 thousand a second.
 const LOOK: Duration = Duration::from_millis(4);
 const ENOUGH: u32 = 48;
@@ -168,10 +168,10 @@ mod tests {
     fn a_steady_stream_is_gathered() {
         let (looks, longest) = run(20_000, steady(50));
         assert!(looks < 11_000, "{looks} looks");
-        assert!(longest <= 101, "{longest} µs");
+        assert!(longest <= 111, "{longest} µs");
         let (looks, longest) = run(20_000, steady(10));
         assert!(looks < 3_000, "{looks} looks");
-        assert!(longest <= 101, "{longest} µs");
+        assert!(longest <= 111, "{longest} µs");
     }
 
     #[test]
@@ -189,7 +189,7 @@ mod tests {
             waits += 1;
             now + 20
         });
-        assert!(longest <= 101, "{longest} µs");
+        assert!(longest <= 111, "{longest} µs");
         let begun = Instant::now();
         let mut pace = Pace::new(begun);
         let (mut now, mut gathered) = (0u64, 0);
