@@ -5,8 +5,8 @@
 //! owner's epoll. What cannot be settled with one datagram is handed back, to be asked the long way.
 //!
 //! A socket is connected, so a datagram from any other address never comes; its port is of the kernel's
-//! choice, its ids are random and one question each. It asks no more after [`MOST_ASKED`] questions or
-//! [`LONGEST`], or once [`MOST_STRANGERS`] datagrams came that answer nothing: somebody guesses. Then what it
+//! choice, its ids are random and one question each. It asks no more after `MOST_ASKED` questions or
+//! `LONGEST`, or once `MOST_STRANGERS` datagrams came that answer nothing: somebody guesses. Then what it
 //! asked is handed back, to be asked from a new port.
 
 use std::collections::{HashMap, VecDeque};

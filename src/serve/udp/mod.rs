@@ -1,7 +1,7 @@
 //! UDP: one thread a socket and core, batches in, batches out.
 //!
-//! Binds the sockets and keeps the workers going; what a worker does is in [`worker`], when it looks
-//! for queries in [`pace`].
+//! Binds the sockets and keeps the workers going; what a worker does is in `worker`, when it looks
+//! for queries in `pace`.
 
 mod pace;
 mod worker;
