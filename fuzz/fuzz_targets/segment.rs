@@ -13,17 +13,17 @@ use sachdns::evidence::segment::{Block, Records};
 use sachdns::evidence::store::Filter;
 use sachdns::name::Name;
 
-const MAGIC: &[u8] = b"SACHSEG\x02";
+const MAGIC: &[u8] = b"SACHSEG\x03";
 
 fuzz_target!(|data: &[u8]| {
     check_segment(data);
     check_segment(&[MAGIC, data].concat());
     // Chance never meets a block's checksum, so records are also tried without their blocks.
-    let Some(record) = Record::decode(data) else { return };
+    let Some(record) = Record::decode(data, 0) else { return };
     let mut octets = Vec::new();
-    record.encode(&mut octets);
+    record.encode(0, &mut octets);
     assert!(octets.len() <= record::MAX_LEN);
-    assert_eq!(Record::decode(&octets).as_ref(), Some(&record));
+    assert_eq!(Record::decode(&octets, 0).as_ref(), Some(&record));
     let mut block = Block::default();
     block.add(&record);
     block.add(&record);

@@ -3,17 +3,18 @@
 //! ```text
 //! size  field                                        (numbers are LEB128 where no size is given)
 //!       the head: what differs from query to query
-//!    8  time, microseconds since 1970, little-endian
+//!       time, microseconds after (even: n / 2) or before (odd: (n + 1) / 2) that of its block
 //!    1  transport
 //!       latency, microseconds
 //!  1+n  client: length, 4 or 16, and address
 //!  1+n  agency: length and text, 0 = none
 //!       the tail: what the same answer says again
+//!    1  flags: 1 = hit, 2 = from the cache, 4 = there is a feed, 8 = a family, 16 = a qclass
 //!    1  outcome
-//!    1  flags: 1 = hit, 2 = from the cache
-//!       qtype, qclass
+//!       qtype
 //!       rcode plus one, 0 = no answer was sent
-//!  1+n  feed, then family: length and text, 0 = none
+//!       qclass; without it, 1, IN
+//!  1+n  feed, then family: length and text
 //!  1+n  qname in wire format, lower case, 0 = it could not be read
 //!    1  number of addresses in the answer, and for each
 //!  1+n  its length, 4 or 16, and the address
@@ -23,10 +24,11 @@ use std::borrow::Cow;
 use std::net::IpAddr;
 
 use crate::name;
+use crate::wire::CLASS_IN;
 
 /// The longest encoded record: a head with an address and a text, a tail with two texts, a name and all
 /// addresses, and the longest numbers.
-pub const MAX_LEN: usize = 9 + 5 + 17 + 256 + 2 + 9 + 2 * 256 + 256 + 1 + 17 * MAX_ANSWERS;
+pub const MAX_LEN: usize = 10 + 1 + 5 + 17 + 256 + 2 + 9 + 2 * 256 + 256 + 1 + 17 * MAX_ANSWERS;
 /// Most answer addresses that a record keeps.
 pub const MAX_ANSWERS: usize = 16;
 
@@ -154,25 +156,33 @@ impl Transport {
 }
 
 impl Head<'_> {
-    /// Appends the octets of a record's head.
-    pub fn encode(&self, out: &mut Vec<u8>) {
-        out.extend(self.time.to_le_bytes());
+    /// Appends the octets of a record's head, in a block of this time.
+    pub fn encode(&self, block: i64, out: &mut Vec<u8>) {
+        let after = self.time.wrapping_sub(block);
+        put_number((after << 1 ^ after >> 63) as u64, out);
         out.push(self.transport as u8);
-        put_number(self.latency, out);
+        put_number(self.latency.into(), out);
         put_address(self.client, out);
         put_text(self.agency, out);
     }
 }
 
+/// The flags of a record's tail.
+const HIT: u8 = 1;
+const CACHED: u8 = 2;
+const FEED: u8 = 4;
+const FAMILY: u8 = 8;
+const CLASS: u8 = 16;
+
 /// Whether an encoded tail is a hit's.
 pub fn is_hit(tail: &[u8]) -> bool {
-    tail.get(1).is_some_and(|flags| flags & 1 != 0)
+    tail.first().is_some_and(|flags| flags & HIT != 0)
 }
 
 impl Record<'_> {
-    /// Appends the record's octets.
-    pub fn encode(&self, out: &mut Vec<u8>) {
-        self.head().encode(out);
+    /// Appends the record's octets, in a block of this time.
+    pub fn encode(&self, block: i64, out: &mut Vec<u8>) {
+        self.head().encode(block, out);
         self.encode_tail(out);
     }
 
@@ -184,13 +194,24 @@ impl Record<'_> {
 
     /// Appends the octets of all but the head: [`Head::encode`] goes before.
     pub fn encode_tail(&self, out: &mut Vec<u8>) {
+        let (feed, family) = (self.feed.as_deref().unwrap_or(""), self.family.as_deref().unwrap_or(""));
+        let flag = |is_set: bool, flag: u8| if is_set { flag } else { 0 };
+        out.push(
+            flag(self.is_hit, HIT)
+                | flag(self.is_cached, CACHED)
+                | flag(!feed.is_empty(), FEED)
+                | flag(!family.is_empty(), FAMILY)
+                | flag(self.qclass != CLASS_IN, CLASS),
+        );
         out.push(self.outcome as u8);
-        out.push(u8::from(self.is_hit) | u8::from(self.is_cached) << 1);
         put_number(self.qtype.into(), out);
-        put_number(self.qclass.into(), out);
-        put_number(self.rcode.map_or(0, |rcode| u32::from(rcode) + 1), out);
-        put_text(self.feed.as_deref(), out);
-        put_text(self.family.as_deref(), out);
+        put_number(self.rcode.map_or(0, |rcode| u64::from(rcode) + 1), out);
+        if self.qclass != CLASS_IN {
+            put_number(self.qclass.into(), out);
+        }
+        for text in [feed, family].into_iter().filter(|text| !text.is_empty()) {
+            put_text(Some(text), out);
+        }
         let qname = &self.qname[..self.qname.len().min(name::MAX_WIRE)];
         out.push(qname.len() as u8);
         let start = out.len();
@@ -205,24 +226,26 @@ impl Record<'_> {
 }
 
 impl<'a> Record<'a> {
-    /// Reads a record's octets; `None` when they are not exactly one record as [`Self::encode`]
+    /// Reads a record's octets from a block of this time; `None` when they are not exactly one record as [`Self::encode`]
     /// writes it.
-    pub fn decode(octets: &'a [u8]) -> Option<Self> {
+    pub fn decode(octets: &'a [u8], block: i64) -> Option<Self> {
         let mut rest = octets;
-        let time = i64::from_le_bytes(take(&mut rest)?);
+        let after = number(&mut rest)?;
+        let time = block.wrapping_add((after >> 1) as i64 ^ -((after & 1) as i64));
         let [transport] = take(&mut rest)?;
-        let latency = number(&mut rest)?;
+        let latency = u32::try_from(number(&mut rest)?).ok()?;
         let client = address(&mut rest)?;
         let agency = text(&mut rest)?;
-        let [outcome, flags] = take(&mut rest)?;
+        let [flags, outcome] = take(&mut rest)?;
+        let has = |flag| flags & flag != 0;
         let qtype = u16::try_from(number(&mut rest)?).ok()?;
-        let qclass = u16::try_from(number(&mut rest)?).ok()?;
         let rcode = match number(&mut rest)? {
             0 => None,
             more => Some(u16::try_from(more - 1).ok()?),
         };
-        let feed = text(&mut rest)?;
-        let family = text(&mut rest)?;
+        let qclass = if has(CLASS) { u16::try_from(number(&mut rest)?).ok()? } else { CLASS_IN };
+        let feed = if has(FEED) { text(&mut rest)? } else { None };
+        let family = if has(FAMILY) { text(&mut rest)? } else { None };
         // `encode` folds the name and caps the answers: other octets are damage.
         let qname = sized(&mut rest).filter(|qname| !qname.iter().any(u8::is_ascii_uppercase))?;
         let [count] = take(&mut rest).filter(|[count]| usize::from(*count) <= MAX_ANSWERS)?;
@@ -240,8 +263,8 @@ impl<'a> Record<'a> {
             qclass,
             rcode,
             outcome: OUTCOMES.get(usize::from(outcome))?.1,
-            is_hit: flags & 1 != 0,
-            is_cached: flags & 2 != 0,
+            is_hit: has(HIT),
+            is_cached: has(CACHED),
             feed,
             family,
             answers: answers.into(),
@@ -251,7 +274,7 @@ impl<'a> Record<'a> {
 }
 
 /// LEB128: seven bits an octet, the lowest first; the highest bit says that more follow.
-fn put_number(mut number: u32, out: &mut Vec<u8>) {
+fn put_number(mut number: u64, out: &mut Vec<u8>) {
     while number > 0x7f {
         out.push(number as u8 | 0x80);
         number >>= 7;
@@ -259,11 +282,11 @@ fn put_number(mut number: u32, out: &mut Vec<u8>) {
     out.push(number as u8);
 }
 
-fn number(rest: &mut &[u8]) -> Option<u32> {
-    let mut number = 0u32;
-    for shift in (0..u32::BITS).step_by(7) {
+fn number(rest: &mut &[u8]) -> Option<u64> {
+    let mut number = 0u64;
+    for shift in (0..u64::BITS).step_by(7) {
         let [octet] = take(rest)?;
-        let bits = u32::from(octet & 0x7f);
+        let bits = u64::from(octet & 0x7f);
         if bits.leading_zeros() < shift {
             return None;
         }
@@ -350,11 +373,14 @@ pub(crate) mod tests {
     fn records_round_trip() {
         fn check(record: &Record<'_>) {
             let mut octets = Vec::new();
-            record.encode(&mut octets);
-            assert!(octets.len() <= MAX_LEN);
-            assert_eq!(Record::decode(&octets).as_ref(), Some(record));
+            for block in [record.time, record.time + 1, record.time - 100_000, i64::MIN, i64::MAX] {
+                octets.clear();
+                record.encode(block, &mut octets);
+                assert!(octets.len() <= MAX_LEN);
+                assert_eq!(Record::decode(&octets, block).as_ref(), Some(record));
+            }
             for len in 0..octets.len() {
-                assert_eq!(Record::decode(&octets[..len]), None, "cut to {len}");
+                assert_eq!(Record::decode(&octets[..len], i64::MAX), None, "cut to {len}");
             }
         }
         let full = sample(1_795_478_400_000_000);
@@ -385,9 +411,9 @@ pub(crate) mod tests {
     fn what_is_never_written_is_not_read() {
         fn check(change: impl FnOnce(&mut Vec<u8>)) {
             let mut octets = Vec::new();
-            sample(1).encode(&mut octets);
+            sample(1).encode(1, &mut octets);
             change(&mut octets);
-            assert_eq!(Record::decode(&octets), None, "{octets:02x?}");
+            assert_eq!(Record::decode(&octets, 1), None, "{octets:02x?}");
         }
         for (number, (_, transport)) in TRANSPORTS.into_iter().enumerate() {
             assert_eq!(transport as usize, number);
@@ -404,12 +430,12 @@ pub(crate) mod tests {
             octets.truncate(count + 1);
             octets.extend([4, 10, 10, 10, 10].repeat(MAX_ANSWERS + 1));
         });
-        check(|octets| octets[8] = 2);
+        check(|octets| octets[1] = 2);
         // Behind time, transport, latency, client and agency.
-        check(|octets| octets[8 + 1 + 1 + 5 + 8] = OUTCOMES.len() as u8);
-        check(|octets| octets[10] = 6);
+        check(|octets| octets[1 + 1 + 1 + 5 + 8 + 1] = OUTCOMES.len() as u8);
+        check(|octets| octets[3] = 6);
         check(|octets| {
-            octets.splice(9..10, [0xff; 5]);
+            octets.splice(2..3, [0xff; 5]);
         });
         check(|octets| octets.push(0));
     }
@@ -424,8 +450,8 @@ pub(crate) mod tests {
             ..sample(1)
         };
         let mut octets = Vec::new();
-        record.encode(&mut octets);
-        let back = Record::decode(&octets).unwrap();
+        record.encode(1, &mut octets);
+        let back = Record::decode(&octets, 1).unwrap();
         assert_eq!(back.agency.unwrap().len(), 254);
         assert_eq!(*back.qname, *b"\x04evil\x07example\x00");
         assert_eq!(back.answers.len(), MAX_ANSWERS);

@@ -5,11 +5,12 @@
 //!
 //! ```text
 //! name     NUMBER-WRITER.seg          sequence number (10 digits), writer number (3 digits)
-//! header   8  magic "SACHSEG\x02"
+//! header   8  magic "SACHSEG\x03"
 //! then, for each batch, a block
 //!          4  magic "BLK\n"
-//!          4  length of its records, little-endian
-//!          4  CRC-32 of its records, little-endian
+//!          4  length of all that follows, little-endian
+//!          4  CRC-32 of all that follows, little-endian
+//!          8  time, little-endian, microseconds since 1970: that of the first record
 //!             for each record
 //!          2  length of the record, little-endian
 //!          n  the record (see `record`)
@@ -38,10 +39,12 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::record::{self, Head, Record};
 
-const MAGIC: &[u8; 8] = b"SACHSEG\x02";
+const MAGIC: &[u8; 8] = b"SACHSEG\x03";
 const BLOCK: &[u8; 4] = b"BLK\n";
-/// Octets before a block's records.
+/// Octets before a block's time.
 const BLOCK_HEADER: usize = 12;
+/// … and before its first record.
+const BLOCK_RECORDS: usize = BLOCK_HEADER + 8;
 /// The longest block: more than the largest batch of the longest records.
 const MAX_BLOCK: usize = 1 << 20;
 /// Octets of a segment without records.
@@ -265,35 +268,41 @@ pub fn list(folder: &Path) -> io::Result<Vec<Segment>> {
 #[derive(Debug)]
 pub struct Block {
     octets: Vec<u8>,
+    /// Of the first record.
+    time: i64,
     span: Span,
 }
 
 impl Default for Block {
     fn default() -> Self {
-        Self { octets: vec![0; BLOCK_HEADER], span: Span::EMPTY }
+        Self { octets: vec![0; BLOCK_RECORDS], time: 0, span: Span::EMPTY }
     }
 }
 
 impl Block {
     /// Adds a record.
     pub fn add(&mut self, record: &Record<'_>) {
-        self.add_record(record.time, |octets| record.encode(octets));
+        self.add_record(record.time, |block, octets| record.encode(block, octets));
     }
 
     /// Adds a record whose tail was encoded before, by [`Record::encode_tail`].
     pub fn add_with_tail(&mut self, head: &Head<'_>, tail: &[u8]) {
-        self.add_record(head.time, |octets| {
-            head.encode(octets);
+        self.add_record(head.time, |block, octets| {
+            head.encode(block, octets);
             octets.extend(tail);
         });
     }
 
-    fn add_record(&mut self, time: i64, encode: impl FnOnce(&mut Vec<u8>)) {
+    fn add_record(&mut self, time: i64, encode: impl FnOnce(i64, &mut Vec<u8>)) {
+        if self.span.count == 0 {
+            self.time = time;
+            self.octets[BLOCK_HEADER..].copy_from_slice(&time.to_le_bytes());
+        }
         let start = self.octets.len();
         // At once, so that the small parts of a record find room.
         self.octets.reserve(2 + record::MAX_LEN);
         self.octets.extend([0; 2]);
-        encode(&mut self.octets);
+        encode(self.time, &mut self.octets);
         // `record::MAX_LEN` is far below 65536.
         let len = (self.octets.len() - start - 2) as u16;
         self.octets[start..start + 2].copy_from_slice(&len.to_le_bytes());
@@ -302,7 +311,8 @@ impl Block {
 
     /// Takes all records out that are no hits.
     pub fn retain_hits(&mut self) {
-        let records = Records { octets: &[], at: 0, block: &self.octets[BLOCK_HEADER..], damaged: 0 };
+        let block = &self.octets[BLOCK_RECORDS..];
+        let records = Records { octets: &[], at: 0, block, time: self.time, damaged: 0 };
         let mut hits = Self::default();
         for record in records.filter(|record| record.is_hit) {
             hits.add(&record);
@@ -317,11 +327,11 @@ impl Block {
 
     /// Its octets in a segment.
     pub fn seal(&mut self) -> &[u8] {
-        let (header, records) = self.octets.split_at_mut(BLOCK_HEADER);
+        let (header, rest) = self.octets.split_at_mut(BLOCK_HEADER);
         header[..4].copy_from_slice(BLOCK);
         // A batch has no more than a few dozen records.
-        header[4..8].copy_from_slice(&(records.len() as u32).to_le_bytes());
-        header[8..].copy_from_slice(&crc32fast::hash(records).to_le_bytes());
+        header[4..8].copy_from_slice(&(rest.len() as u32).to_le_bytes());
+        header[8..].copy_from_slice(&crc32fast::hash(rest).to_le_bytes());
         &self.octets
     }
 
@@ -332,7 +342,7 @@ impl Block {
 
     /// Forgets its records and keeps its memory.
     pub fn clear(&mut self) {
-        self.octets.truncate(BLOCK_HEADER);
+        self.octets.truncate(BLOCK_RECORDS);
         self.span = Span::EMPTY;
     }
 }
@@ -428,8 +438,9 @@ pub struct Records<'a> {
     octets: &'a [u8],
     /// Where the next block is looked for; 0: these are no octets of a segment.
     at: usize,
-    /// What is left of the block before.
+    /// What is left of the block before, and its time.
     block: &'a [u8],
+    time: i64,
     damaged: usize,
 }
 
@@ -437,7 +448,7 @@ impl<'a> Records<'a> {
     /// Starts at the segment's header.
     pub fn new(octets: &'a [u8]) -> Self {
         let at = if octets.starts_with(MAGIC) { MAGIC.len() } else { 0 };
-        Self { octets, at, block: &[], damaged: 0 }
+        Self { octets, at, block: &[], time: 0, damaged: 0 }
     }
 
     /// How many octets belong to no whole record; complete once all records were read. A tail that a
@@ -455,7 +466,7 @@ impl<'a> Records<'a> {
                 let len = usize::from(u16::from_le_bytes(*len));
                 let whole = rest
                     .split_at_checked(len)
-                    .and_then(|(body, rest)| Some((body, Record::decode(body)?, rest)));
+                    .and_then(|(body, rest)| Some((body, Record::decode(body, self.time)?, rest)));
                 let Some((body, record, rest)) = whole else {
                     // The CRC fits, so somebody wrote it so: no version of ours.
                     self.damaged += self.block.len();
@@ -475,7 +486,8 @@ impl<'a> Records<'a> {
                 (self.at..self.octets.len()).find_map(|start| Some((start, self.block_at(start)?)))?;
             self.damaged += start - self.at;
             self.at = start + BLOCK_HEADER + block.len();
-            self.block = block;
+            let (time, records) = block.split_first_chunk().unwrap_or((&[0; 8], &[]));
+            (self.time, self.block) = (i64::from_le_bytes(*time), records);
         }
     }
 

@@ -52,8 +52,7 @@ impl Store for Segments {
                 continue;
             }
             let Some(mut stream) = loaded.pop() else { return Ok(scan) };
-            let flow =
-                stream.pop().and_then(Record::decode).map_or(ControlFlow::Continue(()), |it| visit(&it));
+            let flow = stream.pop().map_or(ControlFlow::Continue(()), |it| visit(&it));
             if flow.is_break() {
                 return Ok(scan);
             }
@@ -130,9 +129,11 @@ impl Loaded {
         self.wanted.last().map(|(time, ..)| *time)
     }
 
-    fn pop(&mut self) -> Option<&[u8]> {
-        let (_, start, end) = self.wanted.pop()?;
-        self.octets.get(start as usize..end as usize)
+    fn pop(&mut self) -> Option<Record<'_>> {
+        let (time, start, end) = self.wanted.pop()?;
+        // The time is known; that of its block is not any more.
+        let record = Record::decode(self.octets.get(start as usize..end as usize)?, 0)?;
+        Some(Record { time, ..record })
     }
 }
 
