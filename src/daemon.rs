@@ -166,10 +166,10 @@ pub fn run(config: Config, ready: impl FnOnce(&Listening)) -> Result<(), DaemonE
     for (number, socket) in sockets.udp.into_iter().enumerate() {
         // Journal 0 is the shared one; sockets are far fewer than 65535.
         let journal = Journal::open(number as u16 + 1, &ledger);
-        let ready = Ready::new(ready_size);
+        let tools = udp::Tools::new(socket, journal, Ready::new(ready_size))?;
         let (pipeline, handle, stop) = (Arc::clone(&pipeline), runtime.handle().clone(), Arc::clone(&stop.0));
         threads.push(thread(&format!("udp-{number}"), move || {
-            udp::run(udp::Tools { socket, journal, ready }, &pipeline, &handle, &stop);
+            udp::run(tools, &pipeline, &handle, &stop);
         })?);
     }
     let keeper = Keeper::start(&ledger)?;

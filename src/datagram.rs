@@ -55,7 +55,8 @@ enum Local {
 /// Datagrams that came together, and room for them; one a thread, used again and again.
 pub struct Batch {
     packets: Box<[[u8; STRIDE]; BATCH]>,
-    lens: [usize; BATCH],
+    /// How long each datagram is, and whether it fitted.
+    lens: [(usize, bool); BATCH],
     paths: [Option<Path>; BATCH],
     headers: Box<Headers<BATCH>>,
 }
@@ -116,7 +117,7 @@ impl Batch {
     pub fn new() -> Self {
         Self {
             packets: Box::new([[0; STRIDE]; BATCH]),
-            lens: [0; BATCH],
+            lens: [(0, false); BATCH],
             paths: [None; BATCH],
             headers: Box::new(Headers::new()),
         }
@@ -155,18 +156,29 @@ impl Batch {
         };
         let count = usize::try_from(count).map_err(|_| io::Error::last_os_error())?;
         for n in 0..count {
-            self.lens[n] = headers[n].msg_len as usize;
-            let local = local_of(&headers[n].msg_hdr);
             let is_whole = headers[n].msg_hdr.msg_flags & libc::MSG_TRUNC == 0;
-            self.paths[n] = peer_of(&names[n]).filter(|_| is_whole).map(|peer| Path { peer, local });
+            self.lens[n] = (headers[n].msg_len as usize, is_whole);
+            let local = local_of(&headers[n].msg_hdr);
+            // Nothing can be sent to port 0.
+            let peer = peer_of(&names[n]).filter(|peer| peer.port() != 0);
+            self.paths[n] = peer.map(|peer| Path { peer, local });
         }
         Ok(count)
     }
 
-    /// Datagram `n` of the last call, and where it came from; `None` where it was too long.
+    /// Datagram `n` of the last call, and where it came from; `None` where it was too long, or cannot be
+    /// answered.
     pub fn packet(&self, n: usize) -> Option<(&[u8], Path)> {
-        let packet = self.packets.get(n)?.get(..*self.lens.get(n)?)?;
-        Some((packet, (*self.paths.get(n)?)?))
+        let (packet, is_whole) = self.octets(n);
+        self.paths.get(n).copied().flatten().filter(|_| is_whole).map(|path| (packet, path))
+    }
+
+    /// The octets of datagram `n` of the last call, as many as there is room for, and whether these are all.
+    pub fn octets(&self, n: usize) -> (&[u8], bool) {
+        let (Some(packet), Some(&(len, is_whole))) = (self.packets.get(n), self.lens.get(n)) else {
+            return (&[], false);
+        };
+        (packet.get(..len).unwrap_or_default(), is_whole)
     }
 }
 

@@ -5,8 +5,11 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// A machine has a whole IPv6 network of this length to ask from.
+pub(super) const MACHINE_V6: u32 = 64;
 
 /// Counts the open connections; its clones share the count.
 #[derive(Debug, Clone)]
@@ -30,13 +33,14 @@ pub struct Ticket {
 }
 
 impl Admission {
-    /// Admits up to `total` connections, and up to `per_client` from one address.
+    /// Admits up to `total` connections, and up to `per_client` from one address, or IPv6 /64.
     pub fn new(total: usize, per_client: usize) -> Self {
         Self { total, per_client, open: Arc::default() }
     }
 
     /// Admits one more connection of `client`, unless that would be one too many.
     pub fn admit(&self, client: IpAddr) -> Option<Ticket> {
+        let client = machine(client);
         let mut open = lock(&self.open);
         let clients = open.per_client.get(&client).copied().unwrap_or(0);
         if open.total >= self.total || clients >= self.per_client {
@@ -45,6 +49,16 @@ impl Admission {
         open.total += 1;
         open.per_client.insert(client, clients + 1);
         Some(Ticket { client, open: Arc::clone(&self.open) })
+    }
+}
+
+/// What counts as one client.
+fn machine(client: IpAddr) -> IpAddr {
+    match client.to_canonical() {
+        IpAddr::V6(client) => {
+            IpAddr::V6(Ipv6Addr::from_bits(client.to_bits() & u128::MAX << (128 - MACHINE_V6)))
+        }
+        client @ IpAddr::V4(_) => client,
     }
 }
 

@@ -9,6 +9,7 @@ use std::net::IpAddr;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Instant;
 
+use super::admission::MACHINE_V6;
 use super::prefix::PrefixMap;
 use super::rate::{Rate, RateLimit};
 
@@ -50,8 +51,7 @@ struct Lengths {
     v6: u32,
 }
 
-/// A machine has a whole /64 to ask from.
-const CLIENT: Lengths = Lengths { v4: 32, v6: 64 };
+const CLIENT: Lengths = Lengths { v4: 32, v6: MACHINE_V6 };
 /// A subnet of one site, and what a site gets (RFC 6177).
 const PREFIX: Lengths = Lengths { v4: 24, v6: 48 };
 /// What response rate limiting takes for one victim, as BIND and NSD do.
@@ -100,6 +100,11 @@ impl Limits {
             }
         }
         self.prefix.as_ref().map_or(Rate::Within, |limit| limit.count(network(client, PREFIX), now))
+    }
+
+    /// Whether `client` asks for many: no share of anything bounds it.
+    pub fn is_exempt(&self, client: IpAddr) -> bool {
+        self.exempt.find(client).is_some()
     }
 
     /// Whether answers to clients with this proof are counted at all.

@@ -59,6 +59,7 @@ impl Journal {
     /// Adds a record to the batch.
     pub fn add(&mut self, record: &Record<'_>) {
         if self.takes(record.is_hit) {
+            self.make_room(record.time);
             self.batch.add(record);
         }
     }
@@ -66,7 +67,15 @@ impl Journal {
     /// Adds a record whose tail was encoded before.
     pub fn add_with_tail(&mut self, head: &Head<'_>, tail: &[u8]) {
         if self.takes(record::is_hit(tail)) {
+            self.make_room(head.time);
             self.batch.add_with_tail(head, tail);
+        }
+    }
+
+    /// Writes a batch that has become very large, before its time.
+    fn make_room(&mut self, now: i64) {
+        if self.batch.is_full() {
+            self.commit(now);
         }
     }
 
@@ -100,7 +109,11 @@ impl Journal {
                 let hits = self.batch.span().count;
                 self.ledger.space().drop_records(count - hits);
                 count = hits;
-                written = if hits > 0 { self.write() } else { Ok(()) };
+                if count == 0 {
+                    // Nothing was tried, so nothing went well.
+                    return self.batch.clear();
+                }
+                written = self.write();
             }
             match written {
                 Ok(()) => {
@@ -259,6 +272,20 @@ pub(super) mod tests {
             let (path, _) = ledger.sync().unwrap_err();
             assert_eq!(path, folder.path().join("device"));
         }
+    }
+
+    #[test]
+    fn a_very_large_batch_is_found_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let ledger = Ledger::open(&options(folder.path())).unwrap();
+        let mut journal = Journal::open(0, &ledger);
+        let count = 20_000;
+        for time in 0..count {
+            journal.add(&sample(time));
+        }
+        journal.commit(count);
+        assert_eq!((ledger.written(), ledger.lost()), (count as u64, 0));
+        assert_eq!(times(folder.path()).len() as i64, count);
     }
 
     #[test]

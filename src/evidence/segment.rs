@@ -45,7 +45,7 @@ const BLOCK: &[u8; 4] = b"BLK\n";
 const BLOCK_HEADER: usize = 12;
 /// … and before its first record.
 const BLOCK_RECORDS: usize = BLOCK_HEADER + 8;
-/// The longest block: more than the largest batch of the longest records.
+/// The longest block that is read. What is written is far shorter, see [`Block::is_full`].
 const MAX_BLOCK: usize = 1 << 20;
 /// Octets of a segment without records.
 pub(super) const EMPTY_LEN: u64 = MAGIC.len() as u64;
@@ -320,6 +320,11 @@ impl Block {
         *self = hits;
     }
 
+    /// Whether it must be written before more is added, so that it is found again.
+    pub fn is_full(&self) -> bool {
+        self.octets.len() > MAX_BLOCK / 2
+    }
+
     /// How many records it has, and which times they cover.
     pub fn span(&self) -> Span {
         self.span
@@ -329,7 +334,7 @@ impl Block {
     pub fn seal(&mut self) -> &[u8] {
         let (header, rest) = self.octets.split_at_mut(BLOCK_HEADER);
         header[..4].copy_from_slice(BLOCK);
-        // A batch has no more than a few dozen records.
+        // `is_full` sees to it that this fits.
         header[4..8].copy_from_slice(&(rest.len() as u32).to_le_bytes());
         header[8..].copy_from_slice(&crc32fast::hash(rest).to_le_bytes());
         &self.octets

@@ -9,6 +9,7 @@ use std::io;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rustix::fs::{FallocateFlags, fallocate, statvfs};
 
@@ -22,7 +23,8 @@ const SHARE: u64 = 16;
 pub(super) struct Space {
     folder: PathBuf,
     size: u64,
-    is_held: AtomicBool,
+    /// Whether room is held back; locked while that changes.
+    is_held: Mutex<bool>,
     is_scarce: AtomicBool,
     /// Records of other queries than hits that were not written, in all.
     dropped: AtomicU64,
@@ -35,7 +37,7 @@ impl Space {
         Self {
             folder: folder.to_owned(),
             size: (max_size / SHARE).min(MOST),
-            is_held: AtomicBool::new(false),
+            is_held: Mutex::new(false),
             is_scarce: AtomicBool::new(false),
             dropped: AtomicU64::new(0),
             dropped_before: AtomicU64::new(0),
@@ -65,7 +67,9 @@ impl Space {
     /// A write found no room: from now on only hits are recorded, in what was held back.
     pub(super) fn run_out(&self) {
         self.begin();
-        if !self.is_held.swap(false, Ordering::AcqRel) {
+        // Whoever comes second waits until the room is free.
+        let mut is_held = self.is_held();
+        if !std::mem::take(&mut *is_held) {
             return;
         }
         if let Err(error) = std::fs::remove_file(self.path())
@@ -90,14 +94,16 @@ impl Space {
             return Ok(());
         }
         // It may have been moved away with the folder.
-        if !self.is_held.load(Ordering::Acquire) || !self.path().exists() {
+        let mut is_held = self.is_held();
+        if !*is_held || !self.path().exists() {
             match self.hold() {
-                Ok(()) => self.is_held.store(true, Ordering::Release),
+                Ok(()) => *is_held = true,
                 // A quota, of which the file system's figures say nothing: there is no room yet.
                 Err(_) if self.is_scarce() => return Ok(()),
                 Err(error) => return Err(error),
             }
         }
+        drop(is_held);
         if self.is_scarce.swap(false, Ordering::Relaxed) {
             let dropped = self.dropped() - self.dropped_before.load(Ordering::Relaxed);
             tracing::warn!(dropped, "the disk has room again: all queries are recorded");
@@ -123,6 +129,11 @@ impl Space {
             Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => Ok(()),
             result => Ok(result?),
         }
+    }
+
+    fn is_held(&self) -> MutexGuard<'_, bool> {
+        // Whatever panicked, the flag is whole.
+        self.is_held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn path(&self) -> PathBuf {

@@ -218,6 +218,13 @@ impl Cache {
         entry
     }
 
+    /// Takes back that somebody asks again for an answer.
+    pub fn release(&self, key: &Key) {
+        if let Some(entry) = self.entries.peek(key.as_bytes()) {
+            entry.ask_again_at.store(0, Ordering::Relaxed);
+        }
+    }
+
     /// Forgets one answer.
     pub fn remove(&self, key: &[u8]) {
         self.entries.remove(key);

@@ -255,7 +255,7 @@ fn is_headless(packet: &[u8]) -> bool {
 }
 
 /// Whether an answer is that of a server which does not know EDNS.
-fn is_ignorance(answer: &[u8]) -> bool {
+pub(super) fn is_ignorance(answer: &[u8]) -> bool {
     Response::parse(answer).is_ok_and(|response| {
         matches!(response.rcode(), wire::rcode::FORMERR | wire::rcode::NOTIMP)
             && response.opt_range().is_none()

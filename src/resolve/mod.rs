@@ -20,7 +20,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use self::answer::{Answer, push_option};
 use self::cache::{Cache, Entry, Found, Freshness, Key};
-use self::exchange::Ask;
+use self::exchange::{Ask, is_ignorance};
 use self::forward::{Failure, Forwarder, Met, Prior};
 use self::pool::Word;
 use crate::wire::{Response, option, rcode};
@@ -121,8 +121,11 @@ impl Resolver {
 
     /// Asks again for an answer that is about to end, for the clients to come.
     pub fn refresh(self: &Arc<Self>, ask: Ask) {
-        let key = Key::of(&ask).to_boxed();
-        let _ = self.fly(key, ask);
+        let key = Key::of(&ask);
+        if self.fly(key.to_boxed(), ask).is_none() {
+            // Too many are being asked: the next one may try.
+            self.cache.release(&key);
+        }
     }
 
     /// Answers a question; `found` is what the cache had, and where it had nothing it is looked at
@@ -221,10 +224,12 @@ impl Resolver {
                     let entry = self.land(&takeoff, Answer::new(&response));
                     return Some(Served { entry, aged: Aged::By(0), origin: Origin::Upstream });
                 }
+                // It does not know EDNS: it is asked again without.
+                _ if is_ignorance(message) => Met::Nothing,
                 _ => Met::Refusal(message.to_vec()),
             },
             Word::Odd => Met::Oddity,
-            Word::Guessed => Met::Nothing,
+            Word::Guessed | Word::Local => Met::Nothing,
             Word::Unreachable => {
                 forwarder.note_unreachable(number);
                 Met::Silence

@@ -9,7 +9,7 @@
 //! `LONGEST`, or once `MOST_STRANGERS` datagrams came that answer nothing: somebody guesses. Then what it
 //! asked is handed back, to be asked from a new port.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::os::fd::{AsFd as _, BorrowedFd};
@@ -55,6 +55,8 @@ struct Port {
     upstream: SocketAddr,
     /// Ids to flights.
     asked: HashMap<u16, usize>,
+    /// Ids that were settled: what comes for them is late, or comes twice, and is nobody's guess.
+    settled: HashSet<u16>,
     born: Instant,
     count: u32,
     strangers: u32,
@@ -77,8 +79,10 @@ pub enum Word<'a> {
     Odd,
     /// Too many datagrams came that answer nothing.
     Guessed,
-    /// The upstream's system refused, or ours did.
+    /// The upstream's system refused.
     Unreachable,
+    /// Ours did, or the question was asked beside one that was refused: nothing is known of the upstream.
+    Local,
     /// Nothing came in time.
     Silence,
 }
@@ -126,7 +130,7 @@ impl<T> Pool<T> {
         let Some(number) = self.port(epoll, upstream, now) else { return Err(waiting) };
         let Some(port) = self.ports[number].as_mut() else { return Err(waiting) };
         let mut id: u16 = rand::random();
-        while port.asked.contains_key(&id) {
+        while port.asked.contains_key(&id) || port.settled.contains(&id) {
             // At most a few hundred are taken.
             id = rand::random();
         }
@@ -164,49 +168,51 @@ impl<T> Pool<T> {
             });
             if refused > 0 {
                 // It is not told which; those that are waited for in vain are few, or all.
-                self.give_up(number, Word::Unreachable, settle);
+                self.give_up(number, Word::Local, settle);
             }
         }
     }
 
-    /// Takes what came for the socket with this token, and tells `settle` of each question that is settled.
+    /// Takes some of what came for the socket with this token, and tells `settle` of each question that is
+    /// settled. What is left makes the epoll tell again.
     pub fn receive(&mut self, token: u64, settle: &mut impl FnMut(T, Word<'_>)) {
         let number = (token & !TOKEN) as usize;
-        loop {
-            let Some(port) = self.ports.get_mut(number).and_then(Option::as_mut) else { return };
-            let count = match self.batch.receive(&port.socket, Wait::Not) {
-                Ok(count) => count,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-                Err(_) => return self.give_up(number, Word::Unreachable, settle),
+        let Some(port) = self.ports.get_mut(number).and_then(Option::as_mut) else { return };
+        let count = match self.batch.receive(&port.socket, Wait::Not) {
+            Ok(count) => count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => return,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+            Err(_) => return self.give_up(number, Word::Unreachable, settle),
+        };
+        for n in 0..count {
+            let (packet, is_whole) = self.batch.octets(n);
+            let id = packet.first_chunk().map_or(0, |id| u16::from_be_bytes(*id));
+            let slot = port.asked.get(&id).copied();
+            let flight = slot.and_then(|slot| self.flights[slot].as_ref());
+            let kind = match flight {
+                // What was cut goes over TCP, like what the upstream cut itself.
+                Some(_) if !is_whole => Datagram::Odd,
+                Some(flight) => Datagram::of(packet, id, &flight.ask),
+                None => Datagram::Foreign,
             };
-            for n in 0..count {
-                let Some((packet, _)) = self.batch.packet(n) else { continue };
-                let id = packet.first_chunk().map_or(0, |id| u16::from_be_bytes(*id));
-                let slot = port.asked.get(&id).copied();
-                let flight = slot.and_then(|slot| self.flights[slot].as_ref());
-                let kind = flight.map_or(Datagram::Foreign, |flight| Datagram::of(packet, id, &flight.ask));
-                let word = match kind {
-                    Datagram::Answer => Word::Answer(packet),
-                    Datagram::Headless | Datagram::Odd => Word::Odd,
-                    Datagram::Foreign => {
-                        port.strangers += 1;
+            let word = match kind {
+                Datagram::Answer => Word::Answer(packet),
+                Datagram::Headless | Datagram::Odd => Word::Odd,
+                Datagram::Foreign => {
+                    port.strangers += u32::from(!port.settled.remove(&id));
+                    if port.strangers < MOST_STRANGERS {
                         continue;
                     }
-                };
-                let Some(slot) = slot else { continue };
-                port.asked.remove(&id);
-                let Some(flight) = self.flights[slot].take() else { continue };
-                self.free.push(slot);
-                settle(flight.waiting, word);
-            }
-            if port.strangers >= MOST_STRANGERS {
-                tracing::debug!(upstream = %port.upstream, "datagrams that answer nothing: asking from another port");
-                return self.give_up(number, Word::Guessed, settle);
-            }
-            if count < BATCH {
-                break;
-            }
+                    tracing::debug!(upstream = %port.upstream, "too much that answers nothing: asking from another port");
+                    return self.give_up(number, Word::Guessed, settle);
+                }
+            };
+            let Some(slot) = slot else { continue };
+            port.asked.remove(&id);
+            port.settled.insert(id);
+            let Some(flight) = self.flights[slot].take() else { continue };
+            self.free.push(slot);
+            settle(flight.waiting, word);
         }
     }
 
@@ -223,8 +229,11 @@ impl<T> Pool<T> {
             }
             let Some(flight) = self.flights[slot].take() else { continue };
             self.free.push(slot);
-            if let Some(port) = &mut self.ports[flight.port] {
+            if let Some(port) = &mut self.ports[flight.port]
+                && port.asked.get(&flight.id) == Some(&slot)
+            {
                 port.asked.remove(&flight.id);
+                port.settled.insert(flight.id);
             }
             settle(flight.waiting, Word::Silence);
         }
@@ -282,13 +291,20 @@ impl<T> Pool<T> {
         socket.set_nonblocking(true)?;
         let token = epoll::EventData::new_u64(TOKEN | number as u64);
         epoll::add(epoll, socket.as_fd(), token, epoll::EventFlags::IN)?;
-        let asked = HashMap::new();
-        self.ports[number] = Some(Port { socket, upstream, asked, born: now, count: 0, strangers: 0 });
+        self.ports[number] = Some(Port {
+            socket,
+            upstream,
+            asked: HashMap::new(),
+            settled: HashSet::new(),
+            born: now,
+            count: 0,
+            strangers: 0,
+        });
         Ok(number)
     }
 
     /// Hands back all that a port has asked, and closes it.
-    fn give_up(&mut self, number: usize, word: Word<'_>, settle: &mut impl FnMut(T, Word<'_>)) {
+    fn give_up(&mut self, number: usize, mut word: Word<'_>, settle: &mut impl FnMut(T, Word<'_>)) {
         // Dropping the socket takes it out of the epoll.
         let Some(port) = self.ports[number].take() else { return };
         self.chosen.retain(|(_, chosen)| *chosen != number);
@@ -297,6 +313,10 @@ impl<T> Pool<T> {
             let Some(flight) = self.flights[slot].take() else { continue };
             self.free.push(slot);
             settle(flight.waiting, word);
+            if word == Word::Unreachable {
+                // One refusal is one, however many questions were on their way.
+                word = Word::Local;
+            }
         }
     }
 }
@@ -343,6 +363,7 @@ mod tests {
                 Word::Odd => "odd",
                 Word::Guessed => "guessed",
                 Word::Unreachable => "unreachable",
+                Word::Local => "local",
                 Word::Silence => "silence",
             };
             settled.push((number, word));
@@ -412,7 +433,7 @@ mod tests {
         scene.ask(0..20);
         assert!(!scene.pool.is_idle());
         let mut queries: Vec<_> = (0..20).map(|_| scene.asked()).collect();
-        let ports: std::collections::HashSet<_> = queries.iter().map(|(_, from)| *from).collect();
+        let ports: HashSet<_> = queries.iter().map(|(_, from)| *from).collect();
         assert_eq!(ports.len(), 1, "a batch leaves from one socket");
         queries.reverse();
         for query in &queries {
@@ -468,9 +489,51 @@ mod tests {
     }
 
     #[test]
+    fn the_answer_behind_many_guesses_is_not_believed() {
+        let mut scene = Scene::new();
+        scene.ask(0..1);
+        let query = scene.asked();
+        (1..=40).for_each(|guess| scene.answer(&query, |answer| answer[HEADER + 2] = guess));
+        scene.answer(&query, |_| {});
+        assert_eq!(scene.receive(1, 5), [(0, "guessed")]);
+    }
+
+    #[test]
+    fn late_answers_are_no_guesses() {
+        let mut scene = Scene::new();
+        scene.ask(0..20);
+        let queries: Vec<_> = (0..20).map(|_| scene.asked()).collect();
+        let end = scene.pool.next_end().unwrap();
+        scene.pool.expire(end, &mut note(&mut scene.settled));
+        queries.iter().for_each(|query| scene.answer(query, |_| {}));
+        // Until one is asked from the same port.
+        let mut number = 20;
+        let last = loop {
+            scene.ask(number..number + 1);
+            number += 1;
+            let query = scene.asked();
+            if query.1 == queries[0].1 {
+                break query;
+            }
+        };
+        scene.answer(&last, |_| {});
+        let settled = scene.receive(21, 5);
+        assert_eq!(settled.last(), Some(&(number - 1, "answer")), "{settled:?}");
+    }
+
+    #[test]
+    fn a_very_long_datagram_leads_to_tcp() {
+        let mut scene = Scene::new();
+        scene.ask(0..1);
+        let query = scene.asked();
+        scene.answer(&query, |answer| answer.resize(5000, 0));
+        assert_eq!(scene.receive(1, 1), [(0, "odd")]);
+    }
+
+    #[test]
     fn a_socket_is_replaced_after_a_while_and_after_many_questions() {
         let mut scene = Scene::new();
-        let mut ports = std::collections::HashSet::new();
+        let mut ports = HashSet::new();
         for number in 0..2000 {
             scene.ask(number..number + 1);
             let query = scene.asked();

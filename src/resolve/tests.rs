@@ -214,3 +214,48 @@ async fn former_upstreams_answer_only_those_who_wait_for_them() {
     second.await.unwrap();
     assert!(resolver.find(&Key::of(&ask()), Instant::now()).is_some());
 }
+
+/// What a worker does: one datagram by its own socket, and the long way where that settles nothing.
+#[tokio::test]
+async fn a_server_without_edns_is_asked_without_it_by_workers_too() {
+    let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let address = socket.local_addr().unwrap();
+    tokio::spawn(async move {
+        let mut buffer = [0; 512];
+        while let Ok((len, from)) = socket.recv_from(&mut buffer).await {
+            let query = wire::Query::parse(&buffer[..len]).unwrap();
+            let has_edns = query.edns().is_some();
+            let mut answer = buffer[..wire::HEADER + query.question().len()].to_vec();
+            answer[2] |= wire::QR;
+            answer[3] |= u8::from(has_edns);
+            answer[11] = 0;
+            socket.send_to(&answer, from).await.unwrap();
+        }
+    });
+    let options = forward::Options { upstreams: vec![address], ..forward::Options::default() };
+    let resolver = Arc::new(Resolver::new(options, &cache::Options::default(), 100, Handle::current()));
+    let takeoff = resolver.take_off(ask()).unwrap();
+    let mut refusal = vec![0, 1, wire::QR, 1, 0, 1, 0, 0, 0, 0, 0, 0];
+    refusal.extend(&takeoff.ask().question);
+    assert!(resolver.settle(takeoff, Word::Answer(&refusal), Instant::now()).is_none());
+    assert_eq!(resolver.resolve(ask(), None).await.entry.answer.rcode(), 0);
+}
+
+#[tokio::test]
+async fn trouble_of_this_machine_is_not_the_upstreams() {
+    let upstreams = ["127.0.0.1:1", "127.0.0.1:2"].map(|address| address.parse().unwrap());
+    let options = forward::Options { upstreams: upstreams.into(), ..forward::Options::default() };
+    let resolver = Arc::new(Resolver::new(options, &cache::Options::default(), 100, Handle::current()));
+    let ask = |letter| {
+        let mut ask = ask();
+        ask.question[1] = letter;
+        ask
+    };
+    for letter in b'a'..b'd' {
+        let takeoff = resolver.take_off(ask(letter)).unwrap();
+        assert_eq!(takeoff.first().map(|(number, _)| number), Some(0));
+        // Nothing of it is awaited: the first upstream is judged by this alone.
+        assert!(resolver.settle(takeoff, Word::Local, Instant::now()).is_none());
+        assert_eq!(resolver.take_off(ask(letter + 16)).unwrap().first().map(|(number, _)| number), Some(0));
+    }
+}

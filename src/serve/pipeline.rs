@@ -144,7 +144,7 @@ pub struct Job {
 /// A place among the queries that wait; hold it until the answer is sent.
 pub struct Permit {
     _place: OwnedSemaphorePermit,
-    _share: Ticket,
+    _share: Option<Ticket>,
 }
 
 /// What was done with a query and by which rule, for its record.
@@ -428,7 +428,12 @@ impl Pipeline {
         {
             return self.give(visit, met, (found, aged), place, journal, out);
         }
-        let share = self.shares.admit(visit.arrival.client);
+        let Arrival { client, .. } = visit.arrival;
+        // One that asks for a whole site may take all places.
+        let share = match visit.state.limits.is_exempt(client) {
+            true => Some(None),
+            false => self.shares.admit(client).map(Some),
+        };
         let place = Arc::clone(&self.pending).try_acquire_owned().ok();
         let (Some(share), Some(place)) = (share, place) else {
             let busy = Ede { code: Ede::OTHER, text: "too many queries are waiting" };

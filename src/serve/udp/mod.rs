@@ -8,10 +8,12 @@ mod worker;
 
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use rustix::event::epoll;
 use socket2::{Domain, Protocol, Socket, Type};
 
 use self::worker::Worker;
@@ -53,12 +55,23 @@ pub fn bind(address: SocketAddr) -> io::Result<UdpSocket> {
 
 /// What a worker has for itself.
 pub struct Tools {
-    /// Where its queries come in, and its answers leave.
-    pub socket: UdpSocket,
-    /// Where its records go.
-    pub journal: Journal,
-    /// Its own table of answers.
-    pub ready: Option<Ready>,
+    socket: UdpSocket,
+    journal: Journal,
+    ready: Option<Ready>,
+    epoll: OwnedFd,
+}
+
+impl Tools {
+    /// Queries come in and answers leave by `socket`, records go to `journal`, and `ready` is the worker's own
+    /// table of answers.
+    ///
+    /// # Errors
+    /// What the system said.
+    pub fn new(socket: UdpSocket, journal: Journal, ready: Option<Ready>) -> io::Result<Self> {
+        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
+        epoll::add(&epoll, socket.as_fd(), epoll::EventData::new_u64(0), epoll::EventFlags::IN)?;
+        Ok(Self { socket, journal, ready, epoll })
+    }
 }
 
 /// Serves one socket until `stop` is set, and then what still waits for an upstream. Blocks: give it a thread
@@ -71,10 +84,7 @@ pub fn run(tools: Tools, pipeline: &Arc<Pipeline>, runtime: &tokio::runtime::Han
             tracing::error!(error = trouble, "serving UDP");
         }
     };
-    let mut worker = match Worker::new(tools, Arc::clone(pipeline), runtime.clone()) {
-        Ok(worker) => worker,
-        Err(error) => return report(error.to_string()),
-    };
+    let mut worker = Worker::new(tools, Arc::clone(pipeline), runtime.clone());
     loop {
         let is_stopping = stop.load(Ordering::Acquire);
         if is_stopping && worker.is_idle() {

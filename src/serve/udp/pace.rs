@@ -89,9 +89,9 @@ impl Pace {
     pub(super) fn note(&mut self, now: Instant, count: usize) {
         self.looked = now;
         self.latest = count;
-        self.count += count as u32;
         match &mut self.state {
             State::Single => {
+                self.count += count as u32;
                 let spent = now.saturating_duration_since(self.since);
                 if spent < LOOK {
                     return;
@@ -205,6 +205,25 @@ mod tests {
             now += 2;
         }
         assert!(gathered < 2_000, "{gathered} of 50000 waited");
+    }
+
+    #[test]
+    fn gathering_ends_when_nothing_comes() {
+        let begun = Instant::now();
+        let mut pace = Pace::new(begun);
+        let at = |micros| begun + Duration::from_micros(micros);
+        (1..60).for_each(|n| pace.note(at(80 * n), 1));
+        assert!(matches!(pace.plan(at(80 * 59)), Plan::Gather(_)));
+        let mut now = 80 * 60;
+        let mut looks = 0;
+        while pace.plan(at(now)) != Plan::Block {
+            if let Plan::Gather(left) = pace.plan(at(now)) {
+                now += left.as_micros() as u64;
+            }
+            pace.note(at(now), 0);
+            looks += 1;
+        }
+        assert!(looks <= TRIAL, "{looks} looks");
     }
 
     #[test]

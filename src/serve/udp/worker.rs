@@ -27,6 +27,8 @@ use crate::serve::ready::Ready;
 
 /// After so many queries the clock is looked at again, for the latency in their records.
 const CHUNK: usize = 16;
+/// After so many answers of upstreams in one turn, those that are there are sent first.
+const MOST_LATE: usize = 256;
 /// Events taken from the epoll at once.
 const EVENTS: usize = 32;
 
@@ -72,17 +74,12 @@ struct Desk<'a> {
 }
 
 impl Worker {
-    /// Sets up the tools.
-    ///
-    /// # Errors
-    /// What the system said.
-    pub(super) fn new(tools: Tools, pipeline: Arc<Pipeline>, runtime: Handle) -> io::Result<Self> {
-        let Tools { socket, journal, ready } = tools;
-        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
-        epoll::add(&epoll, socket.as_fd(), epoll::EventData::new_u64(0), epoll::EventFlags::IN)?;
+    /// Sets up the tools. Call it in the worker's own thread.
+    pub(super) fn new(tools: Tools, pipeline: Arc<Pipeline>, runtime: Handle) -> Self {
+        let Tools { socket, journal, ready, epoll } = tools;
         // A sleep shorter than the usual slack of 50 µs must not grow by it. Best effort.
         let _ = rustix::thread::set_current_timer_slack(std::num::NonZeroU64::new(1));
-        Ok(Self {
+        Self {
             socket: Arc::new(socket),
             pipeline,
             runtime,
@@ -95,7 +92,7 @@ impl Worker {
             pool: Pool::default(),
             late: Late::default(),
             pace: Pace::new(Instant::now()),
-        })
+        }
     }
 
     /// Whether no query waits for an upstream here.
@@ -110,7 +107,9 @@ impl Worker {
             // What comes now is for the next process.
             let _ = epoll::delete(&self.epoll, self.socket.as_fd());
         }
-        let count = self.wait()?;
+        let waited = self.wait();
+        // What upstreams answered must be sent all the same.
+        let count = *waited.as_ref().unwrap_or(&0);
         let (time, instant) = (clock::now(), Instant::now());
         let mut paths: [Option<Path>; BATCH] = [None; BATCH];
         self.answer(count, time, instant, &mut paths);
@@ -121,7 +120,7 @@ impl Worker {
         let late = late.map(|(path, reply, _)| (Some(*path), &**reply));
         let unsent = self.outbox.send(&self.socket, replies.chain(late));
         self.late.clear();
-        Ok(unsent)
+        waited.map(|_| unsent)
     }
 
     /// Waits for something to do and takes it: upstreams' answers become late ones, and the number of
@@ -155,6 +154,8 @@ impl Worker {
         let (mut desk, pool) = self.desk(now);
         for event in events.iter() {
             match event.data.u64() {
+                // What is left is told again.
+                token if token & pool::TOKEN != 0 && desk.late.answers.len() >= MOST_LATE => {}
                 token if token & pool::TOKEN != 0 => {
                     pool.receive(token, &mut |flight, word| desk.settle(flight, word));
                 }
@@ -162,7 +163,11 @@ impl Worker {
             }
         }
         pool.expire(now, &mut |flight, word| desk.settle(flight, word));
-        if has_queries { self.receive(Wait::Not) } else { Ok(0) }
+        if has_queries {
+            return self.receive(Wait::Not);
+        }
+        self.pace.note(Instant::now(), 0);
+        Ok(0)
     }
 
     fn receive(&mut self, wait: Wait) -> io::Result<usize> {
@@ -234,7 +239,7 @@ impl Desk<'_> {
         let ask = takeoff.ask().clone();
         let flight = Flight { takeoff, job, path, asked_at: now };
         if let Err(flight) = pool.ask(epoll, upstream, ask, flight, (now, end)) {
-            self.settle(flight, Word::Unreachable);
+            self.settle(flight, Word::Local);
         }
     }
 
