@@ -50,6 +50,8 @@ const READY_SHARE: u64 = 4;
 const RETIRING: Duration = Duration::from_millis(10);
 /// How often another port is tried where the system chooses it.
 const TRIES: usize = 8;
+/// Fewer queries or connections than this at once are no service.
+const LEAST_OF_EACH: usize = 16;
 /// Descriptors for listeners, journals, the image and what the runtime needs.
 const OTHER_FILES: usize = 256;
 
@@ -91,6 +93,15 @@ pub enum DaemonError {
         path: PathBuf,
         /// What the system said.
         source: io::Error,
+    },
+    /// So few files may be open that next to nothing could be served.
+    #[error(
+        "at most {files} files may be open, too few to serve with; raise the limit (ulimit -n, LimitNOFILE=) to 4096 or \
+         more, or lower limits.pending, tcp_connections and http_connections"
+    )]
+    Files {
+        /// The limit.
+        files: usize,
     },
     /// The system has no threads, signals or sockets left.
     #[error("starting: {0}")]
@@ -145,7 +156,8 @@ pub fn run(config: Config, ready: impl FnOnce(&Listening)) -> Result<(), DaemonE
 
     let ledger = Ledger::open(&config.log).map_err(folder_error(&config.log.folder))?;
     let shared = Journal::open(0, &ledger);
-    let pending = affordable(&config);
+    let affordable = affordable(&config)?;
+    let pending = affordable.pending;
     let secret = Secret::new(rand::random());
     let state = state(&config, image, &secret);
     let waiting = Waiting { pending, ..config.limits.waiting };
@@ -186,7 +198,7 @@ pub fn run(config: Config, ready: impl FnOnce(&Listening)) -> Result<(), DaemonE
     let outcome = runtime.block_on(async {
         let limits = &config.limits;
         let mut parts = JoinSet::new();
-        let admission = Admission::new(limits.tcp_connections, limits.tcp_per_client);
+        let admission = Admission::new(affordable.tcp_connections, limits.tcp_per_client);
         parts.spawn(tcp::run(
             sockets.tcp,
             Arc::clone(&pipeline),
@@ -196,7 +208,8 @@ pub fn run(config: Config, ready: impl FnOnce(&Listening)) -> Result<(), DaemonE
         ));
         let site = Arc::new(landing::Landing(Arc::clone(&pipeline)));
         let mut stopped = stop_receiver.clone();
-        parts.spawn(http::serve(sockets.http, site, config.http.clone(), async move {
+        let http = http::Options { connections: affordable.http_connections, ..config.http.clone() };
+        parts.spawn(http::serve(sockets.http, site, http, async move {
             let _ = stopped.wait_for(|stop| *stop).await;
         }));
         let control = tokio::spawn(control::run(control, reloader.clone()));
@@ -243,31 +256,60 @@ impl Drop for StopOnDrop {
     }
 }
 
-/// How many queries may wait at once: `limits.pending`, or fewer where the system's limit of open files
-/// (which is raised as far as it goes) does not allow that many sockets.
-fn affordable(config: &Config) -> usize {
+/// What the system's limit of open files, raised as far as it goes, allows of what is configured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Affordable {
+    /// Queries that wait at once.
+    pending: usize,
+    tcp_connections: usize,
+    http_connections: usize,
+}
+
+/// What `files` open files allow of the wanted; `None` when that is too little to serve with. What the log,
+/// the image and the workers need comes first, then half of the rest is for queries.
+fn afford(wanted: Affordable, files: usize, workers: usize, a_query: usize) -> Option<Affordable> {
+    let rest = files.checked_sub(OTHER_FILES + workers * pool::MOST_PORTS)?;
+    let connections = wanted.tcp_connections + wanted.http_connections;
+    // Connections give way down to half of the rest before queries do.
+    let for_connections = rest.saturating_sub(wanted.pending * a_query).max(rest / 2).min(connections);
+    let share = |wanted: usize| wanted * for_connections / connections.max(1);
+    let affordable = Affordable {
+        pending: ((rest - for_connections) / a_query).min(wanted.pending),
+        tcp_connections: share(wanted.tcp_connections),
+        http_connections: share(wanted.http_connections),
+    };
+    let least = affordable.pending.min(affordable.tcp_connections).min(affordable.http_connections);
+    let least_wanted = wanted.pending.min(wanted.tcp_connections).min(wanted.http_connections);
+    (least >= LEAST_OF_EACH.min(least_wanted)).then_some(affordable)
+}
+
+fn affordable(config: &Config) -> Result<Affordable, DaemonError> {
     use rustix::process::{Resource, getrlimit, setrlimit};
+    let wanted = Affordable {
+        pending: config.limits.waiting.pending,
+        tcp_connections: config.limits.tcp_connections,
+        http_connections: config.http.connections,
+    };
     let mut limit = getrlimit(Resource::Nofile);
     limit.current = limit.maximum;
     if let Err(error) = setrlimit(Resource::Nofile, limit) {
         tracing::warn!(%error, "the limit of open files cannot be raised");
     }
-    let Some(files) = getrlimit(Resource::Nofile).current else { return config.limits.waiting.pending };
+    let Some(files) = getrlimit(Resource::Nofile).current else { return Ok(wanted) };
     let files = usize::try_from(files).unwrap_or(usize::MAX);
     let workers = config.server.listen.len() * config.server.workers;
-    let others =
-        config.limits.tcp_connections + config.http.connections + workers * pool::MOST_PORTS + OTHER_FILES;
     let a_query = forward::MOST_SOCKETS * config.forward.upstreams.len();
-    let affordable = (files.saturating_sub(others) / a_query).max(1);
-    if affordable < config.limits.waiting.pending {
+    let affordable = afford(wanted, files, workers, a_query).ok_or(DaemonError::Files { files })?;
+    if affordable != wanted {
         tracing::warn!(
             files,
-            affordable,
-            wanted = config.limits.waiting.pending,
-            "limits.pending is lowered to what the limit of open files allows; raise it (ulimit -n, LimitNOFILE=)"
+            pending = affordable.pending,
+            tcp_connections = affordable.tcp_connections,
+            http_connections = affordable.http_connections,
+            "[limits] are lowered to what the limit of open files allows; raise it (ulimit -n, LimitNOFILE=)"
         );
     }
-    affordable.min(config.limits.waiting.pending)
+    Ok(affordable)
 }
 
 /// Where the daemon answers.
@@ -554,4 +596,25 @@ fn only_at_start(old: &Config, new: &Config) -> Vec<&'static str> {
     };
     compare(fixed(old) == fixed(new), "limits (but for rates and exempt)");
     settings
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn few_files_are_shared_out_and_too_few_are_an_error() {
+        fn check(files: usize, expected: Option<[usize; 3]>) {
+            let wanted = Affordable { pending: 10_000, tcp_connections: 1024, http_connections: 512 };
+            let got = afford(wanted, files, 2, 2);
+            let got = got.map(|got| [got.pending, got.tcp_connections, got.http_connections]);
+            assert_eq!(got, expected, "{files} files");
+        }
+        check(1_000_000, Some([10_000, 1024, 512]));
+        check(20_000, Some([9040, 1024, 512]));
+        check(4096, Some([1088, 1024, 512]));
+        check(1024, Some([160, 213, 106]));
+        check(300, None);
+        check(0, None);
+    }
 }

@@ -11,6 +11,8 @@ use crate::wire::{self, Response, Section, option, rcode, rtype};
 pub const MAX_ADDRESSES: usize = 16;
 /// The longest that any answer counts as fresh, in seconds: a TTL may be up to 68 years.
 const LONGEST: u32 = 86_400;
+/// The longest TTL that clients are told, in seconds: a week (RFC 8767, section 4).
+const LONGEST_TOLD: u32 = 604_800;
 /// The longest that a negative one does (RFC 2308, section 5, has one to three hours).
 const LONGEST_NEGATIVE: u32 = 3600;
 /// How long a failure does (RFC 9520, section 3.2: at least one second, and seconds are counted whole): long
@@ -90,9 +92,14 @@ impl Answer {
             .last_chunk::<4>()
             .map_or(0, |octets| u16::from_be_bytes([octets[0], octets[1]]));
         let mut has_data = false;
+        // RFC 8767, section 4: a TTL beyond all reason is told as the longest that is kept.
+        let mut too_long = Vec::new();
         for record in response.records().flatten() {
             // A record's TTL is six octets before its data; no message is longer than an u16 says.
             ttls.push((record.rdata.start - 6) as u16);
+            if record.ttl > LONGEST_TOLD {
+                too_long.push(record.rdata.start - 6);
+            }
             shortest = shortest.min(record.ttl);
             let rdata = &response.packet()[record.rdata.clone()];
             match (record.section, record.rtype) {
@@ -118,6 +125,9 @@ impl Answer {
             rcode::SERVFAIL => FAILURE,
             _ => 0,
         };
+        for at in too_long {
+            answer.message[at..at + 4].copy_from_slice(&LONGEST_TOLD.to_be_bytes());
+        }
         answer.ttls = ttls.into();
         answer.addresses = addresses.into();
         answer
@@ -236,6 +246,15 @@ mod tests {
         let mut truncated = message(0, &[(0, 1, 300, a)]);
         truncated[2] |= wire::TC;
         assert_eq!(keep(&truncated).life(), 0);
+    }
+
+    #[test]
+    fn a_ttl_beyond_all_reason_is_told_as_a_week() {
+        let a: &[u8] = &[192, 0, 2, 1];
+        let answer = keep(&message(0, &[(0, 1, u32::MAX, a), (2, 1, LONGEST_TOLD + 1, a), (2, 1, 300, a)]));
+        let kept = Response::parse(answer.message()).unwrap();
+        let ttls: Vec<u32> = kept.records().map(|record| record.unwrap().ttl).collect();
+        assert_eq!(ttls, [LONGEST_TOLD, LONGEST_TOLD, 300]);
     }
 
     #[test]

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
+use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
@@ -67,7 +68,7 @@ struct Health {
 }
 
 /// What was tried for a question before, with one datagram to one upstream.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct Prior {
     /// The upstream's number.
     pub number: usize,
@@ -78,7 +79,7 @@ pub struct Prior {
 }
 
 /// What came of one datagram to one upstream.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug)]
 pub enum Met {
     /// An error, as it answered.
     Refusal(Vec<u8>),
@@ -86,8 +87,10 @@ pub enum Met {
     Oddity,
     /// Nothing that tells of it: it is asked anew.
     Nothing,
-    /// Silence, or the network's refusal.
-    Silence,
+    /// The network's refusal.
+    Unreachable,
+    /// Silence so far; the answer may still come here.
+    Silence(oneshot::Receiver<Vec<u8>>),
 }
 
 /// No upstream gave a good answer.
@@ -142,7 +145,10 @@ impl Forwarder {
                     plan.push_front(number);
                 }
                 Met::Nothing => plan.push_front(number),
-                Met::Silence => {}
+                Met::Unreachable => {}
+                Met::Silence(late) => {
+                    asked.spawn(async move { (number, late.await.ok().map(Ok)) });
+                }
             }
         }
         let mut latest: Option<(usize, u64)> = None;
@@ -153,16 +159,18 @@ impl Forwarder {
                 Some(done) = asked.join_next(), if !asked.is_empty() => {
                     // A task ends early only by a panic, which `exchange` has no cause for.
                     let Ok((number, result)) = done else { continue };
-                    match self.judge(number, result) {
-                        Verdict::Good(answer) => return Ok(answer),
-                        Verdict::Bad(answer) => {
+                    let is_told = result.is_some();
+                    match result.map(|result| self.judge(number, result)) {
+                        Some(Verdict::Good(answer)) => return Ok(answer),
+                        Some(Verdict::Bad(answer)) => {
                             refusal.get_or_insert(answer);
                             spent[number] = true;
                         }
-                        Verdict::Unreachable => {}
-                        Verdict::Local => is_local = true,
+                        // Nobody listens for it any more, or nothing usable came.
+                        None | Some(Verdict::Unreachable) => {}
+                        Some(Verdict::Local) => is_local = true,
                     }
-                    if latest.is_some_and(|(latest, _)| latest == number) {
+                    if is_told && latest.is_some_and(|(latest, _)| latest == number) {
                         ask_next_at = Instant::now();
                         latest = None;
                     }
@@ -186,7 +194,7 @@ impl Forwarder {
                     };
                     let (upstream, ask) = (self.options.upstreams[number], Arc::clone(&ask));
                     let via = std::mem::replace(&mut via, Via::Udp);
-                    asked.spawn(async move { (number, exchange(upstream, &ask, via).await) });
+                    asked.spawn(async move { (number, Some(exchange(upstream, &ask, via).await)) });
                     latest = Some((number, self.now()));
                     ask_next_at = Instant::now() + self.options.patience;
                 }
@@ -372,7 +380,7 @@ mod tests {
     async fn the_last_failure_ends_the_waiting() {
         let slow = UdpSocket::bind("127.0.0.1:0").await.unwrap();
         let address = slow.local_addr().unwrap();
-        let (release, released) = tokio::sync::oneshot::channel();
+        let (release, released) = oneshot::channel();
         tokio::spawn(async move {
             let mut asked = Vec::new();
             let mut buffer = [0; 512];

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use tokio::runtime::Handle;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
 
 use self::answer::{Answer, push_option};
 use self::cache::{Cache, Entry, Found, Freshness, Key};
@@ -232,15 +232,21 @@ impl Resolver {
             Word::Guessed | Word::Local => Met::Nothing,
             Word::Unreachable => {
                 forwarder.note_unreachable(number);
-                Met::Silence
-            }
-            Word::Silence => {
-                forwarder.note_no_answer(number, asked_at);
-                Met::Silence
+                Met::Unreachable
             }
         };
         self.go_on(takeoff, Some(Prior { number, asked_at, met }));
         None
+    }
+
+    /// Goes on with a question that was [left to the caller](Self::take_off) and had no answer from its first
+    /// upstream within its patience. Should it still come, `late` brings it.
+    pub fn overdue(self: &Arc<Self>, takeoff: Takeoff, late: oneshot::Receiver<Vec<u8>>, asked_at: Instant) {
+        let prior = takeoff.first().map(|(number, _)| {
+            takeoff.forwarder.note_no_answer(number, asked_at);
+            Prior { number, asked_at, met: Met::Silence(late) }
+        });
+        self.go_on(takeoff, prior);
     }
 
     /// Asks a question in the background.
@@ -321,6 +327,11 @@ impl Takeoff {
     pub fn patience(&self) -> Duration {
         let forward::Options { patience, deadline, .. } = *self.forwarder.options();
         patience.min(deadline)
+    }
+
+    /// After this the question has failed.
+    pub fn deadline(&self) -> Duration {
+        self.forwarder.options().deadline
     }
 }
 

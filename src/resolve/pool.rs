@@ -38,8 +38,8 @@ pub struct Pool<T> {
     ports: Vec<Option<Port>>,
     flights: Vec<Option<Flight<T>>>,
     free: Vec<usize>,
-    /// By when each must be answered, in order.
-    ends: VecDeque<(Instant, usize, u64)>,
+    /// By when each must be answered, in order; those that are listened for longer apart.
+    ends: [VecDeque<End>; 2],
     serial: u64,
     /// What goes out with the next flush: the port's number and the query.
     outgoing: Vec<(usize, Vec<u8>)>,
@@ -49,6 +49,9 @@ pub struct Pool<T> {
     batch: Batch,
     outbox: Outbox<BATCH>,
 }
+
+/// When a flight, by slot and serial number, ends.
+type End = (Instant, usize, u64);
 
 struct Port {
     socket: UdpSocket,
@@ -83,8 +86,6 @@ pub enum Word<'a> {
     Unreachable,
     /// Ours did, or the question was asked beside one that was refused: nothing is known of the upstream.
     Local,
-    /// Nothing came in time.
-    Silence,
 }
 
 impl<T> Default for Pool<T> {
@@ -93,7 +94,7 @@ impl<T> Default for Pool<T> {
             ports: Vec::new(),
             flights: Vec::new(),
             free: Vec::new(),
-            ends: VecDeque::new(),
+            ends: Default::default(),
             serial: 0,
             outgoing: Vec::new(),
             spare: Vec::new(),
@@ -112,7 +113,7 @@ impl<T> Pool<T> {
 
     /// When the next question has waited long enough.
     pub fn next_end(&self) -> Option<Instant> {
-        self.ends.front().map(|(end, ..)| *end)
+        self.ends.iter().filter_map(|ends| ends.front().map(|(end, ..)| *end)).min()
     }
 
     /// Asks with the next flush. An answer is waited for until `end`, or as long as for the question before.
@@ -145,9 +146,8 @@ impl<T> Pool<T> {
         self.outgoing.push((number, query));
         self.serial += 1;
         // A reload may have brought another patience.
-        let end = self.ends.back().map_or(end, |(last, ..)| end.max(*last));
         self.flights[slot] = Some(Flight { ask, port: number, id, serial: self.serial, waiting });
-        self.ends.push_back((end, slot, self.serial));
+        push(&mut self.ends[0], (end, slot, self.serial));
         Ok(())
     }
 
@@ -216,26 +216,33 @@ impl<T> Pool<T> {
         }
     }
 
-    /// Tells `settle` of the questions that have waited long enough.
-    pub fn expire(&mut self, now: Instant, settle: &mut impl FnMut(T, Word<'_>)) {
-        while let Some(&(end, slot, serial)) = self.ends.front() {
-            let is_open = self.flights[slot].as_ref().is_some_and(|flight| flight.serial == serial);
-            if is_open && end > now {
-                return;
+    /// Gives back what waits for answers that did not come in time. Where `overdue` returns something to wait
+    /// instead, and until when, the question goes on being listened for.
+    pub fn expire(&mut self, now: Instant, overdue: &mut impl FnMut(T) -> Option<(T, Instant)>) {
+        for which in 0..self.ends.len() {
+            while let Some(&(end, slot, serial)) = self.ends[which].front() {
+                let open = self.flights[slot].take_if(|flight| flight.serial == serial && end <= now);
+                let is_open = self.flights[slot].as_ref().is_some_and(|flight| flight.serial == serial);
+                if is_open {
+                    break;
+                }
+                self.ends[which].pop_front();
+                let Some(mut flight) = open else { continue };
+                if let Some((waiting, end)) = overdue(flight.waiting) {
+                    self.serial += 1;
+                    (flight.waiting, flight.serial) = (waiting, self.serial);
+                    self.flights[slot] = Some(flight);
+                    push(&mut self.ends[1], (end, slot, self.serial));
+                    continue;
+                }
+                self.free.push(slot);
+                if let Some(port) = &mut self.ports[flight.port]
+                    && port.asked.get(&flight.id) == Some(&slot)
+                {
+                    port.asked.remove(&flight.id);
+                    port.settled.insert(flight.id);
+                }
             }
-            self.ends.pop_front();
-            if !is_open {
-                continue;
-            }
-            let Some(flight) = self.flights[slot].take() else { continue };
-            self.free.push(slot);
-            if let Some(port) = &mut self.ports[flight.port]
-                && port.asked.get(&flight.id) == Some(&slot)
-            {
-                port.asked.remove(&flight.id);
-                port.settled.insert(flight.id);
-            }
-            settle(flight.waiting, Word::Silence);
         }
     }
 
@@ -321,6 +328,12 @@ impl<T> Pool<T> {
     }
 }
 
+/// Adds an end; a reload may have brought another patience, and they must stay in order.
+fn push(ends: &mut VecDeque<End>, (end, slot, serial): End) {
+    let end = ends.back().map_or(end, |(last, ..)| end.max(*last));
+    ends.push_back((end, slot, serial));
+}
+
 impl Port {
     /// Whether it may ask more.
     fn is_fit(&self, now: Instant) -> bool {
@@ -364,7 +377,6 @@ mod tests {
                 Word::Guessed => "guessed",
                 Word::Unreachable => "unreachable",
                 Word::Local => "local",
-                Word::Silence => "silence",
             };
             settled.push((number, word));
         }
@@ -504,7 +516,7 @@ mod tests {
         scene.ask(0..20);
         let queries: Vec<_> = (0..20).map(|_| scene.asked()).collect();
         let end = scene.pool.next_end().unwrap();
-        scene.pool.expire(end, &mut note(&mut scene.settled));
+        scene.pool.expire(end, &mut |_| None);
         queries.iter().for_each(|query| scene.answer(query, |_| {}));
         // Until one is asked from the same port.
         let mut number = 20;
@@ -517,7 +529,7 @@ mod tests {
             }
         };
         scene.answer(&last, |_| {});
-        let settled = scene.receive(21, 5);
+        let settled = scene.receive(1, 5);
         assert_eq!(settled.last(), Some(&(number - 1, "answer")), "{settled:?}");
     }
 
@@ -554,16 +566,31 @@ mod tests {
         let mut scene = Scene::new();
         scene.ask(0..2);
         let end = scene.pool.next_end().unwrap();
-        scene.pool.expire(end - Duration::from_millis(1), &mut note(&mut scene.settled));
-        assert_eq!(scene.settled, []);
-        scene.pool.expire(end, &mut note(&mut scene.settled));
-        assert_eq!(scene.settled, [(0, "silence"), (1, "silence")]);
+        let mut overdue = Vec::new();
+        scene.pool.expire(end - Duration::from_millis(1), &mut |_| unreachable!("it has time left"));
+        // The second is listened for a while longer, as 7.
+        scene.pool.expire(end, &mut |number| {
+            overdue.push(number);
+            (number == 1).then_some((7, end + Duration::from_secs(1)))
+        });
+        assert_eq!(overdue, [0, 1]);
+        assert!(!scene.pool.is_idle());
+        let queries = [scene.asked(), scene.asked()];
+        queries.iter().for_each(|query| scene.answer(query, |_| {}));
+        assert_eq!(scene.receive(1, 5), [(7, "answer")]);
+        assert!(scene.pool.is_idle());
+        scene.ask(2..3);
+        scene.asked();
+        let end = scene.pool.next_end().unwrap();
+        scene.pool.expire(end, &mut |number| Some((number, end + Duration::from_secs(1))));
+        let end = scene.pool.next_end().unwrap();
+        scene.pool.expire(end, &mut |_| None);
         assert!(scene.pool.is_idle());
 
         let closed = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let times = (scene.now, scene.now + PATIENCE);
         scene.pool.ask(scene.epoll.as_fd(), closed, ask(b"refused"), 9, times).unwrap();
         scene.pool.flush(&mut note(&mut scene.settled));
-        assert_eq!(scene.receive(3, 5).last(), Some(&(9, "unreachable")));
+        assert_eq!(scene.receive(2, 5).last(), Some(&(9, "unreachable")));
     }
 }

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use super::answer::{self, Ede};
 use super::apply::{Access, Applied, Sinkhole, apply, refusal};
@@ -509,6 +509,11 @@ impl Pipeline {
     /// Takes what came of a question that was left to the caller, as [`Resolver::settle`] does.
     pub fn settle(&self, takeoff: Takeoff, word: Word<'_>, asked_at: Instant) -> Option<Served> {
         self.resolver.settle(takeoff, word, asked_at)
+    }
+
+    /// Goes on with a question that was left to the caller, as [`Resolver::overdue`] does.
+    pub fn overdue(&self, takeoff: Takeoff, late: oneshot::Receiver<Vec<u8>>, asked_at: Instant) {
+        self.resolver.overdue(takeoff, late, asked_at);
     }
 
     /// Answers a query that had to wait, by what was resolved; its record is added to `journal`. Where no

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use crate::harness::house::Setup;
 use crate::harness::scripted::{Scripted, Seen, Step};
 use crate::harness::server::Server;
-use crate::harness::{nsd, wire};
+use crate::harness::{PATIENCE, nsd, wire};
 
 /// More than one upstream's time-out, less than the patience of a stub (RFC 1035, section 7.2; the
 /// usual stub asks again after five seconds).
@@ -184,4 +184,27 @@ fn a_listed_name_is_answered_though_all_are_dead() {
     let server = Setup::new(dead.address).feed("authority", "evil.example\n").serve();
     assert_eq!(server.dig().ask("evil.example", "A").rdata("A"), ["10.10.10.10"]);
     assert!(dead.seen().iter().all(|query| query.qname() != "evil.example."), "policy is asked first");
+}
+
+#[test]
+fn an_answer_that_comes_late_is_still_an_answer() {
+    let upstream = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    upstream.set_read_timeout(Some(PATIENCE)).unwrap();
+    let server = Setup::new(upstream.local_addr().unwrap()).serve();
+    let udp = wire::Udp::to(server.dns);
+    udp.send(&wire::Query::new("late.example.test", wire::A).bytes());
+    let receive = || {
+        let mut buffer = [0; 512];
+        let (len, from) = upstream.recv_from(&mut buffer).unwrap();
+        (buffer[..len].to_vec(), from)
+    };
+    let (mut answer, from) = receive();
+    // The patience with the first try is over when the second one comes, from another port.
+    let (_, second) = receive();
+    assert_ne!(from, second);
+    answer[2] |= 0x80;
+    upstream.send_to(&answer, from).unwrap();
+    let answer = wire::decode(&udp.receive().unwrap());
+    assert_eq!(u16::from(answer.metadata.response_code), 0, "{answer}");
+    server.record_of("late.example.test").assert(&[("rcode", "NOERROR")]);
 }

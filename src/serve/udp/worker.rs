@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use rustix::event::epoll;
 use rustix::time::Timespec;
 use tokio::runtime::Handle;
+use tokio::sync::oneshot;
 
 use super::pace::{Pace, Plan};
 use super::{PULSE, Tools};
@@ -48,12 +49,13 @@ pub(super) struct Worker {
     pace: Pace,
 }
 
-/// A query that waits for an upstream.
-struct Flight {
-    takeoff: Takeoff,
-    job: Box<Job>,
-    path: Path,
-    asked_at: Instant,
+/// Who waits for an upstream's answer.
+#[expect(clippy::large_enum_variant, reason = "nearly all are queries, and each box is an allocation a miss")]
+enum Flight {
+    /// A query.
+    Query { takeoff: Takeoff, job: Box<Job>, path: Path, asked_at: Instant },
+    /// The asynchronous side, which asks others meanwhile.
+    Late(oneshot::Sender<Vec<u8>>),
 }
 
 /// Answers that came from upstreams, to be sent with the batch.
@@ -162,7 +164,7 @@ impl Worker {
                 _ => has_queries = true,
             }
         }
-        pool.expire(now, &mut |flight, word| desk.settle(flight, word));
+        pool.expire(now, &mut |flight| desk.overdue(flight));
         if has_queries {
             return self.receive(Wait::Not);
         }
@@ -237,7 +239,7 @@ impl Desk<'_> {
         let now = self.now;
         let end = now + takeoff.patience();
         let ask = takeoff.ask().clone();
-        let flight = Flight { takeoff, job, path, asked_at: now };
+        let flight = Flight::Query { takeoff, job, path, asked_at: now };
         if let Err(flight) = pool.ask(epoll, upstream, ask, flight, (now, end)) {
             self.settle(flight, Word::Local);
         }
@@ -245,7 +247,16 @@ impl Desk<'_> {
 
     /// Answers a query by what came, or leaves it to the asynchronous side, which is asking further.
     fn settle(&mut self, flight: Flight, word: Word<'_>) {
-        let Flight { takeoff, job, path, asked_at } = flight;
+        let (takeoff, job, path, asked_at) = match flight {
+            Flight::Query { takeoff, job, path, asked_at } => (takeoff, job, path, asked_at),
+            Flight::Late(waiting) => {
+                if let Word::Answer(answer) = word {
+                    // It may have its answer from another upstream.
+                    let _ = waiting.send(answer.to_vec());
+                }
+                return;
+            }
+        };
         match self.pipeline.settle(takeoff, word, asked_at) {
             Some(served) => {
                 let mut out = self.late.spare.pop().unwrap_or_default();
@@ -254,6 +265,17 @@ impl Desk<'_> {
             }
             None => self.leave(job, path),
         }
+    }
+
+    /// Leaves a query whose upstream is silent to the asynchronous side, and goes on listening for it.
+    fn overdue(&mut self, flight: Flight) -> Option<(Flight, Instant)> {
+        // What was listened for till now has had its time.
+        let Flight::Query { takeoff, job, path, asked_at } = flight else { return None };
+        let end = asked_at + takeoff.deadline();
+        let (waiting, late) = oneshot::channel();
+        self.pipeline.overdue(takeoff, late, asked_at);
+        self.leave(job, path);
+        Some((Flight::Late(waiting), end))
     }
 
     fn leave(&self, job: Box<Job>, path: Path) {
