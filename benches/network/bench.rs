@@ -214,7 +214,8 @@ impl<'a> Bench<'a> {
     /// As many queries a second as a busy province sends, one after the other.
     fn steady(&mut self, servers: &[Server]) -> Result<(), Trouble> {
         let echo = self.echo(role::ECHO_ONE)?;
-        let mut asked = vec![(Row::Steady, &echo)];
+        let gathering = self.echo(role::ECHO_GATHERING)?;
+        let mut asked = vec![(Row::Steady, &echo), (Row::SteadyGathered, &gathering)];
         asked.extend(servers.iter().map(|server| (Row::Steady, server)));
         let mut load = Load::new(Kind::Mixed, &self.names);
         self.measure(&asked, Kind::Mixed, &mut load, Pace::Rate(self.plan.steady_rate));

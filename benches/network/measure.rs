@@ -33,6 +33,8 @@ pub(crate) enum Row {
     Mixed,
     Misses,
     Steady,
+    /// The same, by an echo that sleeps as long as sachdns does.
+    SteadyGathered,
 }
 
 /// What one window gave.
