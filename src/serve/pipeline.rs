@@ -434,8 +434,12 @@ impl Pipeline {
             true => Some(None),
             false => self.shares.admit(client).map(Some),
         };
-        let place = Arc::clone(&self.pending).try_acquire_owned().ok();
-        let (Some(share), Some(place)) = (share, place) else {
+        let seat = Arc::clone(&self.pending).try_acquire_owned().ok();
+        let (Some(share), Some(seat)) = (share, seat) else {
+            // Past its time, and better than nothing (RFC 8767).
+            if let Some(found) = &found {
+                return self.give(visit, met, (found, Aged::Stale), place, journal, out);
+            }
             let busy = Ede { code: Ede::OTHER, text: "too many queries are waiting" };
             answer::error(visit.query, rcode::SERVFAIL, Some(busy), out);
             return visit.close(journal, met, Some(rcode::SERVFAIL), &[], Origin::Upstream, out);
@@ -450,7 +454,7 @@ impl Pipeline {
             family: met.family.map(Box::from),
             alias: alias.cloned(),
             found,
-            permit: Permit { _place: place, _share: share },
+            permit: Permit { _place: seat, _share: share },
         }))
     }
 

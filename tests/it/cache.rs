@@ -118,6 +118,36 @@ fn past_its_time_an_answer_helps_out() {
 }
 
 #[test]
+fn where_too_many_wait_an_answer_past_its_time_helps_out() {
+    let is_dead = Arc::new(AtomicBool::new(false));
+    let life = Arc::clone(&is_dead);
+    let upstream = Scripted::start(move |query| {
+        if life.load(Ordering::Acquire) { Vec::new() } else { vec![Step::Send(answer(query, 1))] }
+    });
+    let server = Setup::new(upstream.address).more("[limits]\npending = 4\npending_per_client = 4\n").serve();
+    server.dig().ask("www.example.test", "A");
+    is_dead.store(true, Ordering::Release);
+    let flood = wire::Udp::to(server.dns);
+    let mut id = 0;
+    // While all places are taken nobody is asked, so the stale answer comes at once; others fail at once.
+    let stale = (0..10_000)
+        .map(|_| {
+            for _ in 0..4 {
+                flood.send(&Query::new(&format!("flood{id}.example.test"), wire::A).id(id).bytes());
+                id += 1;
+            }
+            let new = server.dig().ask(&format!("new{id}.example.test"), "A");
+            (new, server.dig().ask("www.example.test", "A"))
+        })
+        .find(|(_, reply)| reply.ede_code().is_some());
+    let (new, stale) = stale.unwrap();
+    assert_eq!(new.status, "SERVFAIL", "{}", new.raw);
+    assert_eq!((stale.ede_code(), stale.rdata("A")), (Some(3), vec!["192.0.2.1"]), "{}", stale.raw);
+    let asked = upstream.seen().iter().filter(|query| query.qname() == "www.example.test.").count();
+    assert_eq!(asked, 1, "it waited for nobody");
+}
+
+#[test]
 fn real_answers_are_the_same_the_second_time() {
     let server = Setup::new(nsd::address()).serve();
     for (qname, qtype) in [

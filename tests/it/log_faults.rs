@@ -276,6 +276,48 @@ fn the_last_room_on_the_disk_is_for_hits() {
     assert!(stopped.stderr.contains("lost=0"), "{}", stopped.stderr);
 }
 
+#[test]
+fn a_disk_that_can_only_be_read_costs_records_and_no_answers() {
+    let house = Setup::new(nsd::address()).feed("authority", "evil.example.test\n").lay();
+    let server = serve_on_small_disk(house, 24);
+    let udp = Udp::to(server.dns);
+    let ask = |qname: &str| {
+        let answer = wire::decode(&udp.ask(&Query::new(qname, wire::A).bytes()).unwrap());
+        assert!(!answer.answers.is_empty() || qname.starts_with('n'), "{answer:?}");
+    };
+    let told = |part: &str| server.stderr().wait(PATIENCE, |line| line.contains(part)).is_some();
+    ask("before.evil.example.test");
+    // In the server's own mount namespace: what it opens from now on lies on a disk that takes nothing.
+    let pid = server.pid().as_raw_nonzero().to_string();
+    let inside = |command: &[&str]| {
+        let mut enter = std::process::Command::new("nsenter");
+        enter.args(["--target", &pid, "--mount"]);
+        if !rustix::process::geteuid().is_root() {
+            enter.args(["--user", "--preserve-credentials"]);
+        }
+        let folder = server.house().path().join("data/log");
+        let status = enter.args(command).arg(folder).status().unwrap();
+        assert!(status.success(), "{command:?}");
+    };
+    inside(&["mount", "-t", "tmpfs", "-o", "ro", "sachdns"]);
+    let begun = Instant::now();
+    let mut asked = 0;
+    while !server.stderr().text().contains("records are being LOST") {
+        assert!(begun.elapsed() < PATIENCE, "nothing is lost:\n{}", server.stderr().text());
+        for number in [asked, asked + 1] {
+            ask(&format!("during{number}.evil.example.test"));
+            ask(&format!("nduring{number}.example.test"));
+        }
+        asked += 2;
+    }
+    assert!(told("Read-only file system"), "{}", server.stderr().text());
+    inside(&["umount"]);
+    while !server.stderr().text().contains("is being written again") {
+        assert!(begun.elapsed() < 2 * PATIENCE, "not written again:\n{}", server.stderr().text());
+        ask("between.evil.example.test");
+    }
+}
+
 /// Writes until the file is so long, or the disk is full.
 fn fill(path: &std::path::Path, len: usize) {
     use std::io::Write as _;
