@@ -199,6 +199,12 @@ impl<'a> Query<'a> {
         self.packet[3] & CD != 0
     }
 
+    /// Whether the client wants to be told that an answer is authentic: it set AD, or DO (RFC 6840,
+    /// sections 5.7 and 5.8).
+    pub fn is_authentic_data_wanted(&self) -> bool {
+        self.packet[3] & AD != 0 || self.edns.as_ref().is_some_and(|edns| edns.dnssec_ok)
+    }
+
     /// The question section's octets: name, type and class, in the client's case.
     pub fn question(&self) -> &'a [u8] {
         &self.packet[HEADER..self.question_end]
@@ -308,6 +314,11 @@ impl<'a> Response<'a> {
     /// The response code with its extended bits (RFC 6891, section 6.1.3).
     pub fn rcode(&self) -> u16 {
         u16::from(self.packet[3] & 0x0f) | self.opt.map_or(0, |opt| u16::from(opt.extended_rcode) << 4)
+    }
+
+    /// Whether whoever sent it says that it has validated the answer (AD).
+    pub fn is_authentic_data(&self) -> bool {
+        self.packet[3] & AD != 0
     }
 
     /// Whether the answer was cut for its transport.

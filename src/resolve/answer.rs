@@ -31,6 +31,7 @@ pub struct Answer {
     rcode: u16,
     addresses: Box<[IpAddr]>,
     life: u32,
+    is_authentic: bool,
 }
 
 impl Answer {
@@ -78,6 +79,7 @@ impl Answer {
             rcode,
             addresses: Box::default(),
             life: 0,
+            is_authentic: false,
             message: message.into(),
         };
         // Both kinds were put together from what parses.
@@ -131,6 +133,18 @@ impl Answer {
         answer.ttls = ttls.into();
         answer.addresses = addresses.into();
         answer
+    }
+
+    /// Says that all of it was validated, here or by somebody who is trusted to do so.
+    ///
+    /// Only data and its denial are: a failure stays what it is (RFC 4035, section 3.2.3).
+    pub fn set_authentic(&mut self) {
+        self.is_authentic = matches!(self.rcode, rcode::NOERROR | rcode::NXDOMAIN);
+    }
+
+    /// Whether all of it was validated. Nothing is, unless somebody says so.
+    pub fn is_authentic(&self) -> bool {
+        self.is_authentic
     }
 
     /// The message: an id and flags of no meaning to a client, the question as it was first asked, and
@@ -273,6 +287,22 @@ mod tests {
                 assert_eq!(answer.message()[at..at + 4], 300u32.to_be_bytes());
             }
         }
+    }
+
+    #[test]
+    fn only_data_and_its_denial_are_authentic() {
+        fn check(code: u8, expected: bool) {
+            let mut packet = message(code, &[(1, 6, 3600, SOA)]);
+            packet[3] |= wire::AD;
+            let mut answer = keep(&packet);
+            assert!(!answer.is_authentic(), "the bit alone says nothing");
+            answer.set_authentic();
+            assert_eq!(answer.is_authentic(), expected, "{code}");
+        }
+        check(0, true);
+        check(3, true);
+        check(2, false);
+        check(5, false);
     }
 
     #[test]

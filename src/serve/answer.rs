@@ -1,8 +1,8 @@
 //! Every octet of an answer that is made or changed here, and nothing about when.
 //!
 //! All functions put a whole message in place of whatever `out` held. The question is echoed as the client wrote it; RA
-//! is set, AA and AD never are; an OPT record is sent when, and only when, the client sent one
-//! (RFC 6891, section 6.1.1).
+//! is set, AA never is; AD only on what was resolved and is authentic, never on what a rule made; an OPT record
+//! is sent when, and only when, the client sent one (RFC 6891, section 6.1.1).
 
 use std::net::IpAddr;
 
@@ -145,8 +145,8 @@ pub fn alias(
     within_bounds(query, code, out)
 }
 
-/// What was resolved, made to fit this client: its id, RD, CD and letter case, our RA, neither AA nor AD,
-/// TTLs as they are now, our OPT record with the extended errors of the answer. Returns the rcode:
+/// What was resolved, made to fit this client: its id, RD, CD and letter case, our RA, not AA, AD where the
+/// answer is authentic and the client wants to know (RFC 6840, section 5.8), TTLs as they are now, our OPT record with the extended errors of the answer. Returns the rcode:
 /// SERVFAIL when no message holds it all.
 pub fn relay(query: &Query<'_>, resolved: &Answer, aged: Aged, out: &mut Vec<u8>) -> u16 {
     let message = resolved.message();
@@ -154,7 +154,8 @@ pub fn relay(query: &Query<'_>, resolved: &Answer, aged: Aged, out: &mut Vec<u8>
     out.extend(message);
     out[..2].copy_from_slice(&query.id().to_be_bytes());
     out[2] = flags(query);
-    out[3] = wire::RA | cd(query) | message[3] & 0x0f;
+    let ad = if is_told_authentic(query, resolved, aged) { wire::AD } else { 0 };
+    out[3] = wire::RA | ad | cd(query) | message[3] & 0x0f;
     // The name may have been asked first in another letter case.
     if let Some(question) = out.get_mut(wire::HEADER..wire::HEADER + query.question().len()) {
         question.copy_from_slice(query.question());
@@ -167,6 +168,11 @@ pub fn relay(query: &Query<'_>, resolved: &Answer, aged: Aged, out: &mut Vec<u8>
         }
     }
     within_bounds(query, resolved.rcode(), out)
+}
+
+/// What is past its time may have signatures that are past theirs.
+fn is_told_authentic(query: &Query<'_>, resolved: &Answer, aged: Aged) -> bool {
+    resolved.is_authentic() && aged != Aged::Stale && query.is_authentic_data_wanted()
 }
 
 /// Writes the TTLs as they are now into a copy of the answer's message.

@@ -384,8 +384,8 @@ impl Pipeline {
                     && outcome != Outcome::TcpOnly
                     && ready.is_seen(question)
                 {
-                    let facts =
-                        Facts { is_recorded: is_recorded(state, met.outcome, met.is_hit), is_counted: false };
+                    let is_recorded = is_recorded(state, met.outcome, met.is_hit);
+                    let facts = Facts { is_recorded, is_counted: false, is_authentic: false };
                     let life = Life::State::<std::iter::Empty<usize>>;
                     let record = entry(state, arrival, now, Some(query), met, rcode, answered);
                     let now = self.resolver.seconds(now);
@@ -478,8 +478,11 @@ impl Pipeline {
         if let (Some((ready, question)), Step::Answered) = (place, &step)
             && let Some(seconds) = found.fresh_for()
         {
-            let facts =
-                Facts { is_recorded: is_recorded(state, met.outcome, met.is_hit), is_counted: !met.is_hit };
+            let facts = Facts {
+                is_recorded: is_recorded(state, met.outcome, met.is_hit),
+                is_counted: !met.is_hit,
+                is_authentic: kept.is_authentic(),
+            };
             let record = entry(state, arrival, now, Some(query), met, Some(rcode), kept.addresses());
             let record = Record { is_cached: true, ..record };
             let now = self.resolver.seconds(now);

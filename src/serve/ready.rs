@@ -13,7 +13,7 @@
 //!    4   until when it is good, likewise; 2³² - 1: for as long as the state
 //!    2   qtype
 //!    1   flags of the query that tell answers apart (see `Question`)
-//!    1   what the pipeline wants to know of it: 1 = it is recorded, 2 = it counts against its client's rate
+//!    1   facts of it: 1 = it is recorded, 2 = it counts against its client's rate, 4 = it is authentic
 //!    1   length of the qname
 //!    1   number of TTLs
 //!    1   length of the record's tail
@@ -89,6 +89,8 @@ pub(super) struct Facts {
     pub(super) is_recorded: bool,
     /// Whether a query that gets it counts against its client's rate.
     pub(super) is_counted: bool,
+    /// Whether clients that want to know are told that it is authentic, whoever it was made for.
+    pub(super) is_authentic: bool,
 }
 
 /// An answer that was found.
@@ -231,7 +233,8 @@ impl Ready {
         slot[8..12].copy_from_slice(&until.to_ne_bytes());
         slot[12..14].copy_from_slice(&question.qtype.to_ne_bytes());
         slot[14] = question.flags;
-        slot[15] = u8::from(facts.is_recorded) | u8::from(facts.is_counted) << 1;
+        slot[15] =
+            u8::from(facts.is_recorded) | u8::from(facts.is_counted) << 1 | u8::from(facts.is_authentic) << 2;
         // All four are below 256: together they fit a slot.
         slot[16..20].copy_from_slice(&[
             question.qname.len() as u8,
@@ -278,7 +281,8 @@ impl Ready {
 impl Found<'_> {
     /// What was kept with it.
     pub(super) fn facts(&self) -> Facts {
-        Facts { is_recorded: self.slot[15] & 1 != 0, is_counted: self.slot[15] & 2 != 0 }
+        let has = |bit| self.slot[15] & bit != 0;
+        Facts { is_recorded: has(1), is_counted: has(2), is_authentic: has(4) }
     }
 
     /// Its record's tail.
@@ -288,8 +292,8 @@ impl Found<'_> {
         &self.slot[at..at + tail]
     }
 
-    /// Puts the message for this query in place of what `out` holds: its id, its letter case, the TTLs as
-    /// they are now. `false` where this client does not take so much over UDP.
+    /// Puts the message for this query in place of what `out` holds: its id, its letter case, AD where it asks
+    /// for that, the TTLs as they are now. `false` where this client does not take so much over UDP.
     pub(super) fn write(&self, query: &Query<'_>, out: &mut Vec<u8>) -> bool {
         let [name, _, body] = self.lens();
         let body = &self.slot[FIXED + name..FIXED + name + body];
@@ -302,6 +306,10 @@ impl Found<'_> {
         out.reserve(len);
         out.extend(query.id().to_be_bytes());
         out.extend(&self.slot[20..30]);
+        out[3] &= !wire::AD;
+        if self.facts().is_authentic && query.is_authentic_data_wanted() {
+            out[3] |= wire::AD;
+        }
         out.extend(question);
         let start = out.len();
         out.extend(body);
@@ -352,7 +360,7 @@ mod tests {
         (message, ttl)
     }
 
-    const FACTS: Facts = Facts { is_recorded: true, is_counted: true };
+    const FACTS: Facts = Facts { is_recorded: true, is_counted: true, is_authentic: false };
 
     fn insert(ready: &mut Ready, packet: &[u8], seconds: u32, now: u32) {
         let question = ready.question(&Query::parse(packet).unwrap()).unwrap();
@@ -405,6 +413,35 @@ mod tests {
             packet[11] = 0;
         });
         check(|packet| packet[31] = 1);
+    }
+
+    #[test]
+    fn who_asks_is_told_that_an_answer_is_authentic_and_nobody_else() {
+        fn check(made_for: &[u8], asked: &[u8], is_authentic: bool, expected: bool) {
+            let mut ready = Ready::new(1 << 20).unwrap();
+            let question = ready.question(&Query::parse(made_for).unwrap()).unwrap();
+            let (mut message, ttl) = message(made_for);
+            if is_authentic && Query::parse(made_for).unwrap().is_authentic_data_wanted() {
+                message[3] |= wire::AD;
+            }
+            let facts = Facts { is_authentic, ..FACTS };
+            ready.insert(&question, &message, Life::Seconds(50, [ttl].into_iter()), facts, 0, |_| {});
+            let query = Query::parse(asked).unwrap();
+            let question = ready.question(&query).unwrap();
+            let mut out = Vec::new();
+            assert!(ready.find(&question, 1).unwrap().write(&query, &mut out));
+            assert_eq!(out[3] & wire::AD != 0, expected, "{asked:02x?}");
+        }
+        let plain = query(b"example", |_| {});
+        let with_ad = query(b"example", |packet| packet[3] |= wire::AD);
+        let with_do = query(b"example", |packet| packet[32] = 0x80);
+        for made_for in [&plain, &with_ad] {
+            check(made_for, &plain, true, false);
+            check(made_for, &with_ad, true, true);
+            check(made_for, &with_ad, false, false);
+        }
+        check(&with_do, &with_do, true, true);
+        check(&with_do, &with_do, false, false);
     }
 
     #[test]

@@ -26,6 +26,7 @@ fn a_query_is_read() {
     assert!(query.is_recursion_desired() && !query.is_checking_disabled());
     let edns = query.edns().unwrap();
     assert_eq!((edns.payload_size, edns.version, edns.dnssec_ok), (1232, 0, true));
+    assert!(query.is_authentic_data_wanted() && !Query::parse(PLAIN).unwrap().is_authentic_data_wanted());
     assert!(Query::parse(PLAIN).unwrap().edns().is_none());
     assert!(query.cookie().is_none() && Query::parse(PLAIN).unwrap().cookie().is_none());
     // NSID without data, a cookie, another cookie.

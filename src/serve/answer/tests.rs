@@ -141,6 +141,30 @@ fn a_relayed_answer_keeps_its_records_and_gets_our_opt() {
 }
 
 #[test]
+fn only_who_asks_is_told_that_an_answer_is_authentic() {
+    let packet = upstream(0);
+    let response = Response::parse(&packet).unwrap();
+    let check = |flags: u8, has_edns: bool, aged: Aged, expected: [bool; 2]| {
+        let mut query = query(1, has_edns);
+        query[3] |= flags;
+        let mut out = Vec::new();
+        let mut answer = Answer::new(&response);
+        for expected in expected {
+            relay(&Query::parse(&query).unwrap(), &answer, aged, &mut out);
+            assert_eq!(out[3] & wire::AD != 0, expected, "{flags} {has_edns} {aged:?}");
+            answer.set_authentic();
+        }
+        alias(&Query::parse(&query).unwrap(), b"\x01w\x00", 30, EDE, Some((&answer, Aged::By(0))), &mut out);
+        assert_eq!(out[3] & wire::AD, 0, "what a rule made is not authentic");
+    };
+    // With DO, with AD, with neither; then past its time.
+    check(0, true, Aged::By(1), [false, true]);
+    check(wire::AD, false, Aged::By(1), [false, true]);
+    check(0, false, Aged::By(1), [false, false]);
+    check(wire::AD, true, Aged::Stale, [false, false]);
+}
+
+#[test]
 fn a_failure_keeps_its_reason() {
     let failure = Answer::failure(b"\x04evil\x07example\x00\x00\x01\x00\x01", b"\x00\x0f\x00\x02\x00\x16");
     let message = answer(1, true, |query, out| relay(query, &failure, Aged::By(0), out));
