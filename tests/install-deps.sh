@@ -9,8 +9,11 @@ need() {
 }
 need cc 'gcc libc6-dev'
 need dig bind9-dnsutils
+need ip iproute2
 need ldns-signzone ldnsutils
 need nsd nsd
+need unbound unbound
+need unshare util-linux
 
 [ -n "$missing" ] || exit 0
 # shellcheck disable=SC2086 # a list of words

@@ -20,6 +20,7 @@ mod log_faults;
 mod log_filters;
 mod malformed;
 mod quickstart;
+mod recursion;
 mod reload;
 mod shutdown;
 mod sinkhole_answers;

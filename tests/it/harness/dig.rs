@@ -1,15 +1,16 @@
 //! Asks with BIND's `dig`, and reads the text it prints.
 
 use std::net::SocketAddr;
-use std::process::Command;
 
-use super::{Finished, run};
+use super::{Finished, run, within};
 
 /// One question to come: where to, and how.
 #[derive(Clone)]
 pub(crate) struct Dig {
     server: SocketAddr,
     options: Vec<String>,
+    /// What stands in front of the command.
+    inside: Vec<String>,
 }
 
 /// A message as `dig` shows it.
@@ -45,7 +46,7 @@ pub(crate) struct Rr {
 impl Dig {
     /// Asks `server` once over UDP, with EDNS, and takes a truncated answer as it is.
     pub(crate) fn at(server: SocketAddr) -> Self {
-        Self { server, options: Vec::new() }
+        Self { server, options: Vec::new(), inside: Vec::new() }
     }
 
     /// Adds an option such as `+noedns`, `+tcp` or `-b`.
@@ -57,6 +58,11 @@ impl Dig {
     /// Asks from this address of our own.
     pub(crate) fn from(self, client: &str) -> Self {
         self.with("-b").with(client)
+    }
+
+    /// Asks from inside a namespace: with these words in front of the command.
+    pub(crate) fn inside(self, words: Vec<String>) -> Self {
+        Self { inside: words, ..self }
     }
 
     /// Asks and gives the reply; none within ten seconds fails the test.
@@ -73,7 +79,7 @@ impl Dig {
     }
 
     fn run(&self, qname: &str, qtype: &str, time: &str) -> Finished {
-        let mut dig = Command::new("dig");
+        let mut dig = within(&self.inside, "dig");
         dig.arg("-r").arg(format!("@{}", self.server.ip())).arg("-p").arg(self.server.port().to_string());
         dig.args(["+tries=1", "+ignore", "+noidnin", "+noidnout", "+nocmd", "+noadflag", "+nosplit", time]);
         run(dig.args(&self.options).arg("-q").arg(qname).arg("-t").arg(qtype))

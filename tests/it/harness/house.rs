@@ -10,7 +10,7 @@ use tempfile::TempDir;
 
 use super::record::Record;
 use super::server::Server;
-use super::{Finished, Lines, run, spawn};
+use super::{Finished, Lines, run, spawn, within};
 
 /// The configuration's file name, relative to the house.
 pub(crate) const CONFIG: &str = "sachdns.toml";
@@ -129,14 +129,22 @@ impl Setup {
 /// The folder; it is the working directory of every command, and goes with the test.
 pub(crate) struct House {
     folder: TempDir,
+    /// What stands in front of its commands.
+    inside: Vec<String>,
 }
 
 impl House {
     /// A folder with nothing but this configuration.
     pub(crate) fn with_config(text: &str) -> Self {
-        let house = Self { folder: tempfile::Builder::new().prefix("sachdns-it-").tempdir().unwrap() };
+        let folder = tempfile::Builder::new().prefix("sachdns-it-").tempdir().unwrap();
+        let house = Self { folder, inside: Vec::new() };
         house.write(CONFIG, text);
         house
+    }
+
+    /// Runs its commands inside a namespace: with these words in front of them.
+    pub(crate) fn inside(self, words: Vec<String>) -> Self {
+        Self { inside: words, ..self }
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -174,7 +182,7 @@ impl House {
 
     /// `sachdns` with these arguments, in this folder.
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_sachdns"));
+        let mut command = within(&self.inside, env!("CARGO_BIN_EXE_sachdns"));
         command.args(arguments).current_dir(self.path()).env_remove("RUST_LOG").env("NO_COLOR", "1");
         command
     }

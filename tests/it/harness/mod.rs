@@ -5,6 +5,7 @@
 pub(crate) mod dig;
 pub(crate) mod house;
 pub(crate) mod http;
+pub(crate) mod internet;
 pub(crate) mod nsd;
 pub(crate) mod record;
 pub(crate) mod scripted;
@@ -45,6 +46,14 @@ impl Finished {
     }
 }
 
+/// A command with these words in front of it: `nsenter` and what it wants, or none.
+pub(crate) fn within(words: &[String], program: &str) -> Command {
+    let mut words = words.iter().map(String::as_str).chain([program]);
+    let mut command = Command::new(words.next().unwrap_or(program));
+    command.args(words);
+    command
+}
+
 /// Runs a command to its end, and kills it when that takes longer than [`PATIENCE`].
 #[track_caller]
 pub(crate) fn run(command: &mut Command) -> Finished {
@@ -74,6 +83,8 @@ pub(crate) fn spawn(command: &mut Command) -> Child {
         let package = match &*program {
             "dig" => "bind9-dnsutils",
             "ldns-keygen" | "ldns-signzone" => "ldnsutils",
+            "unshare" | "nsenter" => "util-linux",
+            "unbound" => "unbound",
             _ => panic!("{program}: {error}"),
         };
         panic!("{program}: {error}; it is in Debian's package {package}: run `make test-deps`")
