@@ -146,7 +146,13 @@ for address in $2; do ip address add "$address" dev lo || exit; done
 echo up
 trap '' INT TERM HUP
 read -r _
-cat "$1"/*.pid | xargs -r kill
+pids=$(cat "$1"/*.pid)
+kill $pids
+# They remove files of their own on their way out; what is left of one then runs no program.
+for pid in $pids; do
+    tries=100
+    while readlink "/proc/$pid/exe" >/dev/null && [ "$((tries -= 1))" -gt 0 ]; do sleep 0.02; done
+done
 rm -rf "$1"
 "#;
 
