@@ -111,8 +111,10 @@ impl Bench {
         let ledger = Ledger::open(&options).expect("the folder can be written");
         let keeper = Keeper::start(&ledger).expect("a thread");
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
-        let upstreams = forward::Options { upstreams: vec![upstream()], ..forward::Options::default() };
-        let resolver = Resolver::new(upstreams, &cache::Options::default(), 100, runtime.handle().clone());
+        let upstreams =
+            forward::Options { upstreams: vec![upstream().into()], ..forward::Options::default() };
+        let resolver =
+            Resolver::new(upstreams.into(), &cache::Options::default(), 100, runtime.handle().clone());
         let waiting = Waiting { pending: 100, per_client: 100 };
         let pipeline = Pipeline::new(state, Arc::new(resolver), Journal::open(0, &ledger), waiting);
         Self { runtime, pipeline, ledger, _keeper: keeper }

@@ -235,7 +235,7 @@ pub fn run(config: Config, ready: impl FnOnce(&Listening)) -> Result<(), DaemonE
             }
         });
         let _ = joined.await;
-        pipeline.drain(config.forward.deadline + GRACE).await;
+        pipeline.drain(config.forward.longest() + GRACE).await;
         // Their last answers are being sent.
         let _ = tokio::time::timeout(2 * GRACE, async { while parts.join_next().await.is_some() {} }).await;
         outcome
@@ -298,7 +298,7 @@ fn affordable(config: &Config) -> Result<Affordable, DaemonError> {
     let Some(files) = getrlimit(Resource::Nofile).current else { return Ok(wanted) };
     let files = usize::try_from(files).unwrap_or(usize::MAX);
     let workers = config.server.listen.len() * config.server.workers;
-    let a_query = forward::MOST_SOCKETS * config.forward.upstreams.len();
+    let a_query = forward::MOST_SOCKETS * config.forward.most_upstreams();
     let affordable = afford(wanted, files, workers, a_query).ok_or(DaemonError::Files { files })?;
     if affordable != wanted {
         tracing::warn!(

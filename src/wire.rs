@@ -37,14 +37,20 @@ pub const CLASS_IN: u16 = 1;
 pub mod rtype {
     /// IPv4 address.
     pub const A: u16 = 1;
+    /// Name server of a zone.
+    pub const NS: u16 = 2;
     /// Alias.
     pub const CNAME: u16 = 5;
     /// Start of authority.
     pub const SOA: u16 = 6;
     /// IPv6 address.
     pub const AAAA: u16 = 28;
+    /// Alias of all names below.
+    pub const DNAME: u16 = 39;
     /// EDNS.
     pub const OPT: u16 = 41;
+    /// Signature.
+    pub const RRSIG: u16 = 46;
     /// Every type there is; in questions only.
     pub const ANY: u16 = 255;
 
@@ -81,6 +87,8 @@ pub mod option {
     pub const EDE: u16 = 15;
     /// DNS cookie (RFC 7873).
     pub const COOKIE: u16 = 10;
+    /// Padding (RFC 7830).
+    pub const PADDING: u16 = 12;
 }
 
 /// A well-formed query with one question.
@@ -314,6 +322,16 @@ impl<'a> Response<'a> {
     /// The response code with its extended bits (RFC 6891, section 6.1.3).
     pub fn rcode(&self) -> u16 {
         u16::from(self.packet[3] & 0x0f) | self.opt.map_or(0, |opt| u16::from(opt.extended_rcode) << 4)
+    }
+
+    /// Whether whoever sent it says that the name is in a zone of its own (AA).
+    pub fn is_authoritative(&self) -> bool {
+        self.packet[2] & AA != 0
+    }
+
+    /// Whether whoever sent it resolves for its clients (RA).
+    pub fn is_recursion_available(&self) -> bool {
+        self.packet[3] & RA != 0
     }
 
     /// Whether whoever sent it says that it has validated the answer (AD).

@@ -102,8 +102,8 @@ fn no_query_that_is_answered_at_once_allocates() {
     };
     let ledger = Ledger::open(&options).unwrap();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
-    let upstreams = forward::Options { upstreams: vec![upstream()], ..forward::Options::default() };
-    let resolver = Resolver::new(upstreams, &cache::Options::default(), 10, runtime.handle().clone());
+    let upstreams = forward::Options { upstreams: vec![upstream().into()], ..forward::Options::default() };
+    let resolver = Resolver::new(upstreams.into(), &cache::Options::default(), 10, runtime.handle().clone());
     let pipeline = Pipeline::new(
         state,
         Arc::new(resolver),

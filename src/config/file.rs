@@ -3,7 +3,7 @@
 //! A default that belongs to a subsystem's options is taken from there; all others stand here, once.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -15,6 +15,7 @@ use super::faults::{Faults, Problem};
 use super::reader::{
     Reader, Table, Value, address, boolean, count, duration, integer, list, parsed, size, some, text,
 };
+use super::upstreams::{Reading, strategy};
 use super::{Config, Limits, Server};
 use crate::client::cookie::{Secret, SecretError};
 use crate::client::limits::Rates;
@@ -23,7 +24,9 @@ use crate::evidence::journal;
 use crate::feed::Format;
 use crate::feed::source::{FeedAction, Source};
 use crate::name::Name;
-use crate::resolve::{cache, forward};
+use crate::resolve::forward::{self, LetterCase};
+use crate::resolve::upstream::Trust;
+use crate::resolve::{cache, routes};
 use crate::serve::apply::Sinkhole;
 use crate::serve::pipeline::{LogScope, Waiting};
 use crate::sinkhole::http;
@@ -60,7 +63,7 @@ pub(super) fn read(path: &Path, text: &str) -> Result<Config, Faults> {
 #[cfg(test)]
 pub(super) fn all_settings() -> Vec<String> {
     // The arrays' settings are asked for only where there is an element.
-    let text = "[[feed]]\n[[agency]]\n";
+    let text = "[[feed]]\n[[agency]]\n[[route]]\n";
     let mut reader = Reader::new(Path::new(""), text);
     let (document, _) = DeTable::parse_recoverable(text);
     settings(&mut reader, Path::new(""), document.get_ref());
@@ -77,7 +80,10 @@ fn settings<'a>(reader: &mut Reader<'a>, path: &Path, document: &'a DeTable<'a>)
         parsed("\"error\", \"warn\", \"info\", \"debug\" or \"trace\"", str::parse),
     );
     let server = server(reader, &mut top);
-    let forward = resolver(reader, &mut top, &server.listen);
+    let reading = Reading::new(&server.listen);
+    let upstreams = resolver(reader, &mut top, &reading);
+    let routes = reading.routes(reader, &mut top, &upstreams);
+    let forward = routes::Options { upstreams, routes };
     let cache = cache(reader, &mut top);
     let canaries = policy(reader, &mut top);
     let limits_table = reader.sub_table(&mut top, "limits");
@@ -121,7 +127,7 @@ fn server<'a>(reader: &mut Reader<'a>, top: &mut Table<'a>) -> Server {
     Server { listen, workers, allow, cookies, cookie_secrets }
 }
 
-fn resolver<'a>(reader: &mut Reader<'a>, top: &mut Table<'a>, listen: &[SocketAddr]) -> forward::Options {
+fn resolver<'a>(reader: &mut Reader<'a>, top: &mut Table<'a>, reading: &Reading<'_>) -> forward::Options {
     let mut table = reader.sub_table(top, "resolver");
     let default = forward::Options::default();
     reader.take(
@@ -134,12 +140,12 @@ fn resolver<'a>(reader: &mut Reader<'a>, top: &mut Table<'a>, listen: &[SocketAd
             _ => Err("no such mode"),
         }),
     );
-    let upstreams = reader.take(
-        &mut table,
-        "upstreams",
-        default.upstreams,
-        some("at least one resolver, such as [\"192.0.2.53:53\"]", |value| other_upstream(value, listen)),
-    );
+    let upstreams = reader
+        .take(&mut table, "upstreams", default.upstreams, |value| reading.upstreams(value, Trust::default()));
+    let strategy = reader.take(&mut table, "strategy", default.strategy, strategy);
+    let is_random = default.letter_case == LetterCase::Random;
+    let is_random = reader.take(&mut table, "case_randomisation", is_random, boolean);
+    let letter_case = if is_random { LetterCase::Random } else { LetterCase::AsAsked };
     let line = table.line_of("patience");
     let patience = reader.take(&mut table, "patience", default.patience, duration);
     let deadline = reader.take(&mut table, "deadline", default.deadline, duration);
@@ -155,7 +161,7 @@ fn resolver<'a>(reader: &mut Reader<'a>, top: &mut Table<'a>, listen: &[SocketAd
         );
     }
     reader.finish(table, &["root_hints", "dnssec", "trust_anchors", "negative_trust_anchors"]);
-    forward::Options { upstreams, patience, deadline }
+    forward::Options { upstreams, strategy, letter_case, patience, deadline, ..default }
 }
 
 fn cache<'a>(reader: &mut Reader<'a>, top: &mut Table<'a>) -> cache::Options {
@@ -432,36 +438,6 @@ fn canonical(net: IpNet) -> IpNet {
         }
         _ => net,
     }
-}
-
-fn upstream(value: Value<'_>) -> Result<SocketAddr, Problem> {
-    parsed("an address and a port, such as \"192.0.2.53:53\"", |text: &str| {
-        if text.contains("://") {
-            return Err("this release asks upstreams over UDP and TCP only".to_owned());
-        }
-        if let Ok(address) = text.parse::<IpAddr>() {
-            return Ok((address, 53).into());
-        }
-        text.parse().map_err(|_| "not an address and a port".to_owned())
-    })(value)
-}
-
-/// An upstream that is not this server itself: such a query would go round until nothing is left.
-fn other_upstream(value: Value<'_>, listen: &[SocketAddr]) -> Result<SocketAddr, Problem> {
-    let upstream = upstream(value)?;
-    let is_ours = |own: &SocketAddr| {
-        own.port() == upstream.port()
-            && own.port() != 0
-            && (own.ip() == upstream.ip() || own.ip().is_unspecified() && upstream.ip().is_loopback())
-    };
-    if listen.iter().any(is_ours) {
-        return Err(Problem::Value {
-            got: upstream.to_string(),
-            why: "server.listen has this address: every query would be asked of this server again".to_owned(),
-            expected: "the address of another resolver, such as \"192.0.2.53:53\"",
-        });
-    }
-    Ok(upstream)
 }
 
 fn empty_or<T: std::str::FromStr<Err: std::fmt::Display>>(text: &str) -> Result<Option<T>, String> {

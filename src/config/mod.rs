@@ -6,6 +6,7 @@
 mod faults;
 mod file;
 mod reader;
+mod upstreams;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -20,7 +21,7 @@ use crate::client::limits::Rates;
 use crate::evidence::journal;
 use crate::feed::source::Source;
 use crate::name::Name;
-use crate::resolve::{cache, forward};
+use crate::resolve::{cache, routes};
 use crate::serve::apply::Sinkhole;
 use crate::serve::pipeline::{LogScope, Waiting};
 use crate::sinkhole::http;
@@ -37,7 +38,7 @@ pub struct Config {
     /// Serving stubs.
     pub server: Server,
     /// Forwarding.
-    pub forward: forward::Options,
+    pub forward: routes::Options,
     /// Keeping answers.
     pub cache: cache::Options,
     /// Names that are NXDOMAIN whatever the feeds say.

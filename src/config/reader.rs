@@ -204,6 +204,12 @@ fn full_name(table: &str, key: &str) -> String {
     if table.is_empty() { key.to_owned() } else { format!("{table}.{key}") }
 }
 
+/// The keys and values of a table in a list; `None` for anything else.
+pub(super) fn fields<'a>(value: Value<'a>) -> Option<impl Iterator<Item = (&'a str, Value<'a>)>> {
+    let fields = value.value.as_table()?.iter();
+    Some(fields.map(|(key, value)| (&**key.get_ref(), Value { value: value.get_ref() })))
+}
+
 pub(super) fn boolean(value: Value<'_>) -> Result<bool, Problem> {
     value.value.as_bool().ok_or(Problem::Type { expected: "true or false", got: type_word(value.value) })
 }

@@ -5,6 +5,7 @@
 
 use std::net::IpAddr;
 
+use super::chain::Chain;
 use crate::wire::{self, Response, Section, option, rcode, rtype};
 
 /// Most addresses that are taken down for the record.
@@ -38,9 +39,18 @@ impl Answer {
     /// Keeps an upstream's message.
     ///
     /// Records behind its OPT record, which no common server sends, are written out anew: their
-    /// compressed names would point to the wrong places.
+    /// compressed names would point to the wrong places. So is all of a message with records in its answer section
+    /// that belong to another question; those are left out.
     pub fn new(response: &Response<'_>) -> Self {
+        Self::in_chain(response, &Chain::of(response))
+    }
+
+    /// As [`Self::new`], where the chain of its names is known.
+    pub(super) fn in_chain(response: &Response<'_>, chain: &Chain) -> Self {
         let packet = response.packet();
+        if chain.has_strays() {
+            return Self::of(without_strays(response, chain), errors(response), response.rcode());
+        }
         let opt = response.opt_range().unwrap_or(packet.len()..packet.len());
         let mut message = packet[..opt.start].to_vec();
         let mut kept = 0u16;
@@ -57,11 +67,7 @@ impl Answer {
             }
         }
         message[10..12].copy_from_slice(&kept.to_be_bytes());
-        let mut errors = Vec::new();
-        for (code, value) in response.options().filter(|(code, _)| *code == option::EDE) {
-            push_option(&mut errors, code, value);
-        }
-        Self::of(message, errors, response.rcode())
+        Self::of(message, errors(response), response.rcode())
     }
 
     /// A SERVFAIL that was made here, for this question section.
@@ -190,6 +196,37 @@ impl Answer {
     }
 }
 
+/// The message without OPT record and strays, all names written out.
+fn without_strays(response: &Response<'_>, chain: &Chain) -> Vec<u8> {
+    let packet = response.packet();
+    let mut message = packet[..wire::HEADER].to_vec();
+    message.extend(response.question());
+    let mut counts = [0u16; 3];
+    for record in response.records().flatten() {
+        if record.rtype == rtype::OPT || chain.is_stray(record.start) {
+            continue;
+        }
+        let len = message.len();
+        match wire::expand_record(packet, &record, &mut message) {
+            // Written out, they may not fit a message any more.
+            Some(()) if message.len() <= wire::MAX_MESSAGE => counts[record.section as usize] += 1,
+            _ => message.truncate(len),
+        }
+    }
+    for (octets, count) in message[6..wire::HEADER].chunks_exact_mut(2).zip(counts) {
+        octets.copy_from_slice(&count.to_be_bytes());
+    }
+    message
+}
+
+fn errors(response: &Response<'_>) -> Vec<u8> {
+    let mut errors = Vec::new();
+    for (code, value) in response.options().filter(|(code, _)| *code == option::EDE) {
+        push_option(&mut errors, code, value);
+    }
+    errors
+}
+
 /// Appends an EDNS option.
 pub fn push_option(out: &mut Vec<u8>, code: u16, value: &[u8]) {
     out.extend(code.to_be_bytes());
@@ -287,6 +324,21 @@ mod tests {
                 assert_eq!(answer.message()[at..at + 4], 300u32.to_be_bytes());
             }
         }
+    }
+
+    #[test]
+    fn records_of_other_names_are_left_out() {
+        let a: &[u8] = &[192, 0, 2, 1];
+        let mut packet =
+            message(0, &[(0, 1, 300, a), (0, 1, 300, a), (1, 6, 300, SOA), (2, rtype::OPT, 0, &[])]);
+        // The second record's owner becomes the root.
+        let at = wire::HEADER + 13 + 16;
+        packet.splice(at..at + 2, [0]);
+        let answer = keep(&packet);
+        let kept = Response::parse(answer.message()).unwrap();
+        let sections: Vec<Section> = kept.records().map(|record| record.unwrap().section).collect();
+        assert_eq!(sections, [Section::Answer, Section::Authority]);
+        assert_eq!((answer.addresses().len(), answer.ttls().count()), (1, 2));
     }
 
     #[test]

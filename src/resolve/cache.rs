@@ -146,6 +146,11 @@ impl Key {
     }
 }
 
+/// The name in a key, in wire format.
+pub(super) fn qname(key: &[u8]) -> Option<&[u8]> {
+    key.get(1..)?.split_last_chunk::<4>().map(|(qname, _)| qname)
+}
+
 /// The flags of a query that change its answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AskFlags(u8);
@@ -228,6 +233,11 @@ impl Cache {
     /// Forgets one answer.
     pub fn remove(&self, key: &[u8]) {
         self.entries.remove(key);
+    }
+
+    /// Forgets the answers whose keys `is_kept` does not take.
+    pub fn retain(&self, is_kept: impl Fn(&[u8]) -> bool) {
+        self.entries.retain(|key, _| is_kept(key));
     }
 
     /// Forgets everything.

@@ -1,17 +1,20 @@
-//! One question to one upstream over UDP or TCP, and which octets count as its answer.
+//! One question to one upstream, and which octets count as its answer.
 //!
 //! A datagram is believed only from the address that was asked (the socket is connected), to the
 //! random port that asked, with the random id, and with the question as it was sent, letter case
 //! included (RFC 5452). One with the right id that is garbled or in other case is not believed, and not
-//! waited out either: the question goes over TCP, where letter case does not count. Whom to ask, and what to make of
-//! the answer, is [`super::forward`]'s work.
+//! waited out either: the question goes over TCP, where letter case does not count. Connections, encrypted or not, are
+//! [`super::stream`]'s; whom to ask, and what to make of the answer, is [`super::forward`]'s work.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpStream, UdpSocket};
+use std::sync::Arc;
 
+use tokio::net::UdpSocket;
+
+use super::stream::{Line, LineError};
+use super::upstream::Upstream;
 use crate::name;
 use crate::wire::{self, Response};
 
@@ -19,6 +22,8 @@ use crate::wire::{self, Response};
 const PAYLOAD_SIZE: u16 = 1232;
 /// Some upstreams send more than they were told; what is longer than this is cut, and asked for over TCP.
 const BUFFER: usize = 4096;
+/// Encrypted queries are padded to a multiple of this: their length tells nothing of the name (RFC 8467, section 4.1).
+const BLOCK: usize = 128;
 
 /// What is asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,8 +61,8 @@ impl Flag {
 
 impl Ask {
     /// The query's octets with this id.
-    fn query(&self, id: u16, edns: Edns) -> Vec<u8> {
-        let mut query = Vec::with_capacity(wire::HEADER + self.question.len() + 11);
+    pub(super) fn query(&self, id: u16, edns: Edns) -> Vec<u8> {
+        let mut query = Vec::with_capacity((wire::HEADER + self.question.len() + 15).next_multiple_of(BLOCK));
         self.write_query(id, edns, &mut query);
         query
     }
@@ -66,8 +71,9 @@ impl Ask {
     pub(super) fn write_query(&self, id: u16, edns: Edns, query: &mut Vec<u8>) {
         query.clear();
         query.extend(id.to_be_bytes());
-        query.extend([self.recursion.bit(wire::RD), self.checking_disabled.bit(wire::CD)]);
-        query.extend([0, 1, 0, 0, 0, 0, 0, u8::from(edns == Edns::Sent)]);
+        // AD: we understand it in answers (RFC 6840, section 5.7), and believe it of those that are trusted.
+        query.extend([self.recursion.bit(wire::RD), wire::AD | self.checking_disabled.bit(wire::CD)]);
+        query.extend([0, 1, 0, 0, 0, 0, 0, u8::from(edns != Edns::None)]);
         query.extend(&self.question);
         if edns == Edns::None {
             return;
@@ -77,7 +83,16 @@ impl Ask {
         query.extend(PAYLOAD_SIZE.to_be_bytes());
         let flags = if self.dnssec_ok == Flag::Set { wire::DO } else { 0 };
         query.extend(flags.to_be_bytes());
-        query.extend([0, 0]);
+        if edns == Edns::Sent {
+            query.extend([0, 0]);
+            return;
+        }
+        // The OPT record's length, the option's code and length (RFC 7830, section 3), zeros.
+        let padding = (query.len() + 6).next_multiple_of(BLOCK) - query.len() - 6;
+        query.extend((4 + padding as u16).to_be_bytes());
+        query.extend(wire::option::PADDING.to_be_bytes());
+        query.extend((padding as u16).to_be_bytes());
+        query.resize(query.len() + padding, 0);
     }
 }
 
@@ -86,6 +101,8 @@ impl Ask {
 pub(super) enum Edns {
     /// It has one.
     Sent,
+    /// … which makes the query as long as others are.
+    Padded,
     /// For servers from before EDNS, which refuse what they do not know.
     None,
 }
@@ -102,36 +119,60 @@ pub enum ExchangeError {
     /// This machine has no socket for the question.
     #[error("{0}")]
     Local(io::Error),
-    /// What came over TCP was no answer to the question.
+    /// What came over a connection was no answer to the question.
     #[error("answered something that was not asked")]
     Mismatch,
+}
+
+/// An upstream and the way to it.
+#[derive(Debug)]
+pub struct Peer {
+    line: Arc<Line>,
+}
+
+impl Peer {
+    /// Connects to nobody yet.
+    pub fn new(upstream: Upstream) -> Self {
+        Self { line: Line::new(upstream) }
+    }
+
+    /// Who it is.
+    pub fn upstream(&self) -> &Upstream {
+        self.line.upstream()
+    }
 }
 
 /// Over what a question is asked first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Via {
-    /// UDP.
+    /// UDP, where the upstream is asked over that.
     Udp,
-    /// TCP at once: UDP gave nothing usable.
+    /// A connection at once: UDP gave nothing usable.
     Tcp,
 }
 
-/// Asks over UDP, and over TCP where the answer is cut or odd; without EDNS where the upstream does not
-/// know it (RFC 6891, section 6.2.2). Waits for as long as the caller lets it.
+/// Asks by the upstream's protocol: plain ones over UDP, and over TCP where the answer is cut or odd; without EDNS where
+/// the upstream does not know it (RFC 6891, section 6.2.2). Waits for as long as the caller lets it.
 ///
 /// # Errors
 /// [`ExchangeError`]; a datagram with another id or question is not one: it is ignored.
-pub async fn exchange(upstream: SocketAddr, ask: &Ask, via: Via) -> Result<Vec<u8>, ExchangeError> {
-    let first = match via {
-        Via::Udp => over_either(upstream, ask, Edns::Sent).await?,
-        Via::Tcp => over_tcp(upstream, ask, Edns::Sent).await?,
+pub async fn exchange(peer: &Peer, ask: &Ask, via: Via) -> Result<Vec<u8>, ExchangeError> {
+    let address = peer.upstream().is_plain().then_some(peer.upstream().address);
+    let first = match (address, via) {
+        (Some(address), Via::Udp) => over_either(peer, address, ask, Edns::Sent).await?,
+        (Some(_), Via::Tcp) => over_connection(peer, ask, Edns::Sent).await?,
+        (None, _) => over_connection(peer, ask, Edns::Padded).await?,
     };
-    match first {
-        Reply::Answer(answer) if !is_ignorance(&answer) => Ok(answer),
-        Reply::Answer(_) | Reply::Headless => match over_either(upstream, ask, Edns::None).await? {
-            Reply::Answer(answer) => Ok(answer),
-            Reply::Headless => Err(ExchangeError::Mismatch),
+    let second = match first {
+        Reply::Answer(answer) if !is_ignorance(&answer) => return Ok(answer),
+        Reply::Answer(_) | Reply::Headless => match address {
+            Some(address) => over_either(peer, address, ask, Edns::None).await?,
+            None => over_connection(peer, ask, Edns::None).await?,
         },
+    };
+    match second {
+        Reply::Answer(answer) => Ok(answer),
+        Reply::Headless => Err(ExchangeError::Mismatch),
     }
 }
 
@@ -143,7 +184,12 @@ enum Reply {
     Headless,
 }
 
-async fn over_either(upstream: SocketAddr, ask: &Ask, edns: Edns) -> Result<Reply, ExchangeError> {
+async fn over_either(
+    peer: &Peer,
+    upstream: SocketAddr,
+    ask: &Ask,
+    edns: Edns,
+) -> Result<Reply, ExchangeError> {
     let any: IpAddr = match upstream {
         SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
         SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
@@ -169,7 +215,7 @@ async fn over_either(upstream: SocketAddr, ask: &Ask, edns: Edns) -> Result<Repl
     }
     // A query holds one socket at a time.
     drop(socket);
-    over_tcp(upstream, ask, edns).await
+    over_connection(peer, ask, edns).await
 }
 
 /// What a datagram from the upstream's address is to a question.
@@ -204,33 +250,37 @@ impl Datagram {
     }
 }
 
-async fn over_tcp(upstream: SocketAddr, ask: &Ask, edns: Edns) -> Result<Reply, ExchangeError> {
-    let mut stream = TcpStream::connect(upstream).await.map_err(tcp_error)?;
-    let id = rand::random();
-    let query = ask.query(id, edns);
-    let mut framed = Vec::with_capacity(2 + query.len());
-    // A question and an OPT record are far below 65536 octets.
-    framed.extend((query.len() as u16).to_be_bytes());
-    framed.extend(query);
-    stream.write_all(&framed).await.map_err(tcp_error)?;
-    let len = stream.read_u16().await.map_err(tcp_error)?;
-    let mut answer = vec![0; usize::from(len)];
-    stream.read_exact(&mut answer).await.map_err(tcp_error)?;
-    if wire::u16_at(&answer, 0) == Some(id) && is_headless(&answer) {
+async fn over_connection(peer: &Peer, ask: &Ask, edns: Edns) -> Result<Reply, ExchangeError> {
+    let failed = |error: io::Error| match error.raw_os_error() {
+        // Out of descriptors is this machine's trouble.
+        Some(libc::EMFILE | libc::ENFILE) => ExchangeError::Local(error),
+        // A plain upstream has answered already, over UDP.
+        _ if peer.upstream().is_plain() => ExchangeError::OverTcp(error),
+        _ => ExchangeError::Io(error),
+    };
+    let answer = match peer.line.ask(ask, edns).await {
+        Ok(answer) => answer,
+        Err(LineError::NoAnswer(what)) => {
+            tracing::debug!(upstream = %peer.upstream(), what, "an upstream gave no answer");
+            return Err(ExchangeError::Mismatch);
+        }
+        Err(LineError::Ended) => return Err(failed(io::ErrorKind::ConnectionReset.into())),
+        Err(LineError::Closed(error)) => {
+            // Who waits for the same connection gets the same error.
+            let error = match error.raw_os_error() {
+                Some(code) => io::Error::from_raw_os_error(code),
+                None => io::Error::new(error.kind(), error),
+            };
+            return Err(failed(error));
+        }
+    };
+    if is_headless(&answer) {
         return Ok(Reply::Headless);
     }
-    if !is_answer_over_tcp(&answer, id, ask) {
+    if !is_answer_over_tcp(&answer, 0, ask) {
         return Err(ExchangeError::Mismatch);
     }
     Ok(Reply::Answer(answer))
-}
-
-/// Out of descriptors (EMFILE, ENFILE) is this machine's trouble.
-fn tcp_error(error: io::Error) -> ExchangeError {
-    match error.raw_os_error() {
-        Some(libc::EMFILE | libc::ENFILE) => ExchangeError::Local(error),
-        _ => ExchangeError::OverTcp(error),
-    }
 }
 
 fn is_answer_over_tcp(packet: &[u8], id: u16, ask: &Ask) -> bool {
@@ -264,6 +314,8 @@ pub(super) fn is_ignorance(answer: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
     use super::*;
 
     fn ask() -> Ask {
@@ -286,6 +338,18 @@ mod tests {
         assert_eq!((edns.payload_size, edns.dnssec_ok), (PAYLOAD_SIZE, true));
         let query = ask().query(0x1234, Edns::None);
         assert!(wire::Query::parse(&query).unwrap().edns().is_none());
+    }
+
+    #[test]
+    fn padded_queries_are_all_of_one_length() {
+        for len in 1..60 {
+            let question = [&[len][..], &vec![b'a'; usize::from(len)], b"\x00\x00\x01\x00\x01"].concat();
+            let query = Ask { question, ..ask() }.query(0, Edns::Padded);
+            assert_eq!(query.len(), BLOCK, "{len}");
+            let parsed = wire::Query::parse(&query).unwrap();
+            let options = &query[parsed.edns().unwrap().options.clone()];
+            assert!(wire::options(options).eq([(12, &*vec![0; options.len() - 4])]));
+        }
     }
 
     #[test]
@@ -342,7 +406,7 @@ mod tests {
                 stream.write_all(&[&(query.len() as u16).to_be_bytes()[..], &query].concat()).await.unwrap();
             }
         });
-        let got = match exchange(address, &ask(), Via::Udp).await {
+        let got = match exchange(&Peer::new(address.into()), &ask(), Via::Udp).await {
             Ok(answer) if answer[2] & wire::AA != 0 => "tcp".to_owned(),
             Ok(answer) => format!("udp {}", Response::parse(&answer).unwrap().rcode()),
             Err(error) => error.to_string(),

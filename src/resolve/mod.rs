@@ -5,9 +5,14 @@
 
 pub mod answer;
 pub mod cache;
+pub mod chain;
 pub mod exchange;
 pub mod forward;
+pub mod health;
 pub mod pool;
+pub mod routes;
+pub mod stream;
+pub mod upstream;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -21,21 +26,23 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
 use self::answer::{Answer, push_option};
 use self::cache::{Cache, Entry, Found, Freshness, Key};
 use self::exchange::{Ask, is_ignorance};
-use self::forward::{Failure, Forwarder, Met, Prior};
+use self::forward::{Failure, Forwarder, Met, Prior, is_error};
 use self::pool::Word;
+use self::routes::{Change, Routes};
 use crate::wire::{Response, option, rcode};
 
 /// How long a client waits for a fresh answer while there is a stale one (RFC 8767, section 5: the
 /// client response timer).
 const STALE_PATIENCE: Duration = Duration::from_millis(1800);
-/// Extended errors of failures that are made here (RFC 8914): 22, No Reachable Authority; 0, Other.
+/// Extended errors of failures that are made here (RFC 8914): 22, No Reachable Authority; 23, Network Error; 0, Other.
 const NO_REACHABLE_AUTHORITY: u16 = 22;
+const NETWORK_ERROR: u16 = 23;
 const OTHER: u16 = 0;
 
 /// Answers questions, all of them as one.
 pub struct Resolver {
-    /// Outlives reloads that do not change it: it knows which upstreams answer.
-    forwarder: ArcSwap<Forwarder>,
+    /// Who is asked. Outlives reloads that do not change it: it knows which upstreams answer.
+    routes: ArcSwap<Routes>,
     cache: Cache,
     /// Questions that are being asked, and where their answer will be.
     flights: Mutex<Flights>,
@@ -77,16 +84,11 @@ pub enum Origin {
 }
 
 impl Resolver {
-    /// Forwards by `upstreams` and keeps what comes; at most `capacity` questions are asked at once.
+    /// Forwards by `options` and keeps what comes; at most `capacity` questions are asked at once.
     /// Its work runs on `runtime`.
-    pub fn new(
-        upstreams: forward::Options,
-        cache: &cache::Options,
-        capacity: usize,
-        runtime: Handle,
-    ) -> Self {
+    pub fn new(options: routes::Options, cache: &cache::Options, capacity: usize, runtime: Handle) -> Self {
         Self {
-            forwarder: ArcSwap::from_pointee(Forwarder::new(upstreams)),
+            routes: ArcSwap::from_pointee(Routes::new(options, &runtime)),
             cache: Cache::new(cache, Instant::now()),
             flights: Mutex::default(),
             places: Arc::new(Semaphore::new(capacity.min(Semaphore::MAX_PERMITS))),
@@ -95,18 +97,27 @@ impl Resolver {
     }
 
     /// Asks these upstreams from now on. Where they change, what the others said is forgotten.
-    pub fn set_upstreams(&self, upstreams: forward::Options) {
-        let old = self.forwarder.load_full();
-        if *old.options() == upstreams {
-            return;
+    pub fn set_upstreams(&self, options: routes::Options) {
+        let Some((routes, change)) = self.routes.load().changed(options, &self.runtime) else { return };
+        self.routes.store(Arc::new(routes));
+        // Who waits still gets an answer; who comes now must not get one of the others.
+        let is_other = |key: &[u8]| cache::qname(key).is_some_and(|qname| change.concerns(qname));
+        self.flights().retain(|key, _| !is_other(key));
+        match change {
+            Change::All => self.cache.clear(),
+            Change::Domains(ref domains) if domains.is_empty() => {}
+            Change::Domains(_) => self.cache.retain(|key| !is_other(key)),
         }
-        let is_same = old.options().upstreams == upstreams.upstreams;
-        self.forwarder.store(Arc::new(Forwarder::new(upstreams)));
-        if !is_same {
-            // Who waits still gets an answer; who comes now must not get one of the others.
-            self.flights().clear();
-            self.cache.clear();
-        }
+    }
+
+    /// Whether a name, in wire format, has upstreams of its own. Allocates nothing.
+    pub fn has_route(&self, qname: &[u8]) -> bool {
+        self.routes.load().route(qname).is_some()
+    }
+
+    /// Whom to ask.
+    fn forwarder(&self, ask: &Ask) -> Arc<Forwarder> {
+        Arc::clone(self.routes.load().find(qname(ask)))
     }
 
     /// What the cache has. Waits for nothing.
@@ -172,7 +183,8 @@ impl Resolver {
 
     /// Asks a question, unless it is being asked already. `None` when too many are.
     fn fly(self: &Arc<Self>, key: Box<[u8]>, ask: Ask) -> Option<Flight> {
-        match self.board(key, ask) {
+        let forwarder = self.forwarder(&ask);
+        match self.board(key, ask, forwarder, None) {
             Boarding::Ours(takeoff) => {
                 let flight = takeoff.ended.flight.clone();
                 self.go_on(takeoff, None);
@@ -183,7 +195,13 @@ impl Resolver {
         }
     }
 
-    fn board(self: &Arc<Self>, key: Box<[u8]>, ask: Ask) -> Boarding {
+    fn board(
+        self: &Arc<Self>,
+        key: Box<[u8]>,
+        mut ask: Ask,
+        forwarder: Arc<Forwarder>,
+        first: Option<(usize, SocketAddr)>,
+    ) -> Boarding {
         let mut flights = self.flights();
         if let Some(flight) = flights.get(&key) {
             return Boarding::Theirs(flight.clone());
@@ -193,17 +211,18 @@ impl Resolver {
         flights.insert(key.clone(), flight.clone());
         drop(flights);
         let ended = Ended { resolver: Arc::clone(self), key, flight };
-        let forwarder = self.forwarder.load_full();
-        let first = forwarder.first();
+        forwarder.prepare(&mut ask);
         Boarding::Ours(Takeoff { ask, forwarder, first, landing, ended, _place: place })
     }
 
     /// Leaves a question to the caller, who asks its first upstream by a [`pool::Pool`] of his own and
-    /// brings what came to [`Self::settle`]. `None` when it is being asked already, or too many are:
-    /// then [`Self::resolve`] waits for it.
+    /// brings what came to [`Self::settle`]. `None` when it is being asked already, too many are, or that
+    /// upstream is not asked by datagrams: then [`Self::resolve`] waits for it.
     pub fn take_off(self: &Arc<Self>, ask: Ask) -> Option<Takeoff> {
+        let forwarder = self.forwarder(&ask);
+        let first = forwarder.first()?;
         let key = Key::of(&ask).to_boxed();
-        match self.board(key, ask) {
+        match self.board(key, ask, forwarder, Some(first)) {
             Boarding::Ours(takeoff) => Some(takeoff),
             Boarding::Theirs(_) | Boarding::Full => None,
         }
@@ -220,13 +239,17 @@ impl Resolver {
         let forwarder = &takeoff.forwarder;
         let met = match word {
             Word::Answer(message) => match Response::parse(message) {
-                Ok(response) if forwarder.note_answer(number, &response) => {
-                    let entry = self.land(&takeoff, Answer::new(&response));
-                    return Some(Served { entry, aged: Aged::By(0), origin: Origin::Upstream });
-                }
-                // It does not know EDNS: it is asked again without.
-                _ if is_ignorance(message) => Met::Nothing,
-                _ => Met::Refusal(message.to_vec()),
+                Ok(response) => match forwarder.note_answer(number, &response, asked_at) {
+                    Some(answer) => {
+                        let entry = self.land(&takeoff, answer);
+                        return Some(Served { entry, aged: Aged::By(0), origin: Origin::Upstream });
+                    }
+                    // It does not know EDNS: it is asked again without.
+                    None if is_ignorance(message) => Met::Nothing,
+                    None => Met::Refusal(message.to_vec()),
+                },
+                // The pool believed only what parses.
+                Err(_) => Met::Oddity,
             },
             Word::Odd => Met::Oddity,
             Word::Guessed | Word::Local => Met::Nothing,
@@ -258,17 +281,17 @@ impl Resolver {
     async fn ask(&self, takeoff: Takeoff, prior: Option<Prior>) {
         let question = takeoff.ask.question.clone();
         let answer = match takeoff.forwarder.resolve(takeoff.ask.clone(), prior).await {
-            Ok(message) => match Response::parse(&message) {
-                Ok(response) => Answer::new(&response),
-                // The exchange believed only what parses.
-                Err(_) => failure(&question, OTHER, "the upstream's answer does not parse"),
-            },
+            Ok(answer) => answer,
             Err(Failure::Refused(message)) => match Response::parse(&message) {
                 Ok(response) if has_error(&response) => {
                     Answer::failure(&question, Answer::new(&response).errors())
                 }
-                _ => failure(&question, NO_REACHABLE_AUTHORITY, "every upstream failed"),
+                Ok(response) if is_error(&response) => {
+                    failure(&question, NO_REACHABLE_AUTHORITY, "every upstream failed")
+                }
+                _ => failure(&question, NETWORK_ERROR, "what upstreams answered is no answer"),
             },
+            Err(Failure::Garbled) => failure(&question, NETWORK_ERROR, "no upstream's answer could be used"),
             Err(Failure::Silence) => failure(&question, NO_REACHABLE_AUTHORITY, "no upstream answered"),
             Err(Failure::Local) => failure(&question, OTHER, "this server is out of sockets"),
         };
@@ -280,7 +303,10 @@ impl Resolver {
     fn land(&self, takeoff: &Takeoff, answer: Answer) -> Arc<Entry> {
         let Takeoff { forwarder, landing, ended, .. } = takeoff;
         // What former upstreams say is for those who wait for it, and for nobody else.
-        let is_current = || Arc::ptr_eq(forwarder, &self.forwarder.load());
+        let is_current = || {
+            let asked = qname(&takeoff.ask);
+            Arc::ptr_eq(forwarder, self.routes.load().find(asked))
+        };
         let entry = if is_current() {
             let entry = self.cache.insert(ended.key.clone(), answer, Instant::now());
             if !is_current() {
@@ -360,6 +386,11 @@ impl Drop for Ended {
             flights.remove(&self.key);
         }
     }
+}
+
+/// The name that is asked for, in wire format.
+fn qname(ask: &Ask) -> &[u8] {
+    ask.question.split_last_chunk::<4>().map_or(&[], |(qname, _)| qname)
 }
 
 fn has_error(response: &Response<'_>) -> bool {

@@ -57,12 +57,17 @@ impl Upstream {
     }
 
     fn resolver(&self) -> Arc<Resolver> {
-        let upstreams = forward::Options {
-            upstreams: vec![self.address],
+        let options = self.options().into();
+        Arc::new(Resolver::new(options, &cache::Options::default(), 100, Handle::current()))
+    }
+
+    fn options(&self) -> forward::Options {
+        forward::Options {
+            upstreams: vec![self.address.into()],
             patience: Duration::from_secs(10),
             deadline: Duration::from_secs(20),
-        };
-        Arc::new(Resolver::new(upstreams, &cache::Options::default(), 100, Handle::current()))
+            ..forward::Options::default()
+        }
     }
 
     fn asked(&self) -> usize {
@@ -150,13 +155,38 @@ async fn other_upstreams_other_answers() {
     let (one, other) = (Upstream::start(300, false).await, Upstream::start(300, false).await);
     let resolver = one.resolver();
     resolver.resolve(ask(), None).await;
-    let options = resolver.forwarder.load().options().clone();
-    resolver.set_upstreams(options.clone());
+    resolver.set_upstreams(one.options().into());
     assert!(resolver.find(&Key::of(&ask()), Instant::now()).is_some());
-    resolver.set_upstreams(forward::Options { upstreams: vec![other.address], ..options });
+    resolver.set_upstreams(other.options().into());
     assert!(resolver.find(&Key::of(&ask()), Instant::now()).is_none());
     resolver.resolve(ask(), None).await;
     assert_eq!((one.asked(), other.asked()), (1, 1));
+}
+
+#[tokio::test]
+async fn a_route_has_upstreams_of_its_own_and_what_they_said_goes_with_them() {
+    let (one, other) = (Upstream::start(300, false).await, Upstream::start(300, false).await);
+    let resolver = one.resolver();
+    let route = |upstream: &Upstream| routes::Options {
+        upstreams: one.options(),
+        routes: vec![routes::Route {
+            domain: crate::name::Name::from_host("EXAMPLE").unwrap(),
+            upstreams: upstream.options(),
+        }],
+    };
+    let elsewhere = Ask { question: b"\x05other\x00\x00\x01\x00\x01".to_vec(), ..ask() };
+    let is_kept = |ask: &Ask| resolver.find(&Key::of(ask), Instant::now()).is_some();
+    resolver.resolve(ask(), None).await;
+    resolver.resolve(elsewhere.clone(), None).await;
+    resolver.set_upstreams(route(&other));
+    assert!(resolver.has_route(b"\x03www\x07Example\x00") && !resolver.has_route(b"\x05other\x00"));
+    assert_eq!((is_kept(&ask()), is_kept(&elsewhere)), (false, true));
+    resolver.resolve(ask(), None).await;
+    assert_eq!((one.asked(), other.asked()), (2, 1));
+    resolver.set_upstreams(route(&other));
+    assert!(is_kept(&ask()));
+    resolver.set_upstreams(one.options().into());
+    assert_eq!((is_kept(&ask()), is_kept(&elsewhere)), (false, true));
 }
 
 #[tokio::test]
@@ -196,8 +226,7 @@ async fn former_upstreams_answer_only_those_who_wait_for_them() {
     while one.asked() == 0 {
         tokio::task::yield_now().await;
     }
-    let options = resolver.forwarder.load().options().clone();
-    resolver.set_upstreams(forward::Options { upstreams: vec![other.address], ..options });
+    resolver.set_upstreams(other.options().into());
     let second = go();
     tokio::time::timeout(Duration::from_secs(10), async {
         while other.asked() == 0 {
@@ -232,8 +261,9 @@ async fn a_server_without_edns_is_asked_without_it_by_workers_too() {
             socket.send_to(&answer, from).await.unwrap();
         }
     });
-    let options = forward::Options { upstreams: vec![address], ..forward::Options::default() };
-    let resolver = Arc::new(Resolver::new(options, &cache::Options::default(), 100, Handle::current()));
+    let options = forward::Options { upstreams: vec![address.into()], ..forward::Options::default() };
+    let resolver =
+        Arc::new(Resolver::new(options.into(), &cache::Options::default(), 100, Handle::current()));
     let takeoff = resolver.take_off(ask()).unwrap();
     let mut refusal = vec![0, 1, wire::QR, 1, 0, 1, 0, 0, 0, 0, 0, 0];
     refusal.extend(&takeoff.ask().question);
@@ -243,9 +273,10 @@ async fn a_server_without_edns_is_asked_without_it_by_workers_too() {
 
 #[tokio::test]
 async fn trouble_of_this_machine_is_not_the_upstreams() {
-    let upstreams = ["127.0.0.1:1", "127.0.0.1:2"].map(|address| address.parse().unwrap());
+    let upstreams = [1, 2].map(|port| SocketAddr::from(([127, 0, 0, 1], port)).into());
     let options = forward::Options { upstreams: upstreams.into(), ..forward::Options::default() };
-    let resolver = Arc::new(Resolver::new(options, &cache::Options::default(), 100, Handle::current()));
+    let resolver =
+        Arc::new(Resolver::new(options.into(), &cache::Options::default(), 100, Handle::current()));
     let ask = |letter| {
         let mut ask = ask();
         ask.question[1] = letter;

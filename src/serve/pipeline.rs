@@ -29,7 +29,7 @@ use crate::policy::decide::{Decision, Ruling, Unobserved, decide, decide_many};
 use crate::resolve::cache::{AskFlags, Found, Freshness, Key as CacheKey};
 use crate::resolve::exchange::Ask;
 use crate::resolve::pool::Word;
-use crate::resolve::{Aged, Origin, Resolver, Served, Takeoff, forward};
+use crate::resolve::{Aged, Origin, Resolver, Served, Takeoff, routes};
 use crate::wire::{Query, Reject, Response, rcode, rtype};
 
 /// What a reload replaces as one, with every new policy.
@@ -232,7 +232,7 @@ impl Pipeline {
     }
 
     /// Puts a new state in force; queries on their way finish under the one they began with.
-    pub fn replace(&self, state: State, upstreams: forward::Options) {
+    pub fn replace(&self, state: State, upstreams: routes::Options) {
         self.resolver.set_upstreams(upstreams);
         self.state.store(Arc::new(state));
     }

@@ -79,6 +79,28 @@ fn truncated_and_no_tcp() {
     }));
 }
 
+/// What begins over TCP and never ends: half a length, half an answer.
+#[test]
+fn truncated_and_unfinished_over_tcp() {
+    for len in [1, 20] {
+        let unfinished = move |query: &Seen| match query.is_tcp {
+            false => vec![Step::Send(query.answer(wire::RA | wire::TC, 0, &[], None))],
+            true => {
+                let frame = wire::framed(&query.answer_a([192, 0, 2, 7]));
+                vec![Step::Write(frame[..len].to_vec())]
+            }
+        };
+        check(&Scripted::start(unfinished));
+        let upstream = Scripted::start(unfinished);
+        let server = Setup::new(upstream.address).serve();
+        let start = Instant::now();
+        let reply = server.dig().ask("www.test", "A");
+        assert_eq!(reply.status, "SERVFAIL", "{}", reply.raw);
+        assert!(reply.ede_code().is_some_and(|code| [22, 23].contains(&code)), "{}", reply.raw);
+        assert!(start.elapsed() < Duration::from_secs(7), "{:?}", start.elapsed());
+    }
+}
+
 #[test]
 fn truncated_then_tcp() {
     let upstream = Scripted::answering(|query| match query.is_tcp {

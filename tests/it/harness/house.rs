@@ -17,7 +17,9 @@ pub(crate) const CONFIG: &str = "sachdns.toml";
 
 /// A configuration to come, with the tables that tests change.
 pub(crate) struct Setup {
+    /// Each as TOML.
     upstreams: Vec<String>,
+    resolver: String,
     allow: String,
     server: String,
     sinkhole: String,
@@ -30,7 +32,8 @@ impl Setup {
     /// 10.10.10.10 and fd00::10.
     pub(crate) fn new(upstream: SocketAddr) -> Self {
         Self {
-            upstreams: vec![upstream.to_string()],
+            upstreams: vec![format!("\"{upstream}\"")],
+            resolver: String::new(),
             allow: r#"["127.0.0.0/8", "::1/128"]"#.to_owned(),
             server: String::new(),
             sinkhole:
@@ -43,7 +46,25 @@ impl Setup {
 
     /// Adds an upstream behind those there are.
     pub(crate) fn upstream(mut self, upstream: SocketAddr) -> Self {
-        self.upstreams.push(upstream.to_string());
+        self.upstreams.push(format!("\"{upstream}\""));
+        self
+    }
+
+    /// Replaces the upstreams by these, each as TOML.
+    pub(crate) fn upstreams(mut self, upstreams: &[&str]) -> Self {
+        self.upstreams = upstreams.iter().map(|&upstream| upstream.to_owned()).collect();
+        self
+    }
+
+    /// Adds lines to `[resolver]`.
+    pub(crate) fn resolver(mut self, lines: &str) -> Self {
+        self.resolver.push_str(lines);
+        self
+    }
+
+    /// Adds a file beside the configuration.
+    pub(crate) fn file(mut self, name: &str, text: &str) -> Self {
+        self.feeds.push((name.to_owned(), text.to_owned()));
         self
     }
 
@@ -101,12 +122,11 @@ impl Setup {
 
     /// The configuration's text.
     pub(crate) fn text(&self) -> String {
-        let Self { allow, server, sinkhole, rest, .. } = self;
-        let upstreams = self.upstreams.iter().map(|upstream| format!("\"{upstream}\"")).collect::<Vec<_>>();
+        let Self { allow, server, resolver, sinkhole, rest, .. } = self;
         format!(
             "data_dir = \"data\"\n\n[server]\nlisten = [\"127.0.0.1:0\"]\nallow = {allow}\n{server}\n\
-             [resolver]\nupstreams = [{}]\n\n[sinkhole]\n{sinkhole}{rest}",
-            upstreams.join(", ")
+             [resolver]\nupstreams = [{}]\n{resolver}\n[sinkhole]\n{sinkhole}{rest}",
+            self.upstreams.join(", ")
         )
     }
 

@@ -9,7 +9,9 @@ pub(crate) mod internet;
 pub(crate) mod nsd;
 pub(crate) mod record;
 pub(crate) mod scripted;
+pub(crate) mod secure;
 pub(crate) mod server;
+pub(crate) mod unbound;
 pub(crate) mod wire;
 
 use std::io::{BufRead, BufReader, Read};
@@ -82,6 +84,7 @@ pub(crate) fn spawn(command: &mut Command) -> Child {
         let program = command.get_program().to_string_lossy().into_owned();
         let package = match &*program {
             "dig" => "bind9-dnsutils",
+            "unbound" => "unbound",
             "ldns-keygen" | "ldns-signzone" => "ldnsutils",
             "unshare" | "nsenter" => "util-linux",
             "unbound" => "unbound",

@@ -76,6 +76,8 @@ pub(crate) enum Step {
     Send(Vec<u8>),
     /// Send this from another port of the same host (over UDP only).
     SendFromElsewhere(Vec<u8>),
+    /// Write these octets as they are (over TCP only).
+    Write(Vec<u8>),
     /// Close the connection (over TCP only).
     Close,
 }
@@ -188,7 +190,7 @@ impl Shared {
                         Step::Send(bytes) => socket.send_to(&bytes, client),
                         Step::SendFromElsewhere(bytes) => UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))
                             .and_then(|elsewhere| elsewhere.send_to(&bytes, client)),
-                        Step::Close => Ok(0),
+                        Step::Write(_) | Step::Close => Ok(0),
                     };
                 }
             });
@@ -200,8 +202,9 @@ impl Shared {
             for step in self.take(&Seen { bytes, is_tcp: true }) {
                 match step {
                     Step::Send(bytes) if stream.write_all(&wire::framed(&bytes)).is_ok() => {}
+                    Step::Write(bytes) if stream.write_all(&bytes).is_ok() => {}
                     Step::SendFromElsewhere(_) => {}
-                    Step::Send(_) | Step::Close => return,
+                    Step::Send(_) | Step::Write(_) | Step::Close => return,
                 }
             }
         }
