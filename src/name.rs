@@ -171,6 +171,29 @@ impl Name {
         }
         self.0.get(first + 1..).map(|rest| Self(rest.into()))
     }
+
+    /// The last `count` labels of the name; all of it where it has no more.
+    pub fn suffix(&self, count: usize) -> Self {
+        let skipped = self.label_count().saturating_sub(count);
+        let at: usize = labels(&self.0).take(skipped).map(|label| 1 + label.len()).sum();
+        Self(self.0[at..].into())
+    }
+
+    /// How many labels both names end with, the root not counted.
+    pub fn shared_labels(&self, other: &Self) -> usize {
+        let (one, other): (Vec<_>, Vec<_>) = (labels(&self.0).collect(), labels(&other.0).collect());
+        one.iter().rev().zip(other.iter().rev()).take_while(|(one, other)| one == other).count()
+    }
+
+    /// Whether the first label is `*` (RFC 4592, section 2.1.1).
+    pub fn is_wildcard(&self) -> bool {
+        self.0.starts_with(b"\x01*")
+    }
+
+    /// The wildcard right below the name; `None` past 255 octets.
+    pub fn wildcard(&self) -> Option<Self> {
+        (self.0.len() + 2 <= MAX_WIRE).then(|| Self([b"\x01*", &*self.0].concat().into_boxed_slice()))
+    }
 }
 
 /// Without the final dot, except for the root: as it stands in configuration, logs and pages.
@@ -474,6 +497,28 @@ mod tests {
         check("c", "b.c", None);
         let long = Name::from_host(&["a"; 64].join(".")).unwrap();
         assert_eq!(long.under(&long), None);
+    }
+
+    #[test]
+    fn names_are_cut_from_the_root() {
+        fn check(name: &str, count: usize, expected: &str) {
+            let name = Name::from_presentation(name).unwrap();
+            assert_eq!(name.suffix(count).to_string(), expected, "{name}, {count}");
+        }
+        check("a.b.c", 0, ".");
+        check("a.b.c", 2, "b.c");
+        check("a.b.c", 9, "a.b.c");
+        check(".", 1, ".");
+        fn shared(one: &str, other: &str, expected: usize) {
+            let [one, other] = [one, other].map(|text| Name::from_presentation(text).unwrap());
+            assert_eq!(one.shared_labels(&other), expected, "{one} and {other}");
+        }
+        shared("a.b.c", "x.b.c", 2);
+        shared("a.b.c", "b.c", 2);
+        shared("a.b", "a.c", 0);
+        let name = Name::from_presentation("a").unwrap();
+        assert_eq!(name.wildcard().unwrap().to_string(), "*.a");
+        assert!(name.wildcard().unwrap().is_wildcard() && !name.is_wildcard());
     }
 
     #[test]

@@ -45,12 +45,22 @@ pub mod rtype {
     pub const SOA: u16 = 6;
     /// IPv6 address.
     pub const AAAA: u16 = 28;
-    /// Alias of all names below.
+    /// Rules that make names of strings (RFC 3403).
+    pub const NAPTR: u16 = 35;
+    /// Alias of all names below (RFC 6672).
     pub const DNAME: u16 = 39;
     /// EDNS.
     pub const OPT: u16 = 41;
+    /// Digest of a child zone's key.
+    pub const DS: u16 = 43;
     /// Signature.
     pub const RRSIG: u16 = 46;
+    /// Next name, and the types of this one.
+    pub const NSEC: u16 = 47;
+    /// A zone's key.
+    pub const DNSKEY: u16 = 48;
+    /// Next hashed name, and the types of this one.
+    pub const NSEC3: u16 = 50;
     /// Every type there is; in questions only.
     pub const ANY: u16 = 255;
 
@@ -75,6 +85,8 @@ pub mod rcode {
     pub const NOTIMP: u16 = 4;
     /// Refused by policy.
     pub const REFUSED: u16 = 5;
+    /// The name that a DNAME record makes is too long (RFC 6672, section 2.2).
+    pub const YXDOMAIN: u16 = 6;
     /// The EDNS version is not supported.
     pub const BADVERS: u16 = 16;
     /// The server cookie is missing or not valid (RFC 7873, section 8).
@@ -361,7 +373,7 @@ impl<'a> Response<'a> {
 }
 
 /// A message's sections after the question.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Section {
     /// Answer.
     Answer,
@@ -554,18 +566,10 @@ fn expand(packet: &[u8], mut at: usize, out: &mut Vec<u8>, start: usize) -> Opti
     }
 }
 
-/// Appends a record to `out` with all its names uncompressed, so that it can stand in any message.
-///
-/// Only the types of RFC 1035 (and a few that old servers compress) may hold compressed names
-/// (RFC 3597, section 4); the data of all others is copied. `None` when a name does not parse.
-pub fn expand_record(packet: &[u8], record: &Record, out: &mut Vec<u8>) -> Option<()> {
-    let fixed = expand_name(packet, record.start, out)?;
-    out.extend_from_slice(packet.get(fixed..fixed + 8)?);
-    let len_at = out.len();
-    out.extend_from_slice(&[0, 0]);
-    let Range { start, end } = record.rdata.clone();
-    // Octets in front of the names, and how many names there are.
-    let (fixed_octets, names) = match record.rtype {
+/// Where the names stand in the data of the types that may hold compressed ones: how many octets are in
+/// front of them, and how many names there are.
+pub fn names_in(kind: u16) -> (usize, usize) {
+    match kind {
         // NS, MD, MF, CNAME, MB, MG, MR, PTR, DNAME
         2..=5 | 7..=9 | 12 | 39 => (0, 1),
         // SOA, MINFO, RP
@@ -577,7 +581,20 @@ pub fn expand_record(packet: &[u8], record: &Record, out: &mut Vec<u8>) -> Optio
         // SRV
         33 => (6, 1),
         _ => (0, 0),
-    };
+    }
+}
+
+/// Appends a record to `out` with all its names uncompressed, so that it can stand in any message.
+///
+/// Only the types of RFC 1035 (and a few that old servers compress) may hold compressed names
+/// (RFC 3597, section 4); the data of all others is copied. `None` when a name does not parse.
+pub fn expand_record(packet: &[u8], record: &Record, out: &mut Vec<u8>) -> Option<()> {
+    let fixed = expand_name(packet, record.start, out)?;
+    out.extend_from_slice(packet.get(fixed..fixed + 8)?);
+    let len_at = out.len();
+    out.extend_from_slice(&[0, 0]);
+    let Range { start, end } = record.rdata.clone();
+    let (fixed_octets, names) = names_in(record.rtype);
     let mut at = start + fixed_octets;
     out.extend_from_slice(packet.get(start..at.min(end))?);
     for _ in 0..names {

@@ -13,6 +13,7 @@ pub mod pool;
 pub mod routes;
 pub mod stream;
 pub mod upstream;
+pub mod validate;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;

@@ -29,3 +29,4 @@ mod start_errors;
 mod strategies;
 mod tcp;
 mod upstreams;
+mod validation;

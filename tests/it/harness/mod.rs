@@ -11,6 +11,7 @@ pub(crate) mod record;
 pub(crate) mod scripted;
 pub(crate) mod secure;
 pub(crate) mod server;
+pub(crate) mod signed;
 pub(crate) mod unbound;
 pub(crate) mod wire;
 
@@ -84,10 +85,9 @@ pub(crate) fn spawn(command: &mut Command) -> Child {
         let program = command.get_program().to_string_lossy().into_owned();
         let package = match &*program {
             "dig" => "bind9-dnsutils",
-            "unbound" => "unbound",
             "ldns-keygen" | "ldns-signzone" => "ldnsutils",
-            "unshare" | "nsenter" => "util-linux",
             "unbound" => "unbound",
+            "unshare" | "nsenter" => "util-linux",
             _ => panic!("{program}: {error}"),
         };
         panic!("{program}: {error}; it is in Debian's package {package}: run `make test-deps`")
