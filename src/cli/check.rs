@@ -8,6 +8,7 @@ use crate::update::{self, Plan};
 pub(super) fn run(arguments: &ConfigArg) -> Result<(), CliError> {
     let config = arguments.load()?;
     config.check_feeds()?;
+    config.validation()?;
     let (_, reports) = update::compile(Plan { canaries: &config.canaries, feeds: &config.feeds })?;
     let mut out = std::io::stdout().lock();
     if config.feeds.is_empty() {

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use crate::resolve::validate::anchor::AnchorProblem;
+
 /// One thing that is wrong, and where.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fault {
@@ -58,6 +60,9 @@ pub enum Problem {
     /// Twice the same.
     #[error("{0:?} is there twice; keep one of the two")]
     Twice(String),
+    /// A trust anchor that cannot be used.
+    #[error("{0}")]
+    Anchor(AnchorProblem),
     /// A file that a setting names.
     #[error("{path}: {why}; relative paths start from the working directory")]
     File {

@@ -16,7 +16,7 @@ use super::reader::{
     Reader, Table, Value, address, boolean, count, duration, integer, list, parsed, size, some, text,
 };
 use super::upstreams::{Reading, strategy};
-use super::{Config, Limits, Server};
+use super::{Config, Dnssec, Limits, Server};
 use crate::client::cookie::{Secret, SecretError};
 use crate::client::limits::Rates;
 use crate::client::{Agencies, Agency};
@@ -81,7 +81,7 @@ fn settings<'a>(reader: &mut Reader<'a>, path: &Path, document: &'a DeTable<'a>)
     );
     let server = server(reader, &mut top);
     let reading = Reading::new(&server.listen);
-    let upstreams = resolver(reader, &mut top, &reading);
+    let (upstreams, dnssec) = resolver(reader, &mut top, &reading);
     let routes = reading.routes(reader, &mut top, &upstreams);
     let forward = routes::Options { upstreams, routes };
     let cache = cache(reader, &mut top);
@@ -99,6 +99,7 @@ fn settings<'a>(reader: &mut Reader<'a>, path: &Path, document: &'a DeTable<'a>)
         diagnostics,
         server,
         forward,
+        dnssec,
         cache,
         canaries,
         sinkhole,
@@ -127,7 +128,11 @@ fn server<'a>(reader: &mut Reader<'a>, top: &mut Table<'a>) -> Server {
     Server { listen, workers, allow, cookies, cookie_secrets }
 }
 
-fn resolver<'a>(reader: &mut Reader<'a>, top: &mut Table<'a>, reading: &Reading<'_>) -> forward::Options {
+fn resolver<'a>(
+    reader: &mut Reader<'a>,
+    top: &mut Table<'a>,
+    reading: &Reading<'_>,
+) -> (forward::Options, Dnssec) {
     let mut table = reader.sub_table(top, "resolver");
     let default = forward::Options::default();
     reader.take(
@@ -160,8 +165,24 @@ fn resolver<'a>(reader: &mut Reader<'a>, top: &mut Table<'a>, reading: &Reading<
             },
         );
     }
-    reader.finish(table, &["root_hints", "dnssec", "trust_anchors", "negative_trust_anchors"]);
-    forward::Options { upstreams, strategy, letter_case, patience, deadline, ..default }
+    let dnssec = dnssec(reader, &mut table);
+    reader.finish(table, &["root_hints"]);
+    (forward::Options { upstreams, strategy, letter_case, patience, deadline, ..default }, dnssec)
+}
+
+fn dnssec<'a>(reader: &mut Reader<'a>, table: &mut Table<'a>) -> Dnssec {
+    let is_on = reader.take(table, "dnssec", true, boolean);
+    let trust_anchors = reader.take(table, "trust_anchors", Vec::new(), list(file_path));
+    let negative_trust_anchors = reader.take(
+        table,
+        "negative_trust_anchors",
+        Vec::new(),
+        list(parsed("a name such as \"broken.example.vn\"", |text| match text {
+            "." => Name::from_presentation(text),
+            _ => Name::from_host(text),
+        })),
+    );
+    Dnssec { is_on, trust_anchors, negative_trust_anchors }
 }
 
 fn cache<'a>(reader: &mut Reader<'a>, top: &mut Table<'a>) -> cache::Options {

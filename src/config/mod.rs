@@ -21,7 +21,8 @@ use crate::client::limits::Rates;
 use crate::evidence::journal;
 use crate::feed::source::Source;
 use crate::name::Name;
-use crate::resolve::{cache, routes};
+use crate::resolve::validate::anchor::{AnchorFault, Anchors};
+use crate::resolve::{cache, routes, validate};
 use crate::serve::apply::Sinkhole;
 use crate::serve::pipeline::{LogScope, Waiting};
 use crate::sinkhole::http;
@@ -39,6 +40,8 @@ pub struct Config {
     pub server: Server,
     /// Forwarding.
     pub forward: routes::Options,
+    /// Validating answers, in recursion.
+    pub dnssec: Dnssec,
     /// Keeping answers.
     pub cache: cache::Options,
     /// Names that are NXDOMAIN whatever the feeds say.
@@ -75,6 +78,17 @@ pub struct Server {
     pub cookies: bool,
     /// What cookies are signed with: the first signs, all are taken. None: one of the server's own.
     pub cookie_secrets: Vec<Secret>,
+}
+
+/// What `[resolver]` says of DNSSEC.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Dnssec {
+    /// Whether answers are validated.
+    pub is_on: bool,
+    /// Files of trust anchors; none: the root's built-in ones.
+    pub trust_anchors: Vec<PathBuf>,
+    /// Names at and below which nothing is validated.
+    pub negative_trust_anchors: Vec<Name>,
 }
 
 /// `[limits]`
@@ -149,6 +163,26 @@ impl Config {
         };
         let faults: Vec<Fault> = self.feeds.iter().filter_map(fault).collect();
         if faults.is_empty() { Ok(()) } else { Err(Faults(faults)) }
+    }
+
+    /// How answers are validated; `None` when they are not. Reads the files of trust anchors.
+    ///
+    /// # Errors
+    /// [`Faults`]: all that is wrong with those files, with their lines.
+    pub fn validation(&self) -> Result<Option<validate::Options>, Faults> {
+        if !self.dnssec.is_on {
+            return Ok(None);
+        }
+        let anchors = Anchors::load(&self.dnssec.trust_anchors).map_err(|faults| {
+            let fault = |fault: AnchorFault| Fault {
+                path: fault.path,
+                line: fault.line,
+                setting: "resolver.trust_anchors".to_owned(),
+                problem: Problem::Anchor(fault.problem),
+            };
+            Faults(faults.into_iter().map(fault).collect())
+        })?;
+        Ok(Some(validate::Options { anchors, negative: self.dnssec.negative_trust_anchors.clone() }))
     }
 
     /// Where the policy image is.

@@ -168,10 +168,45 @@ fn the_log_has_room_for_its_open_files() {
 
 #[test]
 fn settings_of_later_releases_are_told_and_not_refused() {
-    let config = parse("[resolver]\ndnssec = true\n[gate]\nmax_shrink = 0.5\n").unwrap();
+    let config = parse("[resolver]\nroot_hints = \"x\"\n[gate]\nmax_shrink = 0.5\n").unwrap();
     let told: Vec<String> = config.unused.iter().map(ToString::to_string).collect();
     assert_eq!(told.len(), 2);
-    assert!(told[0].starts_with("sachdns.toml:2: resolver.dnssec: "), "{told:?}");
+    assert!(told[0].starts_with("sachdns.toml:2: resolver.root_hints: "), "{told:?}");
+}
+
+#[test]
+fn faults_of_trust_anchors_are_told_with_their_file_and_line() {
+    fn check(text: &str, expected: &str) {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("root.key");
+        std::fs::write(&file, text).unwrap();
+        let config = parse(&format!("[resolver]\ntrust_anchors = [{file:?}]\n")).unwrap();
+        let faults = config.validation().unwrap_err().to_string();
+        let name = file.display().to_string();
+        assert_eq!(faults.strip_prefix(&name), Some(expected), "{faults}");
+    }
+    check(
+        "\n. IN DS 1 5 2 00\n",
+        ":2: resolver.trust_anchors: algorithm 5 is not supported; \
+         the zone needs a key of algorithm 8, 10, 13, 14 or 15",
+    );
+    check(
+        "; nothing\n",
+        ": resolver.trust_anchors: holds no trust anchor; put DS or DNSKEY records in it, \
+         or take it out of resolver.trust_anchors",
+    );
+    let missing = parse("[resolver]\ntrust_anchors = [\"/nonexistent/root.key\"]\n").unwrap();
+    let faults = missing.validation().unwrap_err().to_string();
+    assert!(
+        faults.starts_with("/nonexistent/root.key: resolver.trust_anchors: cannot be read: "),
+        "{faults}"
+    );
+    // What is not validated needs no anchors.
+    let off = parse("[resolver]\ndnssec = false\ntrust_anchors = [\"/nonexistent/root.key\"]\n").unwrap();
+    assert_eq!(off.validation(), Ok(None));
+    let broken = parse("[resolver]\nnegative_trust_anchors = [\"sạch.vn\", \".\"]\n").unwrap();
+    let negative = broken.validation().unwrap().unwrap().negative;
+    assert_eq!(negative.iter().map(ToString::to_string).collect::<Vec<_>>(), ["xn--sch-sgz.vn", "."]);
 }
 
 #[test]
