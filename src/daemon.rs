@@ -32,7 +32,7 @@ use crate::evidence::keeper::Keeper;
 use crate::evidence::ledger::Ledger;
 use crate::image::Image;
 use crate::listener;
-use crate::resolve::{Resolver, cache, forward, pool};
+use crate::resolve::{Resolver, cache, pool};
 use crate::serve::pipeline::{Pipeline, State, Waiting};
 use crate::serve::ready::Ready;
 use crate::serve::{tcp, udp};
@@ -148,6 +148,7 @@ pub fn run(config: Config, ready: impl FnOnce(&Listening)) -> Result<(), DaemonE
     if !config.image_path().exists() {
         config.check_feeds()?;
     }
+    let sources = config.sources()?;
     let sockets = Sockets::bind(&config)?;
     let (workshop, path) = (Arc::new(Workshop::default()), config.image_path());
     let build = || workshop.build(plan(&config), &path, clock::now(), Pace::Urgent);
@@ -156,16 +157,16 @@ pub fn run(config: Config, ready: impl FnOnce(&Listening)) -> Result<(), DaemonE
 
     let ledger = Ledger::open(&config.log).map_err(folder_error(&config.log.folder))?;
     let shared = Journal::open(0, &ledger);
-    let affordable = affordable(&config)?;
+    let affordable = affordable(&config, sources.most_sockets())?;
     let pending = affordable.pending;
     let secret = Secret::new(rand::random());
     let state = state(&config, image, &secret);
     let waiting = Waiting { pending, ..config.limits.waiting };
     let kept = cache::Options {
-        max_size: config.cache.max_size - config.cache.max_size / READY_SHARE,
+        max_size: config.cache.max_size - config.cache.max_size / READY_SHARE - sources.remembered(),
         ..config.cache.clone()
     };
-    let resolver = Resolver::new(config.forward.clone(), &kept, pending, runtime.handle().clone());
+    let resolver = Resolver::new(sources, &kept, pending, runtime.handle().clone());
     let pipeline = Arc::new(Pipeline::new(state, Arc::new(resolver), shared, waiting));
     let control = control::bind(&config.data_dir)?;
     let stop = StopOnDrop(Arc::default());
@@ -283,7 +284,7 @@ fn afford(wanted: Affordable, files: usize, workers: usize, a_query: usize) -> O
     (least >= LEAST_OF_EACH.min(least_wanted)).then_some(affordable)
 }
 
-fn affordable(config: &Config) -> Result<Affordable, DaemonError> {
+fn affordable(config: &Config, a_query: usize) -> Result<Affordable, DaemonError> {
     use rustix::process::{Resource, getrlimit, setrlimit};
     let wanted = Affordable {
         pending: config.limits.waiting.pending,
@@ -298,7 +299,6 @@ fn affordable(config: &Config) -> Result<Affordable, DaemonError> {
     let Some(files) = getrlimit(Resource::Nofile).current else { return Ok(wanted) };
     let files = usize::try_from(files).unwrap_or(usize::MAX);
     let workers = config.server.listen.len() * config.server.workers;
-    let a_query = forward::MOST_SOCKETS * config.forward.most_upstreams();
     let affordable = afford(wanted, files, workers, a_query).ok_or(DaemonError::Files { files })?;
     if affordable != wanted {
         tracing::warn!(
@@ -541,6 +541,7 @@ impl Reloader {
         let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
         let config = Config::load(&self.started.path)?;
         config.check_feeds()?;
+        let sources = config.sources()?;
         let path = self.started.image_path();
         let build = || self.workshop.build(plan(&config), &path, clock::now(), Pace::Gentle);
         let (image, reports) = update::renew(plan(&config), &path, build)?;
@@ -554,7 +555,7 @@ impl Reloader {
             begun.elapsed().as_millis()
         );
         let old = self.pipeline.state();
-        self.pipeline.replace(state(&config, image, &self.secret), config.forward.clone());
+        self.pipeline.replace(state(&config, image, &self.secret), sources);
         tokio::spawn(retire(old));
         let fixed = only_at_start(&self.started, &config);
         if !fixed.is_empty() {

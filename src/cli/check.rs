@@ -9,6 +9,7 @@ pub(super) fn run(arguments: &ConfigArg) -> Result<(), CliError> {
     let config = arguments.load()?;
     config.check_feeds()?;
     config.validation()?;
+    config.sources()?;
     let (_, reports) = update::compile(Plan { canaries: &config.canaries, feeds: &config.feeds })?;
     let mut out = std::io::stdout().lock();
     if config.feeds.is_empty() {

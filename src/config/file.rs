@@ -16,7 +16,7 @@ use super::reader::{
     Reader, Table, Value, address, boolean, count, duration, integer, list, parsed, size, some, text,
 };
 use super::upstreams::{Reading, strategy};
-use super::{Config, Dnssec, Limits, Server};
+use super::{Config, Dnssec, Limits, Recursion, Server, Way};
 use crate::client::cookie::{Secret, SecretError};
 use crate::client::limits::Rates;
 use crate::client::{Agencies, Agency};
@@ -81,9 +81,9 @@ fn settings<'a>(reader: &mut Reader<'a>, path: &Path, document: &'a DeTable<'a>)
     );
     let server = server(reader, &mut top);
     let reading = Reading::new(&server.listen);
-    let (upstreams, dnssec) = resolver(reader, &mut top, &reading);
+    let (recursion, upstreams) = resolver(reader, &mut top, &reading);
     let routes = reading.routes(reader, &mut top, &upstreams);
-    let forward = routes::Options { upstreams, routes };
+    let forward = routes::Options { upstreams, recursion: None, routes };
     let cache = cache(reader, &mut top);
     let canaries = policy(reader, &mut top);
     let limits_table = reader.sub_table(&mut top, "limits");
@@ -98,8 +98,8 @@ fn settings<'a>(reader: &mut Reader<'a>, path: &Path, document: &'a DeTable<'a>)
         data_dir,
         diagnostics,
         server,
+        recursion,
         forward,
-        dnssec,
         cache,
         canaries,
         sinkhole,
@@ -132,19 +132,20 @@ fn resolver<'a>(
     reader: &mut Reader<'a>,
     top: &mut Table<'a>,
     reading: &Reading<'_>,
-) -> (forward::Options, Dnssec) {
+) -> (Recursion, forward::Options) {
     let mut table = reader.sub_table(top, "resolver");
     let default = forward::Options::default();
-    reader.take(
+    let way = reader.take(
         &mut table,
         "mode",
-        (),
-        parsed("\"forward\", and upstreams = [\"ADDRESS:PORT\"]", |text| match text {
-            "forward" => Ok(()),
-            "recurse" => Err("this release forwards and does not recurse yet"),
-            _ => Err("no such mode"),
+        Way::Forward,
+        parsed("\"forward\" or \"recurse\"", |text| match text {
+            "forward" => Ok(Way::Forward),
+            "recurse" => Ok(Way::Recurse),
+            _ => Err("neither of the two"),
         }),
     );
+    let root_hints = reader.take(&mut table, "root_hints", PathBuf::from("zones/root.hints"), file_path);
     let upstreams = reader
         .take(&mut table, "upstreams", default.upstreams, |value| reading.upstreams(value, Trust::default()));
     let strategy = reader.take(&mut table, "strategy", default.strategy, strategy);
@@ -166,8 +167,9 @@ fn resolver<'a>(
         );
     }
     let dnssec = dnssec(reader, &mut table);
-    reader.finish(table, &["root_hints"]);
-    (forward::Options { upstreams, strategy, letter_case, patience, deadline, ..default }, dnssec)
+    reader.finish(table, &[]);
+    let upstreams = forward::Options { upstreams, strategy, letter_case, patience, deadline, ..default };
+    (Recursion { way, root_hints, dnssec }, upstreams)
 }
 
 fn dnssec<'a>(reader: &mut Reader<'a>, table: &mut Table<'a>) -> Dnssec {

@@ -9,8 +9,10 @@ mod reader;
 mod upstreams;
 
 use std::collections::BTreeMap;
+use std::io::Read as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 pub use faults::{Fault, Faults, Problem};
@@ -22,7 +24,7 @@ use crate::evidence::journal;
 use crate::feed::source::Source;
 use crate::name::Name;
 use crate::resolve::validate::anchor::{AnchorFault, Anchors};
-use crate::resolve::{cache, routes, validate};
+use crate::resolve::{cache, recurse, routes, validate};
 use crate::serve::apply::Sinkhole;
 use crate::serve::pipeline::{LogScope, Waiting};
 use crate::sinkhole::http;
@@ -38,10 +40,10 @@ pub struct Config {
     pub diagnostics: tracing::Level,
     /// Serving stubs.
     pub server: Server,
-    /// Forwarding.
+    /// Who is asked for what the cache does not have, and no route takes; how recursion goes about it.
+    pub recursion: Recursion,
+    /// Forwarding. How names are recursed for is not known before [`Config::sources`].
     pub forward: routes::Options,
-    /// Validating answers, in recursion.
-    pub dnssec: Dnssec,
     /// Keeping answers.
     pub cache: cache::Options,
     /// Names that are NXDOMAIN whatever the feeds say.
@@ -63,6 +65,26 @@ pub struct Config {
     /// Settings that a later release will know: they do nothing yet, which people should be told.
     pub unused: Vec<Fault>,
     lines: BTreeMap<String, usize>,
+}
+
+/// `resolver.mode`
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    /// Other resolvers.
+    Forward,
+    /// The name servers in charge, from the root down.
+    Recurse,
+}
+
+/// What `[resolver]` says of recursion.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Recursion {
+    /// Whether there is any.
+    pub way: Way,
+    /// The file with the root's servers.
+    pub root_hints: PathBuf,
+    /// Validating answers.
+    pub dnssec: Dnssec,
 }
 
 /// `[server]`
@@ -170,10 +192,10 @@ impl Config {
     /// # Errors
     /// [`Faults`]: all that is wrong with those files, with their lines.
     pub fn validation(&self) -> Result<Option<validate::Options>, Faults> {
-        if !self.dnssec.is_on {
+        if !self.recursion.dnssec.is_on {
             return Ok(None);
         }
-        let anchors = Anchors::load(&self.dnssec.trust_anchors).map_err(|faults| {
+        let anchors = Anchors::load(&self.recursion.dnssec.trust_anchors).map_err(|faults| {
             let fault = |fault: AnchorFault| Fault {
                 path: fault.path,
                 line: fault.line,
@@ -182,13 +204,57 @@ impl Config {
             };
             Faults(faults.into_iter().map(fault).collect())
         })?;
-        Ok(Some(validate::Options { anchors, negative: self.dnssec.negative_trust_anchors.clone() }))
+        Ok(Some(validate::Options {
+            anchors,
+            negative: self.recursion.dnssec.negative_trust_anchors.clone(),
+        }))
+    }
+
+    /// Who is asked for which names. Reads the root hints, where they are needed.
+    ///
+    /// # Errors
+    /// [`Faults`]: what is wrong with that file.
+    pub fn sources(&self) -> Result<routes::Options, Faults> {
+        if self.recursion.way == Way::Forward {
+            return Ok(self.forward.clone());
+        }
+        let fault = |why: String| {
+            Faults(vec![Fault {
+                path: self.path.clone(),
+                line: self.lines.get("resolver.root_hints").copied(),
+                setting: "resolver.root_hints".to_owned(),
+                problem: Problem::File { path: self.recursion.root_hints.clone(), why },
+            }])
+        };
+        let text = read_small(&self.recursion.root_hints).map_err(|error| fault(error.to_string()))?;
+        let hints = recurse::hints::parse(&text).map_err(|error| fault(error.to_string()))?;
+        let recursion = recurse::Options {
+            hints: Arc::new(hints),
+            deadline: self.forward.upstreams.deadline,
+            max_size: self.cache.max_size / RECURSION_SHARE,
+        };
+        Ok(routes::Options { recursion: Some(recursion), ..self.forward.clone() })
     }
 
     /// Where the policy image is.
     pub fn image_path(&self) -> PathBuf {
         self.data_dir.join("policy.img")
     }
+}
+
+/// Which part of `cache.max_size` recursion has for what answers are made of.
+const RECURSION_SHARE: u64 = 4;
+/// The root hints take some thousand octets; a file that is much longer is another one.
+const MOST_OCTETS: u64 = 1 << 20;
+
+/// Reads a file that may not be long, and nothing else than a file.
+fn read_small(path: &Path) -> std::io::Result<String> {
+    if !readable_kind(path)?.is_file() {
+        return Err(std::io::Error::other("not a file"));
+    }
+    let mut text = String::new();
+    std::fs::File::open(path)?.take(MOST_OCTETS).read_to_string(&mut text)?;
+    Ok(text)
 }
 
 /// What is at `path`; an error when it is a file that cannot be opened. Opens nothing else: opening a

@@ -56,7 +56,7 @@ fn every_fault_is_told_at_once_with_its_line() {
          allow = [\"10.0.0.1/8\"]\n\
          workers = 300\n\
          [resolver]\n\
-         mode = \"recurse\"\n\
+         mode = \"recursive\"\n\
          upstreams = []\n\
          [sinkhole]\n\
          ipv4 = \"fd00::1\"\n\
@@ -78,7 +78,7 @@ fn every_fault_is_told_at_once_with_its_line() {
         ("sachdns.toml:3: server.lisen: no such setting", "did you mean `listen`?"),
         ("sachdns.toml:4: server.allow: ", "the network is 10.0.0.0/8"),
         ("sachdns.toml:5: server.workers: ", "0"),
-        ("sachdns.toml:7: resolver.mode: ", "upstreams = "),
+        ("sachdns.toml:7: resolver.mode: ", "\"recurse\""),
         ("sachdns.toml:8: resolver.upstreams: ", "such as"),
         ("sachdns.toml:10: sinkhole.ipv4: ", "10.10.10.10"),
         ("sachdns.toml:14: feed.format: ", "this release cannot read stix"),

@@ -77,6 +77,12 @@ impl Answer {
         Self::of(message, errors.to_vec(), rcode::SERVFAIL)
     }
 
+    /// Makes a failure a refusal, which is kept for no time.
+    pub fn set_refused(&mut self) {
+        (self.rcode, self.life) = (rcode::REFUSED, 0);
+        self.message[3] = self.message[3] & 0xf0 | rcode::REFUSED as u8;
+    }
+
     fn of(message: Vec<u8>, errors: Vec<u8>, rcode: u16) -> Self {
         let mut answer = Self {
             question_len: 0,

@@ -1,4 +1,4 @@
-//! Resolving what no rule answers: from the cache, or by forwarding to upstreams.
+//! Resolving what no rule answers: from the cache, by forwarding to upstreams, or by recursion from the root.
 //!
 //! Knows no policy, no clients and no log. Equal questions that wait at the same time are asked once,
 //! and what was asked is finished and kept even when nobody waits for it any more.
@@ -10,6 +10,7 @@ pub mod exchange;
 pub mod forward;
 pub mod health;
 pub mod pool;
+pub mod recurse;
 pub mod routes;
 pub mod stream;
 pub mod upstream;
@@ -26,10 +27,11 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
 
 use self::answer::{Answer, push_option};
 use self::cache::{Cache, Entry, Found, Freshness, Key};
-use self::exchange::{Ask, is_ignorance};
+use self::exchange::{Ask, Flag, is_ignorance};
 use self::forward::{Failure, Forwarder, Met, Prior, is_error};
 use self::pool::Word;
-use self::routes::{Change, Routes};
+use self::recurse::Recursor;
+use self::routes::{Change, Routes, Source};
 use crate::wire::{Response, option, rcode};
 
 /// How long a client waits for a fresh answer while there is a stale one (RFC 8767, section 5: the
@@ -39,10 +41,12 @@ const STALE_PATIENCE: Duration = Duration::from_millis(1800);
 const NO_REACHABLE_AUTHORITY: u16 = 22;
 const NETWORK_ERROR: u16 = 23;
 const OTHER: u16 = 0;
+/// 20, Not Authoritative: what only recursion would find was asked for without (RD = 0).
+const NOT_AUTHORITATIVE: u16 = 20;
 
 /// Answers questions, all of them as one.
 pub struct Resolver {
-    /// Who is asked. Outlives reloads that do not change it: it knows which upstreams answer.
+    /// Who is asked. Outlives reloads that do not change it: it knows which servers answer.
     routes: ArcSwap<Routes>,
     cache: Cache,
     /// Questions that are being asked, and where their answer will be.
@@ -85,7 +89,7 @@ pub enum Origin {
 }
 
 impl Resolver {
-    /// Forwards by `options` and keeps what comes; at most `capacity` questions are asked at once.
+    /// Asks by `options` and keeps what comes; at most `capacity` questions are asked at once.
     /// Its work runs on `runtime`.
     pub fn new(options: routes::Options, cache: &cache::Options, capacity: usize, runtime: Handle) -> Self {
         Self {
@@ -97,7 +101,7 @@ impl Resolver {
         }
     }
 
-    /// Asks these upstreams from now on. Where they change, what the others said is forgotten.
+    /// Asks by these options from now on. Where they change, what the others said is forgotten.
     pub fn set_upstreams(&self, options: routes::Options) {
         let Some((routes, change)) = self.routes.load().changed(options, &self.runtime) else { return };
         self.routes.store(Arc::new(routes));
@@ -117,8 +121,8 @@ impl Resolver {
     }
 
     /// Whom to ask.
-    fn forwarder(&self, ask: &Ask) -> Arc<Forwarder> {
-        Arc::clone(self.routes.load().find(qname(ask)))
+    fn source(&self, ask: &Ask) -> Source {
+        self.routes.load().find(qname(ask))
     }
 
     /// What the cache has. Waits for nothing.
@@ -144,6 +148,9 @@ impl Resolver {
     /// again: the answer may have come since. An answer always comes: SERVFAIL with its extended
     /// errors, at the worst.
     pub async fn resolve(self: &Arc<Self>, ask: Ask, found: Option<Found>) -> Served {
+        if ask.recursion == Flag::Clear && matches!(self.source(&ask), Source::Recursor(_)) {
+            return self.recall(ask);
+        }
         let key = Key::of(&ask);
         let found = found.or_else(|| self.find(&key, Instant::now()));
         if let Some(found) = &found
@@ -182,10 +189,24 @@ impl Resolver {
         }
     }
 
+    /// Answers a question of somebody who does not want recursion, by what others were answered.
+    fn recall(&self, ask: Ask) -> Served {
+        let known = Ask { recursion: Flag::Set, ..ask };
+        let found = self.find(&Key::of(&known), Instant::now());
+        match found.as_ref().and_then(Found::at_once).zip(found) {
+            Some((aged, found)) => Served { entry: found.entry, aged, origin: Origin::Cache },
+            None => {
+                let mut refusal = failure(&known.question, NOT_AUTHORITATIVE, "set RD to have it resolved");
+                refusal.set_refused();
+                Served { entry: Entry::unkept(refusal), aged: Aged::By(0), origin: Origin::Cache }
+            }
+        }
+    }
+
     /// Asks a question, unless it is being asked already. `None` when too many are.
     fn fly(self: &Arc<Self>, key: Box<[u8]>, ask: Ask) -> Option<Flight> {
-        let forwarder = self.forwarder(&ask);
-        match self.board(key, ask, forwarder, None) {
+        let source = self.source(&ask);
+        match self.board(key, ask, source, None) {
             Boarding::Ours(takeoff) => {
                 let flight = takeoff.ended.flight.clone();
                 self.go_on(takeoff, None);
@@ -200,7 +221,7 @@ impl Resolver {
         self: &Arc<Self>,
         key: Box<[u8]>,
         mut ask: Ask,
-        forwarder: Arc<Forwarder>,
+        source: Source,
         first: Option<(usize, SocketAddr)>,
     ) -> Boarding {
         let mut flights = self.flights();
@@ -212,18 +233,20 @@ impl Resolver {
         flights.insert(key.clone(), flight.clone());
         drop(flights);
         let ended = Ended { resolver: Arc::clone(self), key, flight };
-        forwarder.prepare(&mut ask);
-        Boarding::Ours(Takeoff { ask, forwarder, first, landing, ended, _place: place })
+        if let Source::Forwarder(forwarder) = &source {
+            forwarder.prepare(&mut ask);
+        }
+        Boarding::Ours(Takeoff { ask, source, first, landing, ended, _place: place })
     }
 
     /// Leaves a question to the caller, who asks its first upstream by a [`pool::Pool`] of his own and
-    /// brings what came to [`Self::settle`]. `None` when it is being asked already, too many are, or that
-    /// upstream is not asked by datagrams: then [`Self::resolve`] waits for it.
+    /// brings what came to [`Self::settle`]. `None` when it is being asked already, too many are, or it takes
+    /// more than datagrams to one upstream: then [`Self::resolve`] waits for it.
     pub fn take_off(self: &Arc<Self>, ask: Ask) -> Option<Takeoff> {
-        let forwarder = self.forwarder(&ask);
+        let Source::Forwarder(forwarder) = self.source(&ask) else { return None };
         let first = forwarder.first()?;
         let key = Key::of(&ask).to_boxed();
-        match self.board(key, ask, forwarder, Some(first)) {
+        match self.board(key, ask, Source::Forwarder(forwarder), Some(first)) {
             Boarding::Ours(takeoff) => Some(takeoff),
             Boarding::Theirs(_) | Boarding::Full => None,
         }
@@ -233,11 +256,11 @@ impl Resolver {
     /// its first upstream. `None` when that is no good answer: it is then asked the long way, and
     /// [`Self::resolve`] waits for it.
     pub fn settle(self: &Arc<Self>, takeoff: Takeoff, word: Word<'_>, asked_at: Instant) -> Option<Served> {
-        let Some((number, _)) = takeoff.first() else {
+        let (Some((number, _)), Source::Forwarder(forwarder)) = (takeoff.first(), takeoff.source.clone())
+        else {
             self.go_on(takeoff, None);
             return None;
         };
-        let forwarder = &takeoff.forwarder;
         let met = match word {
             Word::Answer(message) => match Response::parse(message) {
                 Ok(response) => match forwarder.note_answer(number, &response, asked_at) {
@@ -266,10 +289,13 @@ impl Resolver {
     /// Goes on with a question that was [left to the caller](Self::take_off) and had no answer from its first
     /// upstream within its patience. Should it still come, `late` brings it.
     pub fn overdue(self: &Arc<Self>, takeoff: Takeoff, late: oneshot::Receiver<Vec<u8>>, asked_at: Instant) {
-        let prior = takeoff.first().map(|(number, _)| {
-            takeoff.forwarder.note_no_answer(number, asked_at);
-            Prior { number, asked_at, met: Met::Silence(late) }
-        });
+        let prior = match (takeoff.first(), &takeoff.source) {
+            (Some((number, _)), Source::Forwarder(forwarder)) => {
+                forwarder.note_no_answer(number, asked_at);
+                Some(Prior { number, asked_at, met: Met::Silence(late) })
+            }
+            _ => None,
+        };
         self.go_on(takeoff, prior);
     }
 
@@ -280,21 +306,9 @@ impl Resolver {
     }
 
     async fn ask(&self, takeoff: Takeoff, prior: Option<Prior>) {
-        let question = takeoff.ask.question.clone();
-        let answer = match takeoff.forwarder.resolve(takeoff.ask.clone(), prior).await {
-            Ok(answer) => answer,
-            Err(Failure::Refused(message)) => match Response::parse(&message) {
-                Ok(response) if has_error(&response) => {
-                    Answer::failure(&question, Answer::new(&response).errors())
-                }
-                Ok(response) if is_error(&response) => {
-                    failure(&question, NO_REACHABLE_AUTHORITY, "every upstream failed")
-                }
-                _ => failure(&question, NETWORK_ERROR, "what upstreams answered is no answer"),
-            },
-            Err(Failure::Garbled) => failure(&question, NETWORK_ERROR, "no upstream's answer could be used"),
-            Err(Failure::Silence) => failure(&question, NO_REACHABLE_AUTHORITY, "no upstream answered"),
-            Err(Failure::Local) => failure(&question, OTHER, "this server is out of sockets"),
+        let answer = match &takeoff.source {
+            Source::Forwarder(forwarder) => forwarded(forwarder, takeoff.ask.clone(), prior).await,
+            Source::Recursor(recursor) => recursed(recursor, &takeoff.ask).await,
         };
         self.land(&takeoff, answer);
     }
@@ -302,11 +316,11 @@ impl Resolver {
     /// Keeps an answer, and gives it to all who wait for it. Whoever comes later finds it in the cache: the
     /// question is taken off the list after this.
     fn land(&self, takeoff: &Takeoff, answer: Answer) -> Arc<Entry> {
-        let Takeoff { forwarder, landing, ended, .. } = takeoff;
+        let Takeoff { source, landing, ended, .. } = takeoff;
         // What former upstreams say is for those who wait for it, and for nobody else.
         let is_current = || {
             let asked = qname(&takeoff.ask);
-            Arc::ptr_eq(forwarder, self.routes.load().find(asked))
+            source.is(&self.routes.load().find(asked))
         };
         let entry = if is_current() {
             let entry = self.cache.insert(ended.key.clone(), answer, Instant::now());
@@ -332,7 +346,7 @@ impl Resolver {
 pub struct Takeoff {
     ask: Ask,
     /// Who was asked, also once others are to be.
-    forwarder: Arc<Forwarder>,
+    source: Source,
     first: Option<(usize, SocketAddr)>,
     landing: watch::Sender<Option<Arc<Entry>>>,
     ended: Ended,
@@ -352,13 +366,18 @@ impl Takeoff {
 
     /// After this much silence the question goes on to the next one.
     pub fn patience(&self) -> Duration {
-        let forward::Options { patience, deadline, .. } = *self.forwarder.options();
-        patience.min(deadline)
+        match &self.source {
+            Source::Forwarder(forwarder) => forwarder.options().patience.min(self.deadline()),
+            Source::Recursor(_) => self.deadline(),
+        }
     }
 
     /// After this the question has failed.
     pub fn deadline(&self) -> Duration {
-        self.forwarder.options().deadline
+        match &self.source {
+            Source::Forwarder(forwarder) => forwarder.options().deadline,
+            Source::Recursor(recursor) => recursor.options().deadline,
+        }
     }
 }
 
@@ -392,6 +411,42 @@ impl Drop for Ended {
 /// The name that is asked for, in wire format.
 fn qname(ask: &Ask) -> &[u8] {
     ask.question.split_last_chunk::<4>().map_or(&[], |(qname, _)| qname)
+}
+
+/// What upstreams answer.
+async fn forwarded(forwarder: &Forwarder, ask: Ask, prior: Option<Prior>) -> Answer {
+    let question = ask.question.clone();
+    match forwarder.resolve(ask, prior).await {
+        Ok(answer) => answer,
+        Err(Failure::Refused(message)) => match Response::parse(&message) {
+            Ok(response) if has_error(&response) => {
+                Answer::failure(&question, Answer::new(&response).errors())
+            }
+            Ok(response) if is_error(&response) => {
+                failure(&question, NO_REACHABLE_AUTHORITY, "every upstream failed")
+            }
+            _ => failure(&question, NETWORK_ERROR, "what upstreams answered is no answer"),
+        },
+        Err(Failure::Garbled) => failure(&question, NETWORK_ERROR, "no upstream's answer could be used"),
+        Err(Failure::Silence) => failure(&question, NO_REACHABLE_AUTHORITY, "no upstream answered"),
+        Err(Failure::Local) => failure(&question, OTHER, "this server is out of sockets"),
+    }
+}
+
+/// What name servers answer, from the root down.
+async fn recursed(recursor: &Recursor, ask: &Ask) -> Answer {
+    let resolved = match recursor.resolve(ask).await {
+        Ok(resolved) => resolved,
+        Err(trouble) => return failure(&ask.question, trouble.code(), &trouble.to_string()),
+    };
+    let Ok(response) = Response::parse(&resolved.message) else {
+        return failure(&ask.question, OTHER, "the answer cannot be put together");
+    };
+    let mut answer = Answer::new(&response);
+    if resolved.is_authentic {
+        answer.set_authentic();
+    }
+    answer
 }
 
 fn has_error(response: &Response<'_>) -> bool {

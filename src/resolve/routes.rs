@@ -1,4 +1,4 @@
-//! Who is asked for which names: the upstreams of all, and those of single domains.
+//! Who is asked for which names: upstreams or the name servers in charge, and the upstreams of single domains.
 //!
 //! The longest domain that a name is in decides. A reload keeps what is known of upstreams whose settings stay.
 
@@ -8,13 +8,16 @@ use std::sync::Arc;
 use tokio::runtime::Handle;
 
 use super::forward::{self, Forwarder};
+use super::recurse::{self, Recursor};
 use crate::name::{self, MAX_WIRE, Name};
 
 /// Who is asked.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Options {
-    /// For all that no route takes.
+    /// For all that no route takes, unless that is recursed for.
     pub upstreams: forward::Options,
+    /// How all that no route takes is resolved from the root down; `None`: it is forwarded.
+    pub recursion: Option<recurse::Options>,
     /// For single domains, each at most once.
     pub routes: Vec<Route>,
 }
@@ -30,18 +33,30 @@ pub struct Route {
 
 impl From<forward::Options> for Options {
     fn from(upstreams: forward::Options) -> Self {
-        Self { upstreams, routes: Vec::new() }
+        Self { upstreams, recursion: None, routes: Vec::new() }
     }
 }
 
 impl Options {
+    /// The most sockets that one question may hold.
+    pub fn most_sockets(&self) -> usize {
+        let recursing = self.recursion.as_ref().map_or(0, |_| recurse::task::MOST_SOCKETS);
+        recursing.max(forward::MOST_SOCKETS * self.most_upstreams())
+    }
+
+    /// Octets that recursion remembers, beside the cache of answers.
+    pub fn remembered(&self) -> u64 {
+        self.recursion.as_ref().map_or(0, |options| options.max_size)
+    }
+
     /// How long a question may take, at the most.
     pub fn longest(&self) -> std::time::Duration {
+        // Recursion has the deadline of upstreams.
         self.all().map(|options| options.deadline).max().unwrap_or_default()
     }
 
     /// The most upstreams that one question may be asked of.
-    pub fn most_upstreams(&self) -> usize {
+    fn most_upstreams(&self) -> usize {
         self.all().map(|options| options.upstreams.len()).max().unwrap_or(0)
     }
 
@@ -50,9 +65,53 @@ impl Options {
     }
 }
 
-/// All forwarders.
+/// Who is asked for a name.
+#[derive(Clone)]
+pub(super) enum Source {
+    /// Upstreams.
+    Forwarder(Arc<Forwarder>),
+    /// The name servers in charge.
+    Recursor(Arc<Recursor>),
+}
+
+impl Source {
+    fn new(options: &Options, runtime: &Handle) -> Self {
+        match &options.recursion {
+            Some(recursion) => Self::Recursor(Arc::new(Recursor::new(recursion.clone(), None))),
+            None => Self::Forwarder(Forwarder::new(options.upstreams.clone(), runtime)),
+        }
+    }
+
+    /// Whether it is the one that these options make.
+    fn is_of(&self, options: &Options) -> bool {
+        match (self, &options.recursion) {
+            (Self::Recursor(recursor), Some(recursion)) => recursor.options() == recursion,
+            (Self::Forwarder(forwarder), None) => *forwarder.options() == options.upstreams,
+            _ => false,
+        }
+    }
+
+    fn asks_the_same(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Recursor(one), Self::Recursor(other)) => one.asks_the_same(other),
+            (Self::Forwarder(one), Self::Forwarder(other)) => one.asks_the_same(other),
+            _ => false,
+        }
+    }
+
+    /// Whether both are one, and not just alike.
+    pub(super) fn is(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Recursor(one), Self::Recursor(other)) => Arc::ptr_eq(one, other),
+            (Self::Forwarder(one), Self::Forwarder(other)) => Arc::ptr_eq(one, other),
+            _ => false,
+        }
+    }
+}
+
+/// All who are asked.
 pub(super) struct Routes {
-    default: Arc<Forwarder>,
+    default: Source,
     /// By domain, in wire format and lower case.
     by_domain: HashMap<Box<[u8]>, Arc<Forwarder>>,
 }
@@ -78,10 +137,11 @@ impl Change {
 
 impl Routes {
     pub(super) fn new(options: Options, runtime: &Handle) -> Self {
+        let default = Source::new(&options, runtime);
         let make = |options| Forwarder::new(options, runtime);
         let by_domain =
             options.routes.into_iter().map(|route| (key(&route.domain), make(route.upstreams))).collect();
-        Self { default: make(options.upstreams), by_domain }
+        Self { default, by_domain }
     }
 
     /// These options, with the forwarders of these routes that they do not change; `None` where they change none.
@@ -90,7 +150,10 @@ impl Routes {
             Some(old) if *old.options() == new => Arc::clone(old),
             _ => Forwarder::new(new, runtime),
         };
-        let default = keep(Some(&self.default), options.upstreams);
+        let default = match self.default.is_of(&options) {
+            true => self.default.clone(),
+            false => Source::new(&options, runtime),
+        };
         let by_domain: HashMap<_, _> = options
             .routes
             .into_iter()
@@ -107,7 +170,7 @@ impl Routes {
         };
         let all = self.by_domain.keys().chain(new.by_domain.keys());
         let domains: Vec<_> = all.filter(|domain| asks_others(domain)).cloned().collect();
-        let is_same = Arc::ptr_eq(&self.default, &new.default)
+        let is_same = self.default.is(&new.default)
             && self.by_domain.len() == new.by_domain.len()
             && new.by_domain.iter().all(|(domain, forwarder)| {
                 self.by_domain.get(domain).is_some_and(|old| Arc::ptr_eq(old, forwarder))
@@ -120,8 +183,8 @@ impl Routes {
     }
 
     /// Whom to ask about a name, in wire format. Allocates nothing.
-    pub(super) fn find(&self, qname: &[u8]) -> &Arc<Forwarder> {
-        self.route(qname).unwrap_or(&self.default)
+    pub(super) fn find(&self, qname: &[u8]) -> Source {
+        self.route(qname).map_or_else(|| self.default.clone(), |route| Source::Forwarder(Arc::clone(route)))
     }
 
     /// The route that takes a name, in wire format. Allocates nothing.
@@ -166,7 +229,14 @@ mod tests {
             let domain = Name::from_presentation(domain).unwrap();
             Route { domain, upstreams: options(port) }
         };
-        Options { upstreams: options(default), routes: routes.iter().map(route).collect() }
+        Options { routes: routes.iter().map(route).collect(), ..options(default).into() }
+    }
+
+    fn port(routes: &Routes, qname: &[u8]) -> u16 {
+        let Source::Forwarder(forwarder) = routes.find(qname) else {
+            unreachable!("nothing is recursed for")
+        };
+        forwarder.options().upstreams[0].address.port()
     }
 
     fn wire(name: &str) -> Vec<u8> {
@@ -177,10 +247,10 @@ mod tests {
     async fn the_longest_domain_decides() {
         let set = [("example.vn", 2), ("Sub.Example.vn", 3), ("10.in-addr.arpa", 4)];
         let routes = Routes::new(routes(1, &set), &Handle::current());
-        let check = |name: &str, port: u16| {
+        let check = |name: &str, expected: u16| {
             let qname = wire(name);
-            assert_eq!(routes.find(&qname).options().upstreams[0].address.port(), port, "{name}");
-            assert_eq!(routes.route(&qname).is_some(), port != 1, "{name}");
+            assert_eq!(port(&routes, &qname), expected, "{name}");
+            assert_eq!(routes.route(&qname).is_some(), expected != 1, "{name}");
         };
         check("example.vn.", 2);
         check("WWW.Example.VN.", 2);
@@ -190,7 +260,7 @@ mod tests {
         check(".", 1);
         check("1.2.3.10.in-addr.arpa.", 4);
         let upper = b"\x03WWW\x03SUB\x07EXAMPLE\x02VN\x00";
-        assert_eq!(routes.find(upper).options().upstreams[0].address.port(), 3);
+        assert_eq!(port(&routes, upper), 3);
     }
 
     #[tokio::test]
@@ -214,8 +284,30 @@ mod tests {
     async fn what_stays_keeps_what_it_knows() {
         let old = Routes::new(routes(1, &[("a.", 2), ("b.", 3)]), &Handle::current());
         let (new, _) = old.changed(routes(1, &[("a.", 2), ("b.", 4)]), &Handle::current()).unwrap();
-        assert!(Arc::ptr_eq(old.find(&wire("a.")), new.find(&wire("a."))));
-        assert!(Arc::ptr_eq(old.find(&wire("c.")), new.find(&wire("c."))));
-        assert!(!Arc::ptr_eq(old.find(&wire("b.")), new.find(&wire("b."))));
+        assert!(old.find(&wire("a.")).is(&new.find(&wire("a."))));
+        assert!(old.find(&wire("c.")).is(&new.find(&wire("c."))));
+        assert!(!old.find(&wire("b.")).is(&new.find(&wire("b."))));
+    }
+
+    #[tokio::test]
+    async fn what_no_route_takes_may_be_recursed_for() {
+        let recursion = |text: &str| recurse::Options {
+            hints: Arc::new(recurse::hints::parse(text).unwrap()),
+            deadline: std::time::Duration::from_secs(4),
+            max_size: 1 << 20,
+        };
+        let [one, other] = [". NS a.\na. A 192.0.2.1", ". NS a.\na. A 192.0.2.2"].map(recursion);
+        let with = |recursion: &recurse::Options| Options {
+            recursion: Some(recursion.clone()),
+            ..routes(1, &[("a.", 2)])
+        };
+        let forwarding = Routes::new(routes(1, &[("a.", 2)]), &Handle::current());
+        let (recursing, change) = forwarding.changed(with(&one), &Handle::current()).unwrap();
+        assert_eq!(change, Change::All);
+        assert!(matches!(recursing.find(&wire("b.")), Source::Recursor(_)));
+        assert_eq!(port(&recursing, &wire("a.")), 2);
+        assert!(recursing.changed(with(&one), &Handle::current()).is_none());
+        let (_, change) = recursing.changed(with(&other), &Handle::current()).unwrap();
+        assert_eq!(change, Change::All);
     }
 }

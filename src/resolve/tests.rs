@@ -169,6 +169,7 @@ async fn a_route_has_upstreams_of_its_own_and_what_they_said_goes_with_them() {
     let resolver = one.resolver();
     let route = |upstream: &Upstream| routes::Options {
         upstreams: one.options(),
+        recursion: None,
         routes: vec![routes::Route {
             domain: crate::name::Name::from_host("EXAMPLE").unwrap(),
             upstreams: upstream.options(),

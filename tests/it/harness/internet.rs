@@ -136,6 +136,7 @@ pub(crate) struct Internet {
     folder: PathBuf,
     /// Held for its standard input, the leash; its id names the namespace.
     leash: Child,
+    servers: Vec<Child>,
     root: Vec<(String, Vec<IpAddr>)>,
 }
 
@@ -180,7 +181,7 @@ impl Internet {
         }
         write_zones(&folder, zones);
         let root = zones.iter().find(|zone| zone.origin == ".").expect("a root zone").servers.clone();
-        let internet = Self { folder, leash, root };
+        let mut internet = Self { folder, leash, servers: Vec::new(), root };
         fs::write(internet.hints(), internet.hints_text()).unwrap();
         let mut served: BTreeMap<IpAddr, Vec<&Zone>> = BTreeMap::new();
         for zone in zones {
@@ -279,7 +280,7 @@ impl Internet {
     }
 
     /// Starts an NSD on this address.
-    fn serve(&self, address: IpAddr, zones: &[&Zone]) -> Lines {
+    fn serve(&mut self, address: IpAddr, zones: &[&Zone]) -> Lines {
         let folder = self.folder.display();
         let host = address.to_string().replace(':', "-");
         let mut text = format!(
@@ -298,7 +299,9 @@ impl Internet {
         let mut command = self.command("nsd");
         command.args(["-d", "-c"]).arg(&path).stdin(Stdio::null()).stdout(Stdio::null());
         let mut child = spawn(command.stderr(Stdio::piped()));
-        Lines::follow(child.stderr.take().unwrap())
+        let lines = Lines::follow(child.stderr.take().unwrap());
+        self.servers.push(child);
+        lines
     }
 }
 
@@ -306,6 +309,9 @@ impl Drop for Internet {
     fn drop(&mut self) {
         drop(self.leash.stdin.take());
         let _ = self.leash.wait();
+        for server in &mut self.servers {
+            let _ = server.wait();
+        }
     }
 }
 
@@ -319,9 +325,9 @@ pub(crate) struct Unbound {
 }
 
 impl Unbound {
-    /// What it has said.
-    pub(crate) fn lines(&self) -> &Lines {
-        &self.lines
+    /// What it has said, for failures.
+    pub(crate) fn text(&self) -> String {
+        self.lines.text()
     }
 }
 

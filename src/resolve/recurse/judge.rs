@@ -1,0 +1,54 @@
+//! The seam to validation: what recursion offers to whoever validates, and what it wants to hear.
+//!
+//! No signature is looked at here.
+
+use std::pin::Pin;
+
+use crate::name::Name;
+
+/// A future in a box: what these traits hand out.
+pub type Boxed<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// What validation finds about a piece (RFC 4035, section 4.3).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// A chain of signatures leads to it from a trust anchor.
+    Secure,
+    /// It is proven that there is no such chain.
+    Insecure,
+    /// There should be a chain, and is none.
+    Bogus {
+        /// The extended error (RFC 8914).
+        code: u16,
+        /// Why, for people who debug.
+        text: String,
+    },
+    /// It cannot be known: no trust anchor is above it.
+    Indeterminate,
+}
+
+/// Judges pieces.
+pub trait Judge: Send + Sync {
+    /// Judges a message: one question, and what one zone says to it, its names not compressed, with the
+    /// DNSSEC records. An alias is answered by its CNAME record alone, with the DNAME record that makes it if one does,
+    /// and its question's type is CNAME; a wildcard's proof is in the authority section.
+    fn judge<'a>(&'a self, message: &'a [u8], fetch: &'a dyn Fetch) -> Boxed<'a, Verdict>;
+}
+
+/// Fetches what validation needs besides: DNSKEY and DS records. Spends the time and queries of the
+/// client's question.
+pub trait Fetch: Send + Sync {
+    /// What the zone in charge says: a message as [`Judge::judge`] gets it, not validated. Of DS that is the parent.
+    fn fetch<'a>(&'a self, qname: &'a Name, qtype: u16) -> Boxed<'a, Result<Vec<u8>, Unfetched>>;
+}
+
+/// Why something could not be fetched.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Unfetched {
+    /// No server gave a usable answer.
+    #[error("no server answers")]
+    NoAnswer,
+    /// The client's question has used up its queries or its time.
+    #[error("the question has used up its queries")]
+    Spent,
+}
