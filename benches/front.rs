@@ -105,6 +105,9 @@ impl Bench {
             image,
             sinkhole: Sinkhole { addresses: vec![[10, 10, 10, 10].into()], ttl: 30 },
             log,
+            idle: Duration::from_secs(10),
+            proxies: None,
+            designation: None,
         };
         let options =
             Options { folder: folder.join("log"), sync: Duration::from_secs(1), max_size: 256 << 20 };

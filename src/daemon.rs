@@ -3,6 +3,7 @@
 //! The only module that knows everyone.
 
 mod control;
+mod encrypted;
 mod landing;
 
 use std::fs::{self, File, TryLockError};
@@ -26,15 +27,18 @@ use crate::client::cookie::{Cookies, Secret};
 use crate::client::limits::Limits;
 use crate::client::prefix::PrefixMap;
 use crate::clock;
-use crate::config::{Config, Faults};
+use crate::config::{Config, Faults, Transports};
 use crate::evidence::journal::Journal;
 use crate::evidence::keeper::Keeper;
 use crate::evidence::ledger::Ledger;
 use crate::image::Image;
 use crate::listener;
 use crate::resolve::{Resolver, cache, pool};
+use crate::serve::credentials::Credentials;
 use crate::serve::pipeline::{Pipeline, State, Waiting};
+use crate::serve::proxy::Proxies;
 use crate::serve::ready::Ready;
+use crate::serve::stream::Door;
 use crate::serve::{tcp, udp};
 use crate::sinkhole::http;
 use crate::update::child::{Pace, Workshop};
@@ -149,7 +153,9 @@ pub fn run(config: Config, ready: impl FnOnce(&Listening)) -> Result<(), DaemonE
         config.check_feeds()?;
     }
     let sources = config.sources()?;
+    let credentials = encrypted::credentials(&config)?;
     let sockets = Sockets::bind(&config)?;
+    let listening = sockets.listening();
     let (workshop, path) = (Arc::new(Workshop::default()), config.image_path());
     let build = || workshop.build(plan(&config), &path, clock::now(), Pace::Urgent);
     let (image, reports) = update::ensure(plan(&config), &path, build)?;
@@ -160,7 +166,7 @@ pub fn run(config: Config, ready: impl FnOnce(&Listening)) -> Result<(), DaemonE
     let affordable = affordable(&config, sources.most_sockets())?;
     let pending = affordable.pending;
     let secret = Secret::new(rand::random());
-    let state = state(&config, image, &secret);
+    let state = state(&config, image, &secret, &listening);
     let waiting = Waiting { pending, ..config.limits.waiting };
     let kept = cache::Options {
         max_size: config.cache.max_size - config.cache.max_size / READY_SHARE - sources.remembered(),
@@ -172,7 +178,6 @@ pub fn run(config: Config, ready: impl FnOnce(&Listening)) -> Result<(), DaemonE
     let stop = StopOnDrop(Arc::default());
     let (stop_sender, stop_receiver) = watch::channel(false);
 
-    let listening = sockets.listening();
     let mut threads = Vec::new();
     // A part of the cache's room is the workers' own.
     let ready_size = config.cache.max_size / READY_SHARE / sockets.udp.len() as u64;
@@ -190,6 +195,8 @@ pub fn run(config: Config, ready: impl FnOnce(&Listening)) -> Result<(), DaemonE
     let config = Arc::new(config);
     let reloader = Reloader {
         started: Arc::clone(&config),
+        listening: listening.clone(),
+        credentials: credentials.clone(),
         pipeline: Arc::clone(&pipeline),
         secret,
         workshop: Arc::clone(&workshop),
@@ -200,13 +207,13 @@ pub fn run(config: Config, ready: impl FnOnce(&Listening)) -> Result<(), DaemonE
         let limits = &config.limits;
         let mut parts = JoinSet::new();
         let admission = Admission::new(affordable.tcp_connections, limits.tcp_per_client);
-        parts.spawn(tcp::run(
-            sockets.tcp,
-            Arc::clone(&pipeline),
-            limits.tcp_idle,
-            admission,
-            stop_receiver.clone(),
-        ));
+        let door = Door::new(Arc::clone(&pipeline), limits.tcp_idle, admission);
+        parts.spawn(tcp::run(sockets.tcp, door.clone(), stop_receiver.clone()));
+        if let Some(credentials) = credentials {
+            let path = &config.server.transports.https_path;
+            sockets.encrypted.serve(&mut parts, &credentials, path, &door, &stop_receiver)?;
+            parts.spawn(encrypted::renew(credentials, stop_receiver.clone()));
+        }
         let site = Arc::new(landing::Landing(Arc::clone(&pipeline)));
         let mut stopped = stop_receiver.clone();
         let http = http::Options { connections: affordable.http_connections, ..config.http.clone() };
@@ -297,7 +304,9 @@ fn affordable(config: &Config, a_query: usize) -> Result<Affordable, DaemonError
         tracing::warn!(%error, "the limit of open files cannot be raised");
     }
     let Some(files) = getrlimit(Resource::Nofile).current else { return Ok(wanted) };
-    let files = usize::try_from(files).unwrap_or(usize::MAX);
+    let transports = &config.server.transports;
+    let listeners = transports.tls.len() + transports.https.len() + transports.quic.len();
+    let files = usize::try_from(files).unwrap_or(usize::MAX).saturating_sub(listeners);
     let workers = config.server.listen.len() * config.server.workers;
     let affordable = afford(wanted, files, workers, a_query).ok_or(DaemonError::Files { files })?;
     if affordable != wanted {
@@ -317,6 +326,12 @@ fn affordable(config: &Config, a_query: usize) -> Result<Affordable, DaemonError
 pub struct Listening {
     /// UDP and TCP.
     pub dns: Vec<SocketAddr>,
+    /// DNS over TLS.
+    pub tls: Vec<SocketAddr>,
+    /// DNS over HTTPS.
+    pub https: Vec<SocketAddr>,
+    /// DNS over QUIC.
+    pub quic: Vec<SocketAddr>,
     /// The landing page.
     pub http: Vec<SocketAddr>,
 }
@@ -326,16 +341,18 @@ struct Sockets {
     udp: Vec<UdpSocket>,
     tcp: Vec<TcpListener>,
     http: Vec<TcpListener>,
+    encrypted: encrypted::Sockets,
 }
 
 impl Sockets {
     /// Call it inside a runtime, to which tokio's sockets belong from birth.
     fn bind(config: &Config) -> Result<Self, DaemonError> {
-        let mut sockets = Self { udp: Vec::new(), tcp: Vec::new(), http: Vec::new() };
         let failed = |setting, address| {
             let place = config.place(setting);
             move |source| DaemonError::Bind { place, address, mend: mend(&source), source }
         };
+        let encrypted = encrypted::Sockets::bind(&config.server.transports, failed)?;
+        let mut sockets = Self { udp: Vec::new(), tcp: Vec::new(), http: Vec::new(), encrypted };
         for &address in &config.server.listen {
             let (udp, tcp) =
                 bind_dns(address, config.server.workers).map_err(failed("server.listen", address))?;
@@ -350,10 +367,13 @@ impl Sockets {
     }
 
     fn listening(&self) -> Listening {
-        let addresses =
-            |listeners: &[TcpListener]| listeners.iter().filter_map(|one| one.local_addr().ok()).collect();
-        Listening { dns: addresses(&self.tcp), http: addresses(&self.http) }
+        let [tls, https, quic] = self.encrypted.addresses();
+        Listening { dns: addresses(&self.tcp), tls, https, quic, http: addresses(&self.http) }
     }
+}
+
+fn addresses(listeners: &[TcpListener]) -> Vec<SocketAddr> {
+    listeners.iter().filter_map(|one| one.local_addr().ok()).collect()
 }
 
 /// One TCP listener and `workers` UDP sockets on the same port, which the system chooses for port 0.
@@ -419,7 +439,7 @@ fn plan(config: &Config) -> Plan<'_> {
 }
 
 /// `own` signs cookies where the configuration names no secret.
-fn state(config: &Config, image: Image, own: &Secret) -> State {
+fn state(config: &Config, image: Image, own: &Secret, listening: &Listening) -> State {
     let networks = |networks: &[IpNet]| {
         PrefixMap::new(networks.iter().map(|net| (*net, ()))).expect("one value cannot differ from itself")
     };
@@ -435,6 +455,10 @@ fn state(config: &Config, image: Image, own: &Secret) -> State {
         image,
         sinkhole: config.sinkhole.clone(),
         log: config.log_scope,
+        idle: config.limits.tcp_idle,
+        proxies: (!config.server.transports.proxies.is_empty())
+            .then(|| Proxies::new(networks(&config.server.transports.proxies))),
+        designation: encrypted::designation(&config.server.transports, listening),
     }
 }
 
@@ -496,6 +520,9 @@ impl Signals {
 struct Reloader {
     /// What was in force at the start, and still is where only a start can change it.
     started: Arc<Config>,
+    /// Where the server answers since then.
+    listening: Listening,
+    credentials: Option<Arc<Credentials>>,
     pipeline: Arc<Pipeline>,
     /// Cookies outlive a reload.
     secret: Secret,
@@ -555,8 +582,15 @@ impl Reloader {
             begun.elapsed().as_millis()
         );
         let old = self.pipeline.state();
-        self.pipeline.replace(state(&config, image, &self.secret), sources);
+        let state = state(&config, image, &self.secret, &self.listening);
+        self.pipeline.replace(state, sources);
         tokio::spawn(retire(old));
+        if let Some(credentials) = &self.credentials
+            && let Some(trouble) = encrypted::reload(credentials, &config)
+        {
+            line.push_str("; the certificate stays as it was: ");
+            line.push_str(&trouble);
+        }
         let fixed = only_at_start(&self.started, &config);
         if !fixed.is_empty() {
             line.push_str("; restart for ");
@@ -587,6 +621,11 @@ fn only_at_start(old: &Config, new: &Config) -> Vec<&'static str> {
     compare(old.diagnostics == new.diagnostics, "diagnostics");
     compare(old.server.listen == new.server.listen, "server.listen");
     compare(old.server.workers == new.server.workers, "server.workers");
+    let fixed = |config: &Config| {
+        let Transports { tls, https, https_path, quic, .. } = config.server.transports.clone();
+        (tls, https, https_path, quic)
+    };
+    compare(fixed(old) == fixed(new), "tls_listen, https_listen, https_path and quic_listen");
     compare(old.http.listen == new.http.listen, "sinkhole.http_listen");
     compare(old.cache == new.cache, "cache");
     compare(old.log == new.log, "log.sync and log.max_size");

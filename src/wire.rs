@@ -61,6 +61,8 @@ pub mod rtype {
     pub const DNSKEY: u16 = 48;
     /// Next hashed name, and the types of this one.
     pub const NSEC3: u16 = 50;
+    /// Where a service is (RFC 9460).
+    pub const SVCB: u16 = 64;
     /// Every type there is; in questions only.
     pub const ANY: u16 = 255;
 
@@ -99,7 +101,9 @@ pub mod option {
     pub const EDE: u16 = 15;
     /// DNS cookie (RFC 7873).
     pub const COOKIE: u16 = 10;
-    /// Padding (RFC 7830).
+    /// How long a connection may be idle (RFC 7828).
+    pub const KEEPALIVE: u16 = 11;
+    /// Octets that hide a message's length (RFC 7830).
     pub const PADDING: u16 = 12;
 }
 
@@ -248,6 +252,12 @@ impl<'a> Query<'a> {
     /// The client's EDNS, if it sent an OPT record.
     pub fn edns(&self) -> Option<&Edns> {
         self.edns.as_ref()
+    }
+
+    /// Whether the client sent this EDNS option.
+    pub fn has_option(&self, code: u16) -> bool {
+        let Some(edns) = &self.edns else { return false };
+        options(&self.packet[edns.options.clone()]).any(|(found, _)| found == code)
     }
 
     /// The data of the first COOKIE option; others do not count (RFC 7873, section 5.2).

@@ -18,6 +18,7 @@ use sachdns::feed::source::{FeedAction, Source};
 use sachdns::resolve::{Resolver, cache, forward};
 use sachdns::serve::apply::Sinkhole;
 use sachdns::serve::pipeline::{Arrival, LogScope, Pipeline, State, Step, Turn, Waiting};
+use sachdns::serve::proxy::Proxies;
 use sachdns::serve::ready::Ready;
 use sachdns::update::{self, Plan};
 use sachdns::wire;
@@ -94,6 +95,9 @@ fn no_query_that_is_answered_at_once_allocates() {
         image,
         sinkhole: Sinkhole { addresses: vec!["10.10.10.10".parse().unwrap()], ttl: 30 },
         log: LogScope::All,
+        idle: Duration::from_secs(10),
+        proxies: None,
+        designation: None,
     };
     let options = Options {
         folder: folder.path().join("log"),
@@ -158,4 +162,17 @@ fn no_query_that_is_answered_at_once_allocates() {
         });
         assert_eq!(counted.count_total, 0, "{what}");
     }
+}
+
+#[test]
+fn no_datagram_of_a_balancer_allocates() {
+    let proxies = Proxies::new(PrefixMap::new([("127.0.0.9/32".parse().unwrap(), ())]).unwrap());
+    let header = b"\r\n\r\n\0\r\nQUIT\n\x21\x12\0\x0c\x0a\x01\x02\x03\x7f\0\0\x01\x30\x39\0\x35";
+    let datagram = [&header[..], &query("good.example", 1)].concat();
+    let counted = allocation_counter::measure(|| {
+        for peer in ["127.0.0.9:53", "127.0.0.1:53"] {
+            assert!(proxies.open(&datagram, peer.parse().unwrap()).is_some());
+        }
+    });
+    assert_eq!(counted.count_total, 0);
 }

@@ -8,8 +8,11 @@ need() {
     command -v "$1" >/dev/null 2>&1 || [ -x "/usr/sbin/$1" ] || missing="$missing $2"
 }
 need cc 'gcc libc6-dev'
+need curl curl
 need dig bind9-dnsutils
+need dnsdist dnsdist
 need ip iproute2
+need kdig knot-dnsutils
 need ldns-signzone ldnsutils
 need nsd nsd
 need unbound unbound

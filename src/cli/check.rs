@@ -10,6 +10,9 @@ pub(super) fn run(arguments: &ConfigArg) -> Result<(), CliError> {
     config.check_feeds()?;
     config.validation()?;
     config.sources()?;
+    for concern in config.check_credentials()? {
+        eprintln!("warning: {concern}");
+    }
     let (_, reports) = update::compile(Plan { canaries: &config.canaries, feeds: &config.feeds })?;
     let mut out = std::io::stdout().lock();
     if config.feeds.is_empty() {

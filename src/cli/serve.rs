@@ -7,11 +7,17 @@ pub(super) fn run(arguments: &ConfigArg) -> Result<(), CliError> {
     let config = arguments.load()?;
     super::diagnose(config.diagnostics);
     daemon::run(config, |listening| {
-        for address in &listening.dns {
-            eprintln!("listening dns {address}");
-        }
-        for address in &listening.http {
-            eprintln!("listening http {address}");
+        let kinds = [
+            ("dns", &listening.dns),
+            ("tls", &listening.tls),
+            ("https", &listening.https),
+            ("quic", &listening.quic),
+            ("http", &listening.http),
+        ];
+        for (kind, addresses) in kinds {
+            for address in addresses {
+                eprintln!("listening {kind} {address}");
+            }
         }
         eprintln!("ready");
     })?;

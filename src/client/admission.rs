@@ -28,7 +28,8 @@ struct Open {
 /// One admitted connection, until dropped.
 #[derive(Debug)]
 pub struct Ticket {
-    client: IpAddr,
+    /// `None`: it is not known yet.
+    client: Option<IpAddr>,
     open: Arc<Mutex<Open>>,
 }
 
@@ -48,7 +49,24 @@ impl Admission {
         }
         open.total += 1;
         open.per_client.insert(client, clients + 1);
-        Some(Ticket { client, open: Arc::clone(&self.open) })
+        Some(Ticket { client: Some(client), open: Arc::clone(&self.open) })
+    }
+
+    /// Admits one more connection whose client is not known yet: it counts in the total only.
+    pub fn admit_unnamed(&self) -> Option<Ticket> {
+        let mut open = lock(&self.open);
+        if open.total >= self.total {
+            return None;
+        }
+        open.total += 1;
+        Some(Ticket { client: None, open: Arc::clone(&self.open) })
+    }
+
+    /// Counts an admitted connection for its client from now on, unless that would be one too many.
+    pub fn name(&self, unnamed: Ticket, client: IpAddr) -> Option<Ticket> {
+        // Its place in the total is free for a moment only, and somebody else's at worst.
+        drop(unnamed);
+        self.admit(client)
     }
 }
 
@@ -66,7 +84,8 @@ impl Drop for Ticket {
     fn drop(&mut self) {
         let mut open = lock(&self.open);
         open.total -= 1;
-        if let Entry::Occupied(mut clients) = open.per_client.entry(self.client) {
+        let Some(client) = self.client else { return };
+        if let Entry::Occupied(mut clients) = open.per_client.entry(client) {
             *clients.get_mut() -= 1;
             if *clients.get() == 0 {
                 clients.remove();
@@ -99,6 +118,21 @@ mod tests {
         let fourth = admission.admit(TWO).unwrap();
         drop((second, third, fourth));
         assert!(lock(&admission.open).per_client.is_empty(), "clients that left are forgotten");
+        assert_eq!(lock(&admission.open).total, 0);
+    }
+
+    #[test]
+    fn one_whose_client_is_told_later_counts_all_the_same() {
+        let admission = Admission::new(3, 1);
+        let first = admission.admit(ONE).unwrap();
+        let unnamed = admission.admit_unnamed().unwrap();
+        let other = admission.admit_unnamed().unwrap();
+        assert!(admission.admit_unnamed().is_none(), "the total");
+        assert!(admission.name(unnamed, ONE).is_none(), "the client's cap");
+        let named = admission.name(other, TWO).unwrap();
+        assert!(admission.admit(TWO).is_none(), "the client's cap");
+        drop((first, named));
+        assert!(lock(&admission.open).per_client.is_empty());
         assert_eq!(lock(&admission.open).total, 0);
     }
 }

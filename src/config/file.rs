@@ -16,7 +16,7 @@ use super::reader::{
     Reader, Table, Value, address, boolean, count, duration, integer, list, parsed, size, some, text,
 };
 use super::upstreams::{Reading, strategy};
-use super::{Config, Dnssec, Limits, Recursion, Server, Way};
+use super::{Config, Dnssec, Limits, Recursion, Server, Way, transports};
 use crate::client::cookie::{Secret, SecretError};
 use crate::client::limits::Rates;
 use crate::client::{Agencies, Agency};
@@ -80,7 +80,7 @@ fn settings<'a>(reader: &mut Reader<'a>, path: &Path, document: &'a DeTable<'a>)
         parsed("\"error\", \"warn\", \"info\", \"debug\" or \"trace\"", str::parse),
     );
     let server = server(reader, &mut top);
-    let reading = Reading::new(&server.listen);
+    let reading = Reading::new(&server);
     let (recursion, upstreams) = resolver(reader, &mut top, &reading);
     let routes = reading.routes(reader, &mut top, &upstreams);
     let forward = routes::Options { upstreams, recursion: None, routes };
@@ -123,9 +123,10 @@ fn server<'a>(reader: &mut Reader<'a>, top: &mut Table<'a>) -> Server {
     let allow = reader.take(&mut table, "allow", networks_of(ALLOW), list(network));
     let cookies = reader.take(&mut table, "cookies", true, boolean);
     let cookie_secrets = reader.take(&mut table, "cookie_secrets", Vec::new(), list(secret));
-    reader.finish(table, &["tls_listen", "https_listen", "quic_listen"]);
+    let transports = transports::read(reader, &mut table);
+    reader.finish(table, &[]);
     let workers = if workers == 0 { cores } else { workers as usize };
-    Server { listen, workers, allow, cookies, cookie_secrets }
+    Server { listen, workers, allow, cookies, cookie_secrets, transports }
 }
 
 fn resolver<'a>(
@@ -440,7 +441,7 @@ fn identifier(value: Value<'_>) -> Result<String, Problem> {
     })
 }
 
-fn network(value: Value<'_>) -> Result<IpNet, Problem> {
+pub(super) fn network(value: Value<'_>) -> Result<IpNet, Problem> {
     parsed("a network such as \"10.1.0.0/16\" or \"fd00::/8\"", |text: &str| {
         let net: IpNet = match text.parse::<IpAddr>() {
             Ok(address) => IpNet::from(address),
@@ -465,6 +466,14 @@ fn canonical(net: IpNet) -> IpNet {
 
 fn empty_or<T: std::str::FromStr<Err: std::fmt::Display>>(text: &str) -> Result<Option<T>, String> {
     if text.is_empty() { Ok(None) } else { text.parse().map(Some).map_err(|error: T::Err| error.to_string()) }
+}
+
+pub(super) fn empty_or_name(text: &str) -> Result<Option<Name>, String> {
+    if text.is_empty() {
+        Ok(None)
+    } else {
+        Name::from_host(text).map(Some).map_err(|error| error.to_string())
+    }
 }
 
 fn networks_of(texts: &[&str]) -> Vec<IpNet> {

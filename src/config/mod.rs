@@ -6,6 +6,7 @@
 mod faults;
 mod file;
 mod reader;
+mod transports;
 mod upstreams;
 
 use std::collections::BTreeMap;
@@ -15,7 +16,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
+
 pub use faults::{Fault, Faults, Problem};
+pub use transports::Transports;
 
 use crate::client::Agency;
 use crate::client::cookie::Secret;
@@ -26,6 +30,7 @@ use crate::name::Name;
 use crate::resolve::validate::anchor::{AnchorFault, Anchors};
 use crate::resolve::{cache, recurse, routes, validate};
 use crate::serve::apply::Sinkhole;
+use crate::serve::credentials::{Concern, CredentialsError, Loaded};
 use crate::serve::pipeline::{LogScope, Waiting};
 use crate::sinkhole::http;
 
@@ -100,6 +105,8 @@ pub struct Server {
     pub cookies: bool,
     /// What cookies are signed with: the first signs, all are taken. None: one of the server's own.
     pub cookie_secrets: Vec<Secret>,
+    /// Encrypted transports, and balancers.
+    pub transports: Transports,
 }
 
 /// What `[resolver]` says of DNSSEC.
@@ -122,11 +129,11 @@ pub struct Limits {
     pub rates: Rates,
     /// Clients that may ask any number.
     pub exempt: Vec<ipnet::IpNet>,
-    /// TCP connections at once.
+    /// Connections at once of all stream transports together.
     pub tcp_connections: usize,
-    /// TCP connections of one client at once.
+    /// … of one client.
     pub tcp_per_client: usize,
-    /// After which an idle TCP connection is closed.
+    /// After which an idle one is closed.
     pub tcp_idle: Duration,
 }
 
@@ -234,6 +241,29 @@ impl Config {
             max_size: self.cache.max_size / RECURSION_SHARE,
         };
         Ok(routes::Options { recursion: Some(recursion), ..self.forward.clone() })
+    }
+
+    /// Whether the certificate and its key are of use; tells what clients may mind about them.
+    ///
+    /// # Errors
+    /// [`Faults`]: the file that is not, with its line.
+    pub fn check_credentials(&self) -> Result<Vec<Concern>, Faults> {
+        let Some(options) = &self.server.transports.credentials else { return Ok(Vec::new()) };
+        let loaded = Loaded::read(options).map_err(|error| self.credentials_fault(error))?;
+        Ok(loaded.concerns(options, Timestamp::now()))
+    }
+
+    /// The fault of a file of credentials that is of no use.
+    pub fn credentials_fault(&self, error: CredentialsError) -> Faults {
+        let is_key =
+            self.server.transports.credentials.as_ref().is_some_and(|options| options.key == error.path);
+        let setting = if is_key { "server.tls_key" } else { "server.tls_certificate" };
+        Faults(vec![Fault {
+            path: self.path.clone(),
+            line: self.lines.get(setting).copied(),
+            setting: setting.to_owned(),
+            problem: Problem::File { path: error.path, why: error.why.to_string() },
+        }])
     }
 
     /// Where the policy image is.

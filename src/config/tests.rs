@@ -159,6 +159,36 @@ fn a_wrong_secret_is_a_fault_that_does_not_tell_it() {
 }
 
 #[test]
+fn encrypted_transports_have_what_they_need() {
+    fn check(lines: &str, expected: &[&str]) {
+        let got = match parse(&format!("[server]\n{lines}\n")) {
+            Ok(_) => Vec::new(),
+            Err(faults) => faults.0.iter().map(ToString::to_string).collect(),
+        };
+        assert_eq!(got.len(), expected.len(), "{got:?}");
+        for (got, part) in got.iter().zip(expected) {
+            assert!(got.contains(part), "{got} should have {part:?}");
+        }
+    }
+    let files = "tls_certificate = \"a.pem\"\ntls_key = \"b.pem\"\n";
+    let missing = ["server.tls_certificate: is missing", "server.tls_key: is missing"];
+    for setting in ["tls_listen", "https_listen", "quic_listen"] {
+        check(&format!("{setting} = [\"127.0.0.1:0\"]"), &missing);
+        check(&format!("{setting} = [\"127.0.0.1:0\"]\n{files}"), &[]);
+    }
+    check("tls_listen = [\"127.0.0.1\"]", &["sachdns.toml:2: server.tls_listen: "]);
+    check(
+        "https_path = \"dns-query\"",
+        &["server.https_path: \"dns-query\" is not usable: it does not begin"],
+    );
+    check("https_path = \"/q{?dns}\"", &["only letters, digits"]);
+    check("tls_name = \"a..b\"", &["server.tls_name"]);
+    check("proxy_from = [\"10.9.0.1/16\"]", &["the network is 10.9.0.0/16"]);
+    let config = parse(&format!("[server]\n{files}")).unwrap();
+    assert!(!config.server.transports.is_encrypted());
+}
+
+#[test]
 fn the_log_has_room_for_its_open_files() {
     assert_eq!(parse("[log]\nmax_size = \"64MiB\"\n").unwrap().log.max_size, 64 << 20);
     let faults = parse("[log]\nmax_size = \"65535KiB\"\n").unwrap_err().to_string();

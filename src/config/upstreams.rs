@@ -8,6 +8,7 @@ use std::path::PathBuf;
 
 use super::faults::Problem;
 use super::reader::{Reader, Table, Value, boolean, fields, list, parsed, some, text};
+use super::{Server, Transports};
 use crate::name::Name;
 use crate::resolve::forward::{self, Recursion};
 use crate::resolve::health::Strategy;
@@ -22,7 +23,7 @@ const KEYS: &str = "url, addresses, name, ca, pins and trusted";
 /// What upstreams are read with.
 pub(super) struct Reading<'l> {
     /// Where this server listens: no upstream of its own.
-    listen: &'l [SocketAddr],
+    server: &'l Server,
     /// Read where somebody needs them.
     system: OnceCell<Result<Roots, RootsError>>,
 }
@@ -42,8 +43,8 @@ impl From<LocationError> for Wrong {
 }
 
 impl<'l> Reading<'l> {
-    pub(super) fn new(listen: &'l [SocketAddr]) -> Self {
-        Self { listen, system: OnceCell::new() }
+    pub(super) fn new(server: &'l Server) -> Self {
+        Self { server, system: OnceCell::new() }
     }
 
     /// A list of at least one; those that say nothing themselves are trusted like this.
@@ -161,7 +162,7 @@ impl<'l> Reading<'l> {
             None => Ok(upstreams),
             Some(own) => Err(Problem::Value {
                 got: own.to_string(),
-                why: "server.listen has this address: every query would be asked of this server again"
+                why: "this server listens at this address: every query would be asked of this server again"
                     .to_owned(),
                 expected: "the address of another resolver, such as \"192.0.2.53:53\"",
             }),
@@ -171,12 +172,16 @@ impl<'l> Reading<'l> {
     /// Whether an upstream is this server itself: a query would go round until nothing is left.
     fn is_own(&self, upstream: &Upstream) -> bool {
         let address = upstream.address;
-        upstream.is_plain()
-            && self.listen.iter().any(|own| {
-                own.port() == address.port()
-                    && own.port() != 0
-                    && (own.ip() == address.ip() || own.ip().is_unspecified() && address.ip().is_loopback())
-            })
+        let Transports { tls, https, quic, .. } = &self.server.transports;
+        let is_it = |own: &SocketAddr| {
+            own.port() == address.port()
+                && own.port() != 0
+                && (own.ip() == address.ip() || own.ip().is_unspecified() && address.ip().is_loopback())
+        };
+        match upstream.is_plain() {
+            true => self.server.listen.iter().any(is_it),
+            false => [tls, https, quic].into_iter().flatten().any(is_it),
+        }
     }
 }
 

@@ -90,6 +90,12 @@ pub enum Transport {
     Udp = 0,
     /// TCP.
     Tcp = 1,
+    /// DNS over TLS.
+    Tls = 2,
+    /// DNS over HTTPS.
+    Https = 3,
+    /// DNS over QUIC.
+    Quic = 4,
 }
 
 /// What was done with a query. The numbers are those in a record.
@@ -120,10 +126,12 @@ pub enum Outcome {
     Malformed = 10,
     /// One too many of its client or network.
     Limited = 11,
+    /// Answered by this server of its own knowledge.
+    Local = 12,
 }
 
 /// Every outcome with its word in logs and exports, in the order of their numbers.
-const OUTCOMES: [(&str, Outcome); 12] = [
+const OUTCOMES: [(&str, Outcome); 13] = [
     ("forward", Outcome::Forward),
     ("sinkhole", Outcome::Sinkhole),
     ("nxdomain", Outcome::Nxdomain),
@@ -136,6 +144,7 @@ const OUTCOMES: [(&str, Outcome); 12] = [
     ("refused", Outcome::Refused),
     ("malformed", Outcome::Malformed),
     ("limited", Outcome::Limited),
+    ("local", Outcome::Local),
 ];
 
 impl Outcome {
@@ -146,12 +155,23 @@ impl Outcome {
 }
 
 /// Every transport with its word in logs and exports, in the order of their numbers.
-const TRANSPORTS: [(&str, Transport); 2] = [("udp", Transport::Udp), ("tcp", Transport::Tcp)];
+const TRANSPORTS: [(&str, Transport); 5] = [
+    ("udp", Transport::Udp),
+    ("tcp", Transport::Tcp),
+    ("dot", Transport::Tls),
+    ("doh", Transport::Https),
+    ("doq", Transport::Quic),
+];
 
 impl Transport {
     /// Its word in logs and exports.
     pub fn as_str(self) -> &'static str {
         TRANSPORTS[self as usize].0
+    }
+
+    /// Whether nobody on the way can read what is said.
+    pub fn is_encrypted(self) -> bool {
+        matches!(self, Self::Tls | Self::Https | Self::Quic)
     }
 }
 
@@ -389,6 +409,9 @@ pub(crate) mod tests {
             assert_eq!(outcome as usize, number);
             check(&Record { outcome, ..full.clone() });
         }
+        for (_, transport) in TRANSPORTS {
+            check(&Record { transport, ..full.clone() });
+        }
         for latency in [0, 127, 128, 16_384, u32::MAX] {
             check(&Record { latency, qtype: u16::MAX, rcode: Some(u16::MAX), ..full.clone() });
         }
@@ -430,7 +453,7 @@ pub(crate) mod tests {
             octets.truncate(count + 1);
             octets.extend([4, 10, 10, 10, 10].repeat(MAX_ANSWERS + 1));
         });
-        check(|octets| octets[1] = 2);
+        check(|octets| octets[1] = TRANSPORTS.len() as u8);
         // Behind time, transport, latency, client and agency.
         check(|octets| octets[1 + 1 + 1 + 5 + 8 + 1] = OUTCOMES.len() as u8);
         check(|octets| octets[3] = 6);

@@ -5,6 +5,7 @@
 //! is sent when, and only when, the client sent one (RFC 6891, section 6.1.1).
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use crate::client::cookie;
 use crate::resolve::Aged;
@@ -109,6 +110,24 @@ pub fn nxdomain(query: &Query<'_>, ttl: u32, ede: Ede<'_>, out: &mut Vec<u8>) {
     edns(query, rcode::NXDOMAIN, Some(ede), out);
 }
 
+/// Records of the qname with data of our own, all of one type.
+pub fn records<'a>(
+    query: &Query<'_>,
+    rtype: u16,
+    ttl: u32,
+    all: impl Iterator<Item = &'a [u8]>,
+    out: &mut Vec<u8>,
+) {
+    begin(query, rcode::NOERROR, out);
+    let mut count = 0;
+    for rdata in all {
+        record(rtype, ttl, rdata, out);
+        count += 1;
+    }
+    set_count(out, Section::Answer, count);
+    edns(query, rcode::NOERROR, None, out);
+}
+
 /// An alias, and behind it what was resolved for the target (`None`: the alias alone). Returns
 /// the rcode: SERVFAIL when no message holds it all.
 pub fn alias(
@@ -203,11 +222,37 @@ fn within_bounds(query: &Query<'_>, rcode: u16, out: &mut Vec<u8>) -> u16 {
 /// Adds a COOKIE option to an answer's OPT record, which is the last of its records and there because the
 /// client sent one. An answer that is as long as a message may be goes without.
 pub fn append_cookie(out: &mut Vec<u8>, cookie: &[u8; cookie::LEN]) {
-    let Some(opt) = Response::parse(out).ok().and_then(|answer| answer.opt_range()) else { return };
-    if opt.end != out.len() || out.len() + 4 + cookie.len() > wire::MAX_MESSAGE {
-        return;
+    if let Some(opt) = last_opt(out, 4 + cookie.len()) {
+        option(wire::option::COOKIE, &[cookie], opt, out);
     }
-    option(wire::option::COOKIE, &[cookie], OptAt { len: opt.start + OPT_LEN_AT }, out);
+}
+
+/// Adds an option that says for how long a connection may be idle (RFC 7828, section 3.3.2) to an answer's OPT
+/// record, as [`append_cookie`] does.
+pub fn append_keepalive(out: &mut Vec<u8>, idle: Duration) {
+    // In units of 100 ms.
+    let timeout = u16::try_from(idle.as_millis() / 100).unwrap_or(u16::MAX);
+    if let Some(opt) = last_opt(out, 4 + 2) {
+        option(wire::option::KEEPALIVE, &[&timeout.to_be_bytes()], opt, out);
+    }
+}
+
+/// Pads an answer to a multiple of 468 octets (RFC 8467, section 4.1), as far as a message may be long. It is the
+/// last thing that is done to one.
+pub fn pad(out: &mut Vec<u8>) {
+    const BLOCK: usize = 468;
+    const ZEROES: &[u8] = &[0; BLOCK];
+    let Some(opt) = last_opt(out, 4) else { return };
+    let len = (out.len() + 4).next_multiple_of(BLOCK).min(wire::MAX_MESSAGE);
+    let padding = &ZEROES[..len - out.len() - 4];
+    option(wire::option::PADDING, &[padding], opt, out);
+}
+
+/// The OPT record at the end of an answer that may become so many octets longer.
+fn last_opt(out: &[u8], more: usize) -> Option<OptAt> {
+    let opt = Response::parse(out).ok()?.opt_range()?;
+    (opt.end == out.len() && out.len() + more <= wire::MAX_MESSAGE)
+        .then_some(OptAt { len: opt.start + OPT_LEN_AT })
 }
 
 /// The most octets that this client takes over UDP.

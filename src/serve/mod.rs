@@ -2,7 +2,15 @@
 
 pub mod answer;
 pub mod apply;
+pub mod credentials;
+pub mod ddr;
+pub mod doh;
 pub mod pipeline;
+pub mod proxy;
+pub mod quic;
 pub mod ready;
+pub mod stream;
 pub mod tcp;
+pub mod tls;
 pub mod udp;
+mod validity;

@@ -13,6 +13,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use super::answer::{self, Ede};
 use super::apply::{Access, Applied, Sinkhole, apply, refusal};
+use super::ddr::Designation;
+use super::proxy::Proxies;
 use super::ready::{Facts, Life, Question, Ready};
 use crate::client::admission::{Admission, Ticket};
 use crate::client::cookie::{self, Cookie, Cookies};
@@ -30,7 +32,7 @@ use crate::resolve::cache::{AskFlags, Found, Freshness, Key as CacheKey};
 use crate::resolve::exchange::Ask;
 use crate::resolve::pool::Word;
 use crate::resolve::{Aged, Origin, Resolver, Served, Takeoff, routes};
-use crate::wire::{Query, Reject, Response, rcode, rtype};
+use crate::wire::{Query, Reject, Response, option, rcode, rtype};
 
 /// What a reload replaces as one, with every new policy.
 pub struct State {
@@ -48,6 +50,12 @@ pub struct State {
     pub sinkhole: Sinkhole,
     /// Which queries are recorded.
     pub log: LogScope,
+    /// How long a connection may be without a query.
+    pub idle: Duration,
+    /// The balancers that say who asks; `None`: there are none.
+    pub proxies: Option<Proxies>,
+    /// Where encrypted transports are; `None`: nobody is told.
+    pub designation: Option<Designation>,
 }
 
 impl State {
@@ -369,6 +377,14 @@ impl Pipeline {
         let Visit { state, query, arrival, now, .. } = *visit;
         let shadow = decision.shadow.map(|ruling| Met::rule(Outcome::Shadow, &ruling));
         let Some(ruling) = decision.ruling else {
+            if let Some(designation) = state.designation.as_ref().filter(|it| it.is_asked(query)) {
+                if visit.is_exceeded() {
+                    return visit.refuse_excess(shadow.unwrap_or(Met::nothing(Outcome::Local)), journal, out);
+                }
+                designation.answer(query, out);
+                let met = shadow.unwrap_or(Met::nothing(Outcome::Local));
+                return visit.close(journal, met, Some(rcode::NOERROR), &[], Origin::Upstream, out);
+            }
             let met = shadow.unwrap_or(Met::nothing(Outcome::Forward));
             return self.wait(visit, met, None, place, journal, out);
         };
@@ -414,9 +430,7 @@ impl Pipeline {
     ) -> Step {
         // A hit is evidence, also where its rule leads to another name: it never counts.
         if !met.is_hit && visit.is_exceeded() {
-            let rcode = visit.limited(out);
-            let met = Met { outcome: Outcome::Limited, ..met };
-            return visit.close(journal, met, Some(rcode), &[], Origin::Upstream, out);
+            return visit.refuse_excess(met, journal, out);
         }
         let found = match alias {
             // An alias's target has another name than the key; the resolver looks it up.
@@ -623,11 +637,18 @@ impl Visit<'_, '_> {
         self.cookie.map_or(Proof::Claimed, |cookie| cookie.proof).max(proof(self.arrival.transport))
     }
 
+    /// Ends the visit of a query that is one too many.
+    fn refuse_excess(&self, met: Met<'_>, journal: &mut Journal, out: &mut Vec<u8>) -> Step {
+        let rcode = self.limited(out);
+        let met = Met { outcome: Outcome::Limited, ..met };
+        self.close(journal, met, Some(rcode), &[], Origin::Upstream, out)
+    }
+
     /// Answers a query that is one too many: over UDP with what a real client comes back from, with a cookie
     /// (RFC 7873, section 5.2.3) or over TCP, and a forged one gets hardly more than it sent; REFUSED where the
     /// client came back already. Returns the rcode.
     fn limited(&self, out: &mut Vec<u8>) -> u16 {
-        if self.arrival.transport == Transport::Tcp {
+        if self.arrival.transport != Transport::Udp {
             let ede = Ede { code: Ede::PROHIBITED, text: "too many queries a second" };
             answer::error(self.query, rcode::REFUSED, Some(ede), out);
             return rcode::REFUSED;
@@ -654,10 +675,26 @@ impl Visit<'_, '_> {
             }
         };
         add_cookie(out);
-        if self.arrival.transport == Transport::Udp && out.len() > answer::udp_limit(self.query) {
+        let transport = self.arrival.transport;
+        if transport != Transport::Udp {
+            return self.fit_stream(out);
+        }
+        if out.len() > answer::udp_limit(self.query) {
             let rcode = Response::parse(out).map_or(rcode::SERVFAIL, |answer| answer.rcode());
             answer::truncated(self.query, rcode, out);
             add_cookie(out);
+        }
+    }
+
+    /// Adds what a client on a stream asked to be told, and the padding where it padded too.
+    fn fit_stream(&self, out: &mut Vec<u8>) {
+        let transport = self.arrival.transport;
+        let is_ours_to_close = matches!(transport, Transport::Tcp | Transport::Tls);
+        if is_ours_to_close && self.query.has_option(option::KEEPALIVE) {
+            answer::append_keepalive(out, self.state.idle);
+        }
+        if transport.is_encrypted() && self.query.has_option(option::PADDING) {
+            answer::pad(out);
         }
     }
 
@@ -692,10 +729,10 @@ impl Visit<'_, '_> {
     }
 }
 
-/// What the transport alone shows: a TCP connection was opened from where its answers go.
+/// What the transport alone shows: a connection was opened from where its answers go.
 fn proof(transport: Transport) -> Proof {
     match transport {
-        Transport::Tcp => Proof::Proven,
+        Transport::Tcp | Transport::Tls | Transport::Https | Transport::Quic => Proof::Proven,
         Transport::Udp => Proof::Claimed,
     }
 }

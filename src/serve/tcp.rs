@@ -1,74 +1,36 @@
 //! TCP: connections with pipelined queries, answered as each is ready (RFC 7766).
 //!
-//! Connections are capped in all and a client (those of strangers apart), idle and slow ones are closed, and one connection has a bounded number of queries on their way. One task
-//! of a connection reads and one writes: a frame is sent whole, or the connection ends.
+//! What is said here on a stream is said on DNS over TLS too. A connection that is idle or slow is closed, and
+//! has a bounded number of queries on their way. One task of a connection reads and one writes: a frame is
+//! sent whole, or the connection ends.
 
 use std::io;
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::tcp::OwnedWriteHalf;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::net::TcpListener;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
-use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use super::apply::Access;
 use super::pipeline::{Arrival, Pipeline, Step};
-use crate::client::admission::Admission;
+use super::stream::{self, Door, Guest};
 use crate::evidence::record::Transport;
-use crate::listener::Acceptor;
 
 /// Queries of one connection that may be on their way at once; the next one is read after that.
 const PIPELINED: usize = 32;
-/// Connections at once of clients that are not answered, in all and of each.
-const STRANGERS: usize = 32;
-const STRANGERS_EACH: usize = 2;
-/// … and how long one may stay without a query.
-const STRANGERS_IDLE: Duration = Duration::from_secs(2);
 
 /// Serves connections until `stop` says so; then ends them as soon as their answers are sent.
-///
-/// `admission` caps the connections of all listeners together. A connection without a whole query
-/// for `idle` is closed; so is one that does not read its answer for as long.
-pub async fn run(
-    listeners: Vec<TcpListener>,
-    pipeline: Arc<Pipeline>,
-    idle: Duration,
-    admission: Admission,
-    mut stop: watch::Receiver<bool>,
-) {
-    let mut acceptor = Acceptor::new("DNS over TCP", listeners);
-    let strangers = Admission::new(STRANGERS, STRANGERS_EACH);
-    let mut connections = JoinSet::new();
-    loop {
-        let stopped = stop.clone();
-        let (stream, peer) = tokio::select! {
-            accepted = acceptor.accept() => accepted,
-            // Only reaps: a connection reports by itself.
-            Some(_) = connections.join_next() => continue,
-            _ = stop.wait_for(|stop| *stop) => break,
-        };
-        let client = peer.ip().to_canonical();
-        // Strangers are told that they are refused, and must not fill the places of those who may ask.
-        let (admission, idle) = match pipeline.state().access(client) {
-            Access::Allowed => (&admission, idle),
-            Access::Prohibited => (&strangers, idle.min(STRANGERS_IDLE)),
-        };
-        let Some(ticket) = admission.admit(client) else { continue };
+pub async fn run(listeners: Vec<TcpListener>, door: Door, stop: watch::Receiver<bool>) {
+    let pipeline = Arc::clone(&door.pipeline);
+    let serve = move |stream: tokio::net::TcpStream, guest: Guest, stop| {
         let pipeline = Arc::clone(&pipeline);
-        connections.spawn(async move {
-            if let Err(error) = connection(stream, client, pipeline, idle, stopped).await {
-                tracing::debug!(%client, %error, "a TCP connection ended");
-            }
-            drop(ticket);
-        });
-    }
-    drop(acceptor);
-    // Each reads no more, and ends when its last answer is sent.
-    while connections.join_next().await.is_some() {}
+        async move {
+            let (reader, writer) = stream.into_split();
+            converse(reader, writer, Transport::Tcp, &guest, &pipeline, stop).await
+        }
+    };
+    stream::accept("DNS over TCP", listeners, door, stop, serve).await;
 }
 
 /// An answer on its way to the writer, with the place among this connection's queries that it frees once it
@@ -78,18 +40,18 @@ struct Outgoing {
     _slot: Option<OwnedSemaphorePermit>,
 }
 
-async fn connection(
-    stream: TcpStream,
-    client: IpAddr,
-    pipeline: Arc<Pipeline>,
-    idle: Duration,
+/// Answers the queries of one connection until it ends.
+pub(super) async fn converse(
+    reader: impl AsyncRead + Unpin,
+    writer: impl AsyncWrite + Unpin + Send + 'static,
+    transport: Transport,
+    guest: &Guest,
+    pipeline: &Arc<Pipeline>,
     stop: watch::Receiver<bool>,
 ) -> io::Result<()> {
-    stream.set_nodelay(true)?;
-    let (reader, writer) = stream.into_split();
     let (outgoing, answers) = mpsc::channel(PIPELINED);
-    let mut writing = tokio::spawn(write(writer, answers, idle));
-    let reading = read(reader, client, &pipeline, idle, stop, outgoing);
+    let mut writing = tokio::spawn(write(writer, answers, guest.idle));
+    let reading = read(reader, transport, guest, pipeline, stop, outgoing);
     tokio::select! {
         // The writer ends first only when the client does not take its answers.
         written = &mut writing => written.unwrap_or(Ok(())),
@@ -103,16 +65,16 @@ async fn connection(
 
 async fn read(
     mut reader: impl AsyncRead + Unpin,
-    client: IpAddr,
+    transport: Transport,
+    guest: &Guest,
     pipeline: &Arc<Pipeline>,
-    idle: Duration,
     mut stop: watch::Receiver<bool>,
     outgoing: mpsc::Sender<Outgoing>,
 ) -> io::Result<()> {
     let slots = Arc::new(Semaphore::new(PIPELINED));
     loop {
         let packet = tokio::select! {
-            packet = timeout(idle, read_message(&mut reader)) => match packet {
+            packet = timeout(guest.idle, read_message(&mut reader)) => match packet {
                 Ok(Ok(Some(packet))) => packet,
                 Ok(Err(error)) => return Err(error),
                 // Closed by the client, or idle.
@@ -120,7 +82,7 @@ async fn read(
             },
             _ = stop.wait_for(|stop| *stop) => return Ok(()),
         };
-        let arrival = Arrival::now(client, Transport::Tcp);
+        let arrival = Arrival::now(guest.client, transport);
         let state = pipeline.state();
         let mut message = Vec::with_capacity(512);
         let step = pipeline
@@ -148,21 +110,27 @@ async fn read(
     }
 }
 
-/// Writes frames until nobody has one to send any more.
+/// Writes frames until nobody has one to send any more, and then the stream's end.
 async fn write(
-    mut writer: OwnedWriteHalf,
+    mut writer: impl AsyncWrite + Unpin,
     mut answers: mpsc::Receiver<Outgoing>,
     idle: Duration,
 ) -> io::Result<()> {
+    let is_late = || Err(io::ErrorKind::TimedOut.into());
     while let Some(answer) = answers.recv().await {
-        // The pipeline makes nothing longer.
-        let Ok(len) = u16::try_from(answer.message.len()) else { continue };
+        // The pipeline makes nothing longer, and nothing where no answer is to be sent.
+        let Ok(len @ 1..) = u16::try_from(answer.message.len()) else { continue };
         let mut frame = Vec::with_capacity(2 + answer.message.len());
         frame.extend(len.to_be_bytes());
         frame.extend(&answer.message);
-        timeout(idle, writer.write_all(&frame)).await.unwrap_or(Err(io::ErrorKind::TimedOut.into()))?;
+        let sent = async {
+            writer.write_all(&frame).await?;
+            // A TLS stream keeps what its socket did not take at once.
+            writer.flush().await
+        };
+        timeout(idle, sent).await.unwrap_or_else(|_| is_late())?;
     }
-    Ok(())
+    timeout(idle, writer.shutdown()).await.unwrap_or_else(|_| is_late())
 }
 
 /// One message; `None` when the client closed the connection between two.

@@ -234,6 +234,53 @@ fn a_cookie_is_added_where_there_is_an_opt_record() {
 }
 
 #[test]
+fn padding_fills_blocks_and_no_more_than_a_message() {
+    let mut packet = query(1, true);
+    packet[2] |= wire::QR;
+    let opt = packet.len() - 11;
+    let check = |len: usize, expected: usize| {
+        // An option that nobody knows, for the length.
+        let filler = len - packet.len() - 4;
+        let mut out = packet.clone();
+        out[opt + 9..].copy_from_slice(&(4 + filler as u16).to_be_bytes());
+        out.extend([&[0xff, 0xfe][..], &(filler as u16).to_be_bytes(), &vec![0; filler]].concat());
+        pad(&mut out);
+        assert_eq!(out.len(), expected, "from {len}");
+        assert!(Response::parse(&out).is_ok());
+    };
+    check(100, 468);
+    check(464, 468);
+    check(465, 936);
+    check(468, 936);
+    check(65_052, 65_052 + 468);
+    check(65_521, wire::MAX_MESSAGE);
+    check(65_531, wire::MAX_MESSAGE);
+    // No room for an option at all.
+    check(65_532, 65_532);
+    let bare = answer(1, false, |query, out| {
+        nxdomain(query, 60, EDE, out);
+        pad(out);
+        append_keepalive(out, Duration::from_secs(1));
+    });
+    assert!(bare.edns.is_none());
+}
+
+#[test]
+fn a_connections_time_is_told_in_tenths_of_a_second() {
+    let check = |idle: Duration, expected: u16| {
+        let packet = query(1, true);
+        let mut out = Vec::new();
+        error(&Query::parse(&packet).unwrap(), rcode::REFUSED, None, &mut out);
+        append_keepalive(&mut out, idle);
+        let told = Response::parse(&out).unwrap().options().last().map(|(code, data)| (code, data.to_vec()));
+        assert_eq!(told, Some((11, expected.to_be_bytes().to_vec())), "{idle:?}");
+    };
+    check(Duration::from_secs(10), 100);
+    check(Duration::from_millis(250), 2);
+    check(Duration::from_secs(86_400), u16::MAX);
+}
+
+#[test]
 fn clients_sizes_are_honoured_within_ours() {
     let check = |size: Option<u16>, expected: usize| {
         let mut packet = query(1, size.is_some());

@@ -200,8 +200,12 @@ impl Worker {
         let places = turns.iter_mut().zip(&mut *paths).zip(replies);
         for (n, ((turn, path), out)) in places.take(count).enumerate() {
             let Some((packet, from)) = batch.packet(n) else { continue };
+            let opened = match &state.proxies {
+                None => Some((packet, from.peer.ip().to_canonical())),
+                Some(proxies) => proxies.open(packet, from.peer),
+            };
+            let Some((packet, client)) = opened else { continue };
             *path = Some(from);
-            let client = from.peer.ip().to_canonical();
             let arrival = Arrival { client, transport: Transport::Udp, time, instant };
             *turn = Some(Turn { packet, arrival, out, step: Step::Silent });
         }

@@ -8,6 +8,7 @@ use std::process::{Child, Command, Stdio};
 
 use tempfile::TempDir;
 
+use super::authority::{Authority, CERTIFICATE, KEY};
 use super::record::Record;
 use super::server::Server;
 use super::{Finished, Lines, run, spawn, within};
@@ -83,6 +84,15 @@ impl Setup {
         .unwrap();
         self.feeds.push((file, text.to_owned()));
         self
+    }
+
+    /// Serves DNS over TLS, HTTPS and QUIC too, with a certificate for dns.example.test.
+    pub(crate) fn encrypted(self, authority: &Authority) -> Self {
+        let (certificate, key) = authority.issue("dns.example.test");
+        self.file(CERTIFICATE, &certificate).file(KEY, &key).server(&format!(
+            "tls_listen = [\"127.0.0.1:0\"]\nhttps_listen = [\"127.0.0.1:0\"]\nquic_listen = [\"127.0.0.1:0\"]\n\
+             tls_certificate = \"{CERTIFICATE}\"\ntls_key = \"{KEY}\"\n"
+        ))
     }
 
     /// Adds an agency.

@@ -2,6 +2,7 @@
 //!
 //! Nothing here judges `sachdns`; every expectation stands in a test.
 
+pub(crate) mod authority;
 pub(crate) mod dig;
 pub(crate) mod house;
 pub(crate) mod http;
@@ -12,6 +13,7 @@ pub(crate) mod scripted;
 pub(crate) mod secure;
 pub(crate) mod server;
 pub(crate) mod signed;
+pub(crate) mod tls;
 pub(crate) mod unbound;
 pub(crate) mod wire;
 
@@ -84,7 +86,10 @@ pub(crate) fn spawn(command: &mut Command) -> Child {
     command.spawn().unwrap_or_else(|error| {
         let program = command.get_program().to_string_lossy().into_owned();
         let package = match &*program {
+            "curl" => "curl",
             "dig" => "bind9-dnsutils",
+            "dnsdist" => "dnsdist",
+            "kdig" => "knot-dnsutils",
             "ldns-keygen" | "ldns-signzone" => "ldnsutils",
             "unbound" => "unbound",
             "unshare" | "nsenter" => "util-linux",

@@ -39,7 +39,7 @@ impl Record {
         let record = Self(value);
         record.time();
         assert!(record.0["latency_us"].is_u64(), "latency_us: {line}");
-        assert!(["udp", "tcp"].contains(&record.text("transport")), "transport: {line}");
+        assert!(["udp", "tcp", "dot", "doh", "doq"].contains(&record.text("transport")), "transport: {line}");
         record
     }
 

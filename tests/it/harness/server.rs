@@ -20,6 +20,10 @@ pub(crate) struct Server {
     house: Option<House>,
     /// Where it answers over UDP and TCP.
     pub(crate) dns: SocketAddr,
+    /// Where it answers over TLS, HTTPS and QUIC, when it is told to.
+    pub(crate) tls: Option<SocketAddr>,
+    pub(crate) https: Option<SocketAddr>,
+    pub(crate) quic: Option<SocketAddr>,
     /// Where the landing page is, when `sinkhole.http_listen` is set.
     pub(crate) http: Option<SocketAddr>,
 }
@@ -49,6 +53,9 @@ impl Server {
             lines,
             house: Some(house),
             dns: SocketAddr::from(([0, 0, 0, 0], 0)),
+            tls: None,
+            https: None,
+            quic: None,
             http: None,
         };
         if server.lines.wait(PATIENCE, |line| line == "ready").is_none() {
@@ -64,8 +71,9 @@ impl Server {
         let Some(dns) = listening("dns") else {
             panic!("no line `listening dns ADDRESS` before `ready`:\n{}", server.lines.text());
         };
-        let http = listening("http");
-        (server.dns, server.http) = (dns, http);
+        let [tls, https, quic, http] = ["tls", "https", "quic", "http"].map(listening);
+        server.dns = dns;
+        (server.tls, server.https, server.quic, server.http) = (tls, https, quic, http);
         server
     }
 

@@ -61,6 +61,12 @@ impl Query {
         self
     }
 
+    /// Adds an OPT record with these options.
+    pub(crate) fn options(mut self, options: &[(u16, &[u8])]) -> Self {
+        self.opt = Some(opt(1232, 0, options));
+        self
+    }
+
     /// Adds an OPT record with this UDP size, version and DO bit.
     pub(crate) fn edns(mut self, size: u16, version: u8, dnssec_ok: bool) -> Self {
         let ttl = u32::from(version) << 16 | u32::from(dnssec_ok) << 15;
@@ -240,6 +246,14 @@ pub(crate) fn rcode(message: &Message) -> ResponseCode {
         // Both are 16: BADSIG stands only in TSIG records (RFC 6895, section 2.3).
         ResponseCode::BADSIG => ResponseCode::BADVERS,
         other => other,
+    }
+}
+
+/// The data of an EDNS option that is handed over as it is.
+pub(crate) fn option(message: &Message, code: u16) -> Option<Vec<u8>> {
+    match message.edns.as_ref()?.option(EdnsCode::from(code))? {
+        EdnsOption::Unknown(_, value) => Some(value.clone()),
+        _ => None,
     }
 }
 
