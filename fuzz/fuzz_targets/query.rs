@@ -7,6 +7,7 @@
 #![no_main]
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::time::Duration;
 
 use libfuzzer_sys::fuzz_target;
 use sachdns::client::cookie::{self, Cookies, Secret};
@@ -82,6 +83,11 @@ fn check_answer<T>(query: &Query<'_>, rcode: u16, make: impl FnOnce(&mut Vec<u8>
         last.is_some_and(|last| last == (wire::option::COOKIE, &[7; cookie::LEN])),
         query.edns().is_some()
     );
+    answer::append_keepalive(&mut answer, Duration::from_secs(10));
+    answer::pad(&mut answer);
+    let read = Response::parse(&answer).expect("a padded answer is a whole message");
+    assert_eq!((read.records().count(), read.rcode()), records);
+    assert!(query.edns().is_none() || answer.len() % 468 == 0);
 }
 
 /// A cookie that was read is answered with one that proves the address.
