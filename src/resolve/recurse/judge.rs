@@ -13,7 +13,10 @@ pub type Boxed<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
     /// A chain of signatures leads to it from a trust anchor.
-    Secure,
+    Secure {
+        /// For how many seconds it may be kept at most (RFC 4035, section 5.3.3).
+        ttl: u32,
+    },
     /// It is proven that there is no such chain.
     Insecure,
     /// There should be a chain, and is none.
@@ -39,7 +42,21 @@ pub trait Judge: Send + Sync {
 /// client's question.
 pub trait Fetch: Send + Sync {
     /// What the zone in charge says: a message as [`Judge::judge`] gets it, not validated. Of DS that is the parent.
-    fn fetch<'a>(&'a self, qname: &'a Name, qtype: u16) -> Boxed<'a, Result<Vec<u8>, Unfetched>>;
+    fn fetch<'a>(
+        &'a self,
+        qname: &'a Name,
+        qtype: u16,
+        freshness: Freshness,
+    ) -> Boxed<'a, Result<Vec<u8>, Unfetched>>;
+}
+
+/// What is good enough.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Freshness {
+    /// What is known.
+    Known,
+    /// What a server says now, another one than the last time where there is another: what is known does not validate.
+    Now,
 }
 
 /// Why something could not be fetched.

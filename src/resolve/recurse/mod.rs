@@ -15,6 +15,7 @@ pub mod task;
 pub mod transport;
 mod walk;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -22,7 +23,7 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 
 use self::digest::{Delegation, MOST_ALIASES};
-use self::judge::{Boxed, Fetch, Judge, Unfetched, Verdict};
+use self::judge::{Boxed, Fetch, Freshness, Judge, Unfetched, Verdict};
 use self::piece::{Outcome, Piece, compose};
 use self::servers::Servers;
 use self::store::Store;
@@ -150,7 +151,7 @@ impl Engine {
                         continue 'walks;
                     }
                     Some(Verdict::Bogus { code, text }) => return Err(Trouble::Bogus { code, text }),
-                    verdict => is_authentic &= verdict == Some(Verdict::Secure),
+                    verdict => is_authentic &= matches!(verdict, Some(Verdict::Secure { .. })),
                 }
                 found.push(piece);
             }
@@ -226,9 +227,18 @@ struct Fetcher {
 }
 
 impl Fetch for Fetcher {
-    fn fetch<'a>(&'a self, qname: &'a Name, qtype: u16) -> Boxed<'a, Result<Vec<u8>, Unfetched>> {
+    fn fetch<'a>(
+        &'a self,
+        qname: &'a Name,
+        qtype: u16,
+        freshness: Freshness,
+    ) -> Boxed<'a, Result<Vec<u8>, Unfetched>> {
         Box::pin(async move {
-            let task = self.task.below(qname, qtype).ok_or(Unfetched::Spent)?;
+            let mut task = self.task.below(qname, qtype).ok_or(Unfetched::Spent)?;
+            if freshness == Freshness::Now {
+                let known = self.engine.store.piece(qname, qtype, Instant::now().into_std());
+                task.distrusted = Some(known.map_or(IpAddr::from([0; 4]), |piece| piece.from));
+            }
             let pieces = Arc::clone(&self.engine).walk(qname.clone(), qtype, task).await;
             let pieces = pieces.map_err(|trouble| match trouble {
                 Trouble::Spent | Trouble::Late => Unfetched::Spent,

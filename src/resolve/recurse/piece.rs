@@ -6,6 +6,7 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
@@ -40,7 +41,7 @@ pub struct Piece {
     /// Header, question, answer and authority section, no name compressed.
     pub message: Box<[u8]>,
     /// For how many seconds it may be kept.
-    pub life: u32,
+    life: AtomicU32,
     /// When it came.
     pub born: Instant,
     /// Who said so.
@@ -87,16 +88,21 @@ impl Piece {
             qtype,
             outcome,
             message,
-            life,
+            life: AtomicU32::new(life),
             born,
             from,
             verdict: Mutex::default(),
         })
     }
 
+    /// For how many seconds it may be kept.
+    pub fn life(&self) -> u32 {
+        self.life.load(Ordering::Relaxed)
+    }
+
     /// Whether it may still be used.
     pub fn is_fresh(&self, now: Instant) -> bool {
-        now.saturating_duration_since(self.born).as_secs() < u64::from(self.life)
+        now.saturating_duration_since(self.born).as_secs() < u64::from(self.life())
     }
 
     /// What validation found, if it was validated.
@@ -104,8 +110,11 @@ impl Piece {
         self.verdict.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Takes down what validation found.
+    /// Takes down what validation found. Signatures may end before the records' TTL does.
     pub fn set_verdict(&self, verdict: Verdict) {
+        if let Verdict::Secure { ttl } = verdict {
+            self.life.fetch_min(ttl, Ordering::Relaxed);
+        }
         *self.verdict.lock().unwrap_or_else(PoisonError::into_inner) = Some(verdict);
     }
 
@@ -165,7 +174,9 @@ pub(super) fn compose(
                 let is_told =
                     section == Section::Answer || is_proof(record.rtype) || std::ptr::eq(piece, last);
                 if is_told && is_wanted(record.rtype) {
-                    writer.push(&piece.message, &record, record.ttl.saturating_sub(age))?;
+                    // A denial's SOA record says how long it holds (RFC 2308, section 5).
+                    let ttl = record.ttl.min(piece.life()).saturating_sub(age);
+                    writer.push(&piece.message, &record, ttl)?;
                     count = count.checked_add(1)?;
                 }
             }

@@ -109,7 +109,7 @@ impl Store {
 
     /// Keeps a piece for as long as it may be kept.
     pub(super) fn insert_piece(&self, piece: &Arc<Piece>) {
-        if piece.life > 0 {
+        if piece.life() > 0 {
             let qtype = if piece.outcome == Outcome::Nxdomain { ANY_TYPE } else { piece.qtype };
             self.pieces.insert(key(&piece.qname, qtype), Arc::clone(piece));
         }
