@@ -217,10 +217,10 @@ impl Config {
         }))
     }
 
-    /// Who is asked for which names. Reads the root hints, where they are needed.
+    /// Who is asked for which names. Reads the root hints and the trust anchors, where they are needed.
     ///
     /// # Errors
-    /// [`Faults`]: what is wrong with that file.
+    /// [`Faults`]: what is wrong with those files.
     pub fn sources(&self) -> Result<routes::Options, Faults> {
         if self.recursion.way == Way::Forward {
             return Ok(self.forward.clone());
@@ -239,6 +239,7 @@ impl Config {
             hints: Arc::new(hints),
             deadline: self.forward.upstreams.deadline,
             max_size: self.cache.max_size / RECURSION_SHARE,
+            validation: self.validation()?,
         };
         Ok(routes::Options { recursion: Some(recursion), ..self.forward.clone() })
     }

@@ -77,7 +77,7 @@ pub(super) enum Source {
 impl Source {
     fn new(options: &Options, runtime: &Handle) -> Self {
         match &options.recursion {
-            Some(recursion) => Self::Recursor(Arc::new(Recursor::new(recursion.clone(), None))),
+            Some(recursion) => Self::Recursor(Arc::new(Recursor::new(recursion.clone()))),
             None => Self::Forwarder(Forwarder::new(options.upstreams.clone(), runtime)),
         }
     }
@@ -295,6 +295,7 @@ mod tests {
             hints: Arc::new(recurse::hints::parse(text).unwrap()),
             deadline: std::time::Duration::from_secs(4),
             max_size: 1 << 20,
+            validation: None,
         };
         let [one, other] = [". NS a.\na. A 192.0.2.1", ". NS a.\na. A 192.0.2.2"].map(recursion);
         let with = |recursion: &recurse::Options| Options {

@@ -40,6 +40,13 @@ impl Scene {
         assert_eq!(reply.status, "SERVFAIL", "{}", reply.raw);
         assert_eq!(reply.ede(), Some(expected), "{}", reply.raw);
     }
+
+    /// As [`Self::check_failure`], by the code alone.
+    #[track_caller]
+    fn check_failure_code(&self, qname: &str, expected: u16) {
+        let reply = self.ask(qname, "A");
+        assert_eq!((&*reply.status, reply.ede_code()), ("SERVFAIL", Some(expected)), "{}", reply.raw);
+    }
 }
 
 #[test]
@@ -159,4 +166,64 @@ fn unbound_says_the_same() {
         });
         assert_eq!(ours, theirs, "{qname} {qtype}\n{}", unbound.text());
     }
+}
+
+/// With DNSSEC: what is signed rightly is told so, what should be and is not is not given out.
+#[test]
+fn answers_are_validated_from_the_root() {
+    let scene = Scene::start("");
+    let unbound = scene.internet.unbound("");
+    let check = |qname: &str, qtype: &str, expected: &str| {
+        for (server, who) in [(scene.server.dns, "sachdns"), (unbound.address, "unbound")] {
+            let reply = scene.internet.dig(server).with("+dnssec").ask(qname, qtype);
+            let ad = if reply.has_flag("ad") { " AD" } else { "" };
+            assert_eq!(format!("{}{ad}", reply.status), expected, "{who}: {}", reply.raw);
+        }
+    };
+    check("www.signed.example", "A", "NOERROR AD");
+    check("www.signed.example", "MX", "NOERROR AD");
+    check("ent.signed.example", "A", "NOERROR AD");
+    check("nothing.signed.example", "A", "NXDOMAIN AD");
+    check("some.wild.signed.example", "A", "NOERROR AD");
+    check("some.wild.signed.example", "MX", "NOERROR AD");
+    check("odd.signed.example", "TYPE65534", "NOERROR AD");
+    check("alias.signed.example", "A", "NOERROR AD");
+    check("far.signed.example", "A", "NOERROR AD");
+    check("www.tree.signed.example", "A", "NOERROR AD");
+    check("www.tinh.gov.vn", "A", "NOERROR AD");
+    check("any.w.tinh.gov.vn", "A", "NOERROR AD");
+    check("nothing.tinh.gov.vn", "A", "NXDOMAIN AD");
+    check("signed.example", "DS", "NOERROR AD");
+    check("tinh.gov.vn", "DNSKEY", "NOERROR AD");
+    check(".", "NS", "NOERROR AD");
+    check("nothing", "A", "NXDOMAIN AD");
+    // Insecurely delegated, by NSEC and by NSEC3 with opt-out, or by an algorithm that nobody knows.
+    check("www.plain.example", "A", "NOERROR");
+    check("plain.example", "DS", "NOERROR AD");
+    check("ns.helper.vn", "A", "NOERROR");
+    check("plain.signed.example", "A", "NOERROR");
+    check("www.future.example", "A", "NOERROR");
+    for qname in ["www.bogus.example", "bad.signed.example", "www.expired.example", "www.mismatch.example"] {
+        check(qname, "A", "SERVFAIL");
+    }
+    let code = |qname: &str| scene.ask(qname, "A").ede_code();
+    assert_eq!(code("www.bogus.example"), Some(6));
+    assert_eq!(code("www.expired.example"), Some(7));
+    assert_eq!(code("www.mismatch.example"), Some(9));
+
+    // Who checks by itself gets it, whatever is kept; who asks for no DNSSEC is not told AD.
+    let unchecked = scene.dig().with("+cdflag").with("+dnssec").ask("www.bogus.example", "A");
+    assert_eq!((unchecked.rdata("A"), unchecked.has_flag("ad")), (vec!["192.0.2.94"], false));
+    scene.check_failure_code("www.bogus.example", 6);
+    assert!(!scene.dig().with("+noadflag").ask("www.signed.example", "A").has_flag("ad"));
+    assert!(scene.dig().with("+adflag").ask("www.signed.example", "A").has_flag("ad"));
+}
+
+#[test]
+fn a_negative_trust_anchor_lets_a_broken_zone_through() {
+    let scene = Scene::start("negative_trust_anchors = [\"bogus.example\"]\n");
+    let reply = scene.dig().with("+dnssec").ask("www.bogus.example", "A");
+    assert_eq!((reply.rdata("A"), reply.has_flag("ad")), (vec!["192.0.2.94"], false), "{}", reply.raw);
+    scene.check_failure_code("www.expired.example", 7);
+    assert!(scene.dig().with("+dnssec").ask("www.signed.example", "A").has_flag("ad"));
 }

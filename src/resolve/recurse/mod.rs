@@ -6,6 +6,7 @@
 
 mod ask;
 pub mod digest;
+mod dnssec;
 pub mod hints;
 pub mod judge;
 pub mod piece;
@@ -30,6 +31,7 @@ use self::store::Store;
 use self::task::{Budget, Task, Trouble};
 use self::transport::{Network, Transport};
 use super::exchange::{Ask, Flag};
+use super::validate::{self, Validator};
 use crate::name::Name;
 use crate::wire::{Response, rtype, u16_at};
 
@@ -45,6 +47,8 @@ pub struct Options {
     pub deadline: Duration,
     /// Octets of all that is remembered between questions.
     pub max_size: u64,
+    /// How answers are validated; `None`: not at all.
+    pub validation: Option<validate::Options>,
 }
 
 /// Resolves names from the root down.
@@ -62,12 +66,13 @@ pub struct Resolved {
 }
 
 impl Recursor {
-    /// Resolves over the network; `judge` validates, if given.
-    pub fn new(options: Options, judge: Option<Arc<dyn Judge>>) -> Self {
-        Self::over(Arc::new(Network), options, judge)
+    /// Resolves over the network.
+    pub fn new(options: Options) -> Self {
+        let validator = options.validation.clone().map(|options| Arc::new(Validator::new(options)) as _);
+        Self::over(Arc::new(Network), options, validator)
     }
 
-    /// As [`Self::new`], over another network.
+    /// As [`Self::new`], over another network; `judge` validates, if given, whatever the options say.
     pub fn over(transport: Arc<dyn Transport>, options: Options, judge: Option<Arc<dyn Judge>>) -> Self {
         let begun = Instant::now().into_std();
         let engine = Engine {
@@ -89,7 +94,8 @@ impl Recursor {
 
     /// Whether another one would ask the same servers, and validate alike.
     pub fn asks_the_same(&self, other: &Self) -> bool {
-        self.options().hints == other.options().hints
+        let facts = |it: &Self| (Arc::clone(&it.options().hints), it.options().validation.clone());
+        facts(self) == facts(other)
     }
 
     /// Resolves a question.

@@ -41,7 +41,12 @@ impl Scene {
     fn judged(net: Net, judge: Option<Arc<dyn Judge>>) -> Self {
         let net = Arc::new(net);
         let hints = hints::parse(&format!(". NS ns.root\nns.root A {ROOT}\n")).unwrap();
-        let options = Options { hints: Arc::new(hints), deadline: Duration::from_secs(4), max_size: 4 << 20 };
+        let options = Options {
+            hints: Arc::new(hints),
+            deadline: Duration::from_secs(4),
+            max_size: 4 << 20,
+            validation: None,
+        };
         let recursor = Recursor::over(Arc::new(Shared(Arc::clone(&net))), options, judge);
         Self { net, recursor }
     }
