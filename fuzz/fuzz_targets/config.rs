@@ -18,7 +18,7 @@ fuzz_target!(|text: &str| {
     match Config::parse(Path::new("sachdns.toml"), text) {
         Ok(config) => {
             assert!(config.server.workers > 0 && !config.server.listen.is_empty());
-            assert!(!config.forward.upstreams.is_empty());
+            assert!(!config.forward.upstreams.upstreams.is_empty());
             config.unused.iter().for_each(check);
         }
         Err(faults) => {

@@ -3,6 +3,8 @@
 //! Reads the files of certificates that they name, so that a missing one is told at once.
 
 use std::cell::OnceCell;
+use std::fs::File;
+use std::io::{self, Read as _};
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
@@ -18,6 +20,8 @@ use crate::resolve::upstream::{Location, LocationError, Trust, Upstream};
 
 const EXPECTED: &str = "an address such as \"192.0.2.53:53\", or \"tls://192.0.2.53#dns.example\", \
                         \"https://dns.example/dns-query#192.0.2.53\" or \"quic://192.0.2.53#dns.example\"";
+/// The most that is read of a file of certificates: many times what systems trust.
+const LONGEST_FILE: u64 = 8 << 20;
 const KEYS: &str = "url, addresses, name, ca, pins and trusted";
 
 /// What upstreams are read with.
@@ -220,6 +224,15 @@ fn wrong(text: &str, why: impl std::error::Error) -> Problem {
 
 fn read_roots(path: &str) -> Result<Roots, Problem> {
     let fault = |why: String| Problem::File { path: PathBuf::from(path), why };
-    let pem = std::fs::read(path).map_err(|error| fault(error.to_string()))?;
+    let read = || {
+        // Opening a named pipe would wait for its other end.
+        if !std::fs::metadata(path)?.is_file() {
+            return Err(io::Error::other("not a file"));
+        }
+        let mut pem = Vec::new();
+        File::open(path)?.take(LONGEST_FILE).read_to_end(&mut pem)?;
+        Ok(pem)
+    };
+    let pem = read().map_err(|error| fault(error.to_string()))?;
     Roots::from_pem(&pem).map_err(|error| fault(error.to_string()))
 }
