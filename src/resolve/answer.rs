@@ -5,7 +5,9 @@
 
 use std::net::IpAddr;
 
+use super::Aged;
 use super::chain::Chain;
+use crate::name;
 use crate::wire::{self, Response, Section, option, rcode, rtype};
 
 /// Most addresses that are taken down for the record.
@@ -81,6 +83,45 @@ impl Answer {
     pub fn set_refused(&mut self) {
         (self.rcode, self.life) = (rcode::REFUSED, 0);
         self.message[3] = self.message[3] & 0xf0 | rcode::REFUSED as u8;
+    }
+
+    /// This answer's records and, behind them, what was found for the name that its aliases lead to. `None` where no
+    /// message holds that.
+    pub(super) fn followed_by(&self, further: &Self, aged: Aged) -> Option<Self> {
+        let question = self.message.get(wire::HEADER..self.records_at())?;
+        if further.rcode == rcode::SERVFAIL {
+            return Some(Self::failure(question, &further.errors));
+        }
+        let mut message = self.message.get(..self.records_at())?.to_vec();
+        message[3] = message[3] & 0xf0 | (further.rcode & 0x0f) as u8;
+        let mut counts = [0u16; 3];
+        for (answer, last) in [(self, Section::Answer), (further, Section::Authority)] {
+            let response = Response::parse(&answer.message).ok()?;
+            let records = response.records().flatten();
+            for record in records.take_while(|record| record.section as u8 <= last as u8) {
+                let start = message.len();
+                if std::ptr::eq(answer, self) {
+                    write_out(&answer.message, &record, &mut message)?;
+                } else {
+                    wire::expand_record(&answer.message, &record, &mut message)?;
+                    // Behind the owner, which is written out, type and class.
+                    let at = start + name::wire_len(&message[start..])? + 4;
+                    let octets = message.get_mut(at..at + 4)?.first_chunk_mut::<4>()?;
+                    *octets = aged.ttl(u32::from_be_bytes(*octets)).to_be_bytes();
+                }
+                counts[record.section as usize] += 1;
+            }
+        }
+        set_counts(counts, &mut message);
+        if message.len() > wire::MAX_MESSAGE {
+            return None;
+        }
+        let is_authentic = self.is_authentic && further.is_authentic && aged != Aged::Stale;
+        let mut answer = Self::of(message, further.errors.to_vec(), further.rcode);
+        if is_authentic {
+            answer.set_authentic();
+        }
+        Some(answer)
     }
 
     fn of(message: Vec<u8>, errors: Vec<u8>, rcode: u16) -> Self {
@@ -213,16 +254,33 @@ fn without_strays(response: &Response<'_>, chain: &Chain) -> Vec<u8> {
             continue;
         }
         let len = message.len();
-        match wire::expand_record(packet, &record, &mut message) {
+        match write_out(packet, &record, &mut message) {
             // Written out, they may not fit a message any more.
             Some(()) if message.len() <= wire::MAX_MESSAGE => counts[record.section as usize] += 1,
             _ => message.truncate(len),
         }
     }
+    set_counts(counts, &mut message);
+    message
+}
+
+/// Appends a record with all names written out but an owner that points to the qname, which each client gets in
+/// its own letter case.
+fn write_out(packet: &[u8], record: &wire::Record, out: &mut Vec<u8>) -> Option<()> {
+    let start = out.len();
+    wire::expand_record(packet, record, out)?;
+    let qname = [0xc0, wire::HEADER as u8];
+    if packet.get(record.start..record.start + 2) == Some(&qname) {
+        let owner = name::wire_len(&out[start..])?;
+        out.splice(start..start + owner, qname);
+    }
+    Some(())
+}
+
+fn set_counts(counts: [u16; 3], message: &mut [u8]) {
     for (octets, count) in message[6..wire::HEADER].chunks_exact_mut(2).zip(counts) {
         octets.copy_from_slice(&count.to_be_bytes());
     }
-    message
 }
 
 fn errors(response: &Response<'_>) -> Vec<u8> {
@@ -255,6 +313,7 @@ fn minimum(rdata: &[u8]) -> Option<u32> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::STALE_TTL;
     use super::*;
 
     /// An answer to `example A` with these records (section 0 to 2, type, TTL, data) and rcode.
@@ -345,6 +404,35 @@ mod tests {
         let sections: Vec<Section> = kept.records().map(|record| record.unwrap().section).collect();
         assert_eq!(sections, [Section::Answer, Section::Authority]);
         assert_eq!((answer.addresses().len(), answer.ttls().count()), (1, 2));
+    }
+
+    #[test]
+    fn what_an_alias_leads_to_comes_behind_it() {
+        let a: &[u8] = &[192, 0, 2, 1];
+        let alias = || keep(&message(0, &[(0, 5, 300, b"\x01x\x00")]));
+        let check = |code: u8, aged: Aged, ttls: &[u32], life: u32| {
+            let mut further = message(code, &[(0, 1, 100, a), (1, 6, 200, SOA), (2, 1, 5, a)]);
+            further[13] = b'X';
+            let answer = alias().followed_by(&keep(&further), aged).unwrap();
+            let kept = Response::parse(answer.message()).unwrap();
+            let got: Vec<_> = kept.records().map(|record| record.unwrap().ttl).collect();
+            assert_eq!((&*got, answer.life(), answer.rcode()), (ttls, life, u16::from(code)));
+            assert_eq!(kept.question(), b"\x07example\x00\x00\x01\x00\x01");
+        };
+        check(0, Aged::By(0), &[300, 100, 200], 100);
+        check(0, Aged::By(40), &[300, 60, 160], 60);
+        check(0, Aged::Stale, &[300, STALE_TTL, STALE_TTL], STALE_TTL);
+        check(3, Aged::By(0), &[300, 100, 200], 60);
+        check(2, Aged::By(0), &[], FAILURE);
+        let authentic = |mut answer: Answer| {
+            answer.set_authentic();
+            answer
+        };
+        let further = || keep(&message(0, &[(0, 1, 100, a)]));
+        let both = authentic(alias()).followed_by(&authentic(further()), Aged::By(0)).unwrap();
+        assert!(both.is_authentic());
+        assert!(!authentic(alias()).followed_by(&further(), Aged::By(0)).unwrap().is_authentic());
+        assert!(!alias().followed_by(&authentic(further()), Aged::By(0)).unwrap().is_authentic());
     }
 
     #[test]

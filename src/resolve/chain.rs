@@ -14,6 +14,8 @@ const MOST_ALIASES: usize = 16;
 pub struct Chain {
     /// Where records begin that belong to no name of the chain, in order.
     strays: Vec<usize>,
+    /// Where its aliases lead, in lower case.
+    end: Option<Vec<u8>>,
     is_endless: bool,
 }
 
@@ -57,7 +59,22 @@ impl Chain {
             }
         };
         let strays = answers(response).filter(is_stray).map(|record| record.start).collect();
-        Self { strays, is_endless }
+        let end = names.pop().filter(|_| !names.is_empty());
+        Self { strays, end, is_endless }
+    }
+
+    /// The name that its aliases lead to, where the answer says nothing of that: neither data of this type, nor
+    /// that there is none.
+    pub(super) fn open_end(self, response: &Response<'_>, qtype: u16) -> Option<Vec<u8>> {
+        let end = self.end.filter(|_| !self.is_endless && !matches!(qtype, rtype::CNAME | rtype::ANY))?;
+        let is_about_it = |record: Record| match (record.section, record.rtype) {
+            (Section::Answer, kind) => {
+                kind == qtype && folded(response.packet(), record.start).as_ref() == Some(&end)
+            }
+            (Section::Authority, rtype::SOA) => true,
+            _ => false,
+        };
+        (!response.records().flatten().any(is_about_it)).then_some(end)
     }
 
     /// Whether a record that begins here belongs to no name of the chain.
@@ -103,7 +120,7 @@ mod tests {
     }
 
     /// An answer to `a A` with records of these owners, types and, for aliases, targets.
-    fn chain(records: &[(&str, u16, &str)]) -> (Chain, Vec<usize>) {
+    fn packet(records: &[(&str, u16, &str)]) -> (Vec<u8>, Vec<usize>) {
         let mut packet = vec![0, 7, wire::QR, 0, 0, 1, 0, records.len() as u8, 0, 0, 0, 0];
         packet.extend(b"\x01a\x00\x00\x01\x00\x01");
         let mut starts = Vec::new();
@@ -118,6 +135,11 @@ mod tests {
             packet.extend([0, data.len() as u8]);
             packet.extend(data);
         }
+        (packet, starts)
+    }
+
+    fn chain(records: &[(&str, u16, &str)]) -> (Chain, Vec<usize>) {
+        let (packet, starts) = packet(records);
         (Chain::of(&Response::parse(&packet).unwrap()), starts)
     }
 
@@ -153,6 +175,24 @@ mod tests {
     fn what_leads_a_subtree_elsewhere_stands_above() {
         check(&[("@", 5, "w.b"), ("", 39, ""), ("", 46, ""), ("w.b", 1, "")], &[], false);
         check(&[("@", 5, "w.b"), ("b", 39, ""), ("c", 39, ""), ("w.b", 1, "")], &[2], false);
+    }
+
+    #[test]
+    fn an_end_is_open_where_nothing_is_said_of_it() {
+        fn check(records: &[(&str, u16, &str)], qtype: u16, expected: Option<&str>) {
+            let packet = packet(records).0;
+            let response = Response::parse(&packet).unwrap();
+            let end = Chain::of(&response).open_end(&response, qtype);
+            assert_eq!(end, expected.map(wire), "{records:?} {qtype}");
+        }
+        check(&[("@", 1, "")], 1, None);
+        check(&[("@", 5, "b"), ("b", 1, "")], 1, None);
+        check(&[("@", 5, "b"), ("b", 1, "")], 28, Some("b"));
+        check(&[("@", 5, "b"), ("b", 5, "X.c")], 1, Some("x.c"));
+        check(&[("b", 5, "c"), ("@", 5, "b")], 1, Some("c"));
+        check(&[("@", 5, "b")], rtype::CNAME, None);
+        check(&[("@", 5, "b")], rtype::ANY, None);
+        check(&[("@", 5, "a")], 1, None);
     }
 
     #[test]

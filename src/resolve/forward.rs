@@ -280,8 +280,12 @@ impl Forwarder {
         })
     }
 
-    /// The upstream to ask first with one datagram, and its number; `None` where that is not how it is asked.
+    /// The upstream to ask first with one datagram, and its number; `None` where that is not how it is asked, or
+    /// what it answers may not be the whole answer.
     pub fn first(&self) -> Option<(usize, SocketAddr)> {
+        if self.options.recursion == Recursion::None {
+            return None;
+        }
         let number = self.wards.first()?;
         let upstream = self.options.upstreams.get(number)?;
         upstream.is_plain().then_some((number, upstream.address))

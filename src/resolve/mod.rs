@@ -6,6 +6,7 @@
 pub mod answer;
 pub mod cache;
 pub mod chain;
+mod chase;
 pub mod exchange;
 pub mod forward;
 pub mod health;
@@ -28,7 +29,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
 use self::answer::{Answer, push_option};
 use self::cache::{Cache, Entry, Found, Freshness, Key};
 use self::exchange::{Ask, Flag, is_ignorance};
-use self::forward::{Failure, Forwarder, Met, Prior, is_error};
+use self::forward::{Failure, Forwarder, Met, Prior, Recursion, is_error};
 use self::pool::Word;
 use self::recurse::Recursor;
 use self::routes::{Change, Routes, Source};
@@ -77,6 +78,19 @@ pub enum Aged {
     By(u32),
     /// As 30 seconds each: their time is over (RFC 8767, section 4).
     Stale,
+}
+
+/// The TTL of an answer past its time (RFC 8767, section 4).
+const STALE_TTL: u32 = 30;
+
+impl Aged {
+    /// What of a TTL is told.
+    pub fn ttl(self, kept: u32) -> u32 {
+        match self {
+            Self::By(age) => kept.saturating_sub(age),
+            Self::Stale => STALE_TTL,
+        }
+    }
 }
 
 /// Where an answer came from.
@@ -233,10 +247,11 @@ impl Resolver {
         flights.insert(key.clone(), flight.clone());
         drop(flights);
         let ended = Ended { resolver: Arc::clone(self), key, flight };
+        let recursion = ask.recursion;
         if let Source::Forwarder(forwarder) = &source {
             forwarder.prepare(&mut ask);
         }
-        Boarding::Ours(Takeoff { ask, source, first, landing, ended, _place: place })
+        Boarding::Ours(Takeoff { ask, recursion, source, first, landing, ended, _place: place })
     }
 
     /// Leaves a question to the caller, who asks its first upstream by a [`pool::Pool`] of his own and
@@ -305,9 +320,18 @@ impl Resolver {
         self.runtime.spawn(async move { resolver.ask(takeoff, prior).await });
     }
 
-    async fn ask(&self, takeoff: Takeoff, prior: Option<Prior>) {
+    async fn ask(self: &Arc<Self>, takeoff: Takeoff, prior: Option<Prior>) {
         let answer = match &takeoff.source {
-            Source::Forwarder(forwarder) => forwarded(forwarder, takeoff.ask.clone(), prior).await,
+            Source::Forwarder(forwarder) => {
+                let answer = forwarded(forwarder, takeoff.ask.clone(), prior).await;
+                match takeoff.follows_aliases() {
+                    true => {
+                        let ask = Ask { recursion: takeoff.recursion, ..takeoff.ask.clone() };
+                        self.chase(answer, &ask, takeoff.deadline()).await
+                    }
+                    false => answer,
+                }
+            }
             Source::Recursor(recursor) => recursed(recursor, &takeoff.ask).await,
         };
         self.land(&takeoff, answer);
@@ -345,6 +369,8 @@ impl Resolver {
 /// A question that is being asked, and the right to answer it.
 pub struct Takeoff {
     ask: Ask,
+    /// As the client set it, whatever upstreams are asked.
+    recursion: Flag,
     /// Who was asked, also once others are to be.
     source: Source,
     first: Option<(usize, SocketAddr)>,
@@ -362,6 +388,13 @@ impl Takeoff {
     /// What to ask it.
     pub fn ask(&self) -> &Ask {
         &self.ask
+    }
+
+    /// Whether it is for us to follow aliases: upstreams were not asked to.
+    fn follows_aliases(&self) -> bool {
+        let are_masters = |forwarder: &Forwarder| forwarder.options().recursion == Recursion::None;
+        self.recursion == Flag::Set
+            && matches!(&self.source, Source::Forwarder(forwarder) if are_masters(forwarder))
     }
 
     /// After this much silence the question goes on to the next one.

@@ -5,7 +5,6 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::net::UdpSocket;
 
 use super::cache::Freshness;
-use super::exchange::Flag;
 use super::*;
 use crate::wire;
 

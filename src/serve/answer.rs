@@ -16,8 +16,6 @@ use crate::wire::{self, Query, Reject, Response, Section, Speaks, rcode, rtype};
 pub const PAYLOAD_SIZE: u16 = 1232;
 /// What a client without EDNS takes over UDP (RFC 1035, section 4.2.1).
 const PLAIN_SIZE: usize = 512;
-/// The TTL of an answer past its time (RFC 8767, section 4).
-const STALE_TTL: u32 = 30;
 
 /// An extended DNS error (RFC 8914): code and text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -200,11 +198,7 @@ fn age(resolved: &Answer, aged: Aged, out: &mut [u8]) {
         let Some(octets) = out.get_mut(at..at + 4).and_then(|octets| octets.first_chunk_mut::<4>()) else {
             return;
         };
-        *octets = match aged {
-            Aged::By(age) => u32::from_be_bytes(*octets).saturating_sub(age),
-            Aged::Stale => STALE_TTL,
-        }
-        .to_be_bytes();
+        *octets = aged.ttl(u32::from_be_bytes(*octets)).to_be_bytes();
     }
 }
 

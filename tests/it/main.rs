@@ -15,6 +15,7 @@ mod dot;
 mod failover;
 mod forwarding;
 mod harness;
+mod hostile;
 mod images;
 mod landing;
 mod limits;

@@ -1,8 +1,10 @@
 //! Domains that other upstreams are asked for.
 
+use std::time::{Duration, Instant};
+
 use crate::harness::house::{CONFIG, Setup};
 use crate::harness::nsd;
-use crate::harness::scripted::Scripted;
+use crate::harness::scripted::{Scripted, Seen};
 use crate::harness::server::Server;
 use crate::harness::wire;
 
@@ -60,6 +62,52 @@ fn masters_of_a_zone_are_asked_for_what_they_know() {
     check(&server, "www.test", "192.0.2.1");
     assert!(master.seen().iter().all(|query| query.flags() & wire::RD == 0));
     assert!(all.seen().iter().any(|query| query.flags() & wire::RD != 0));
+}
+
+#[test]
+fn aliases_out_of_a_masters_zone_are_followed() {
+    // AA, and no RA.
+    let alias = |query: &Seen, target: &[u8]| {
+        query.answer(0x0400, 0, &[wire::record(&[0xc0, 12], 5, wire::IN, 300, target)], None)
+    };
+    let all = Scripted::answering(move |query| match &*query.qname() {
+        "nothing.test." => query.answer(wire::RA, 3, &[], None),
+        "broken.test." => query.answer(wire::RA, 2, &[], None),
+        _ => query.answer_a([192, 0, 2, 1]),
+    });
+    let master = Scripted::answering(move |query| match &*query.qname() {
+        "www.internal.test." => alias(query, b"\x05Cloud\x04test\x00"),
+        "gone.internal.test." => alias(query, b"\x07nothing\x04test\x00"),
+        "down.internal.test." => alias(query, b"\x06broken\x04test\x00"),
+        // Through the zone itself, and in a circle with another one.
+        "far.internal.test." => alias(query, b"\x03www\x08internal\x04test\x00"),
+        "one.internal.test." => alias(query, b"\x03two\x05other\x04test\x00"),
+        "two.other.test." => alias(query, b"\x03one\x08internal\x04test\x00"),
+        _ => query.answer_a([192, 0, 2, 2]),
+    });
+    let server = Setup::new(all.address)
+        .more(&route("internal.test", &master, "recursion = false"))
+        .more(&route("other.test", &master, "recursion = false"))
+        .serve();
+    check(&server, "plain.internal.test", "192.0.2.2");
+    for _ in 0..2 {
+        check(&server, "www.internal.test", "192.0.2.1");
+        check(&server, "far.internal.test", "192.0.2.1");
+    }
+    let reply = server.dig().ask("FAR.internal.test", "A");
+    let owners: Vec<_> = reply.answer.iter().map(|rr| (rr.name.as_str(), rr.rtype.as_str())).collect();
+    assert_eq!(
+        owners,
+        [("FAR.internal.test.", "CNAME"), ("www.internal.test.", "CNAME"), ("cloud.test.", "A")],
+        "{}",
+        reply.raw
+    );
+    assert_eq!(server.dig().ask("gone.internal.test", "A").status, "NXDOMAIN");
+    assert_eq!(server.dig().ask("down.internal.test", "A").status, "SERVFAIL");
+    assert_eq!(server.dig().ask("www.internal.test", "CNAME").rdata("CNAME"), ["Cloud.test."]);
+    let start = Instant::now();
+    assert_eq!(server.dig().ask("one.internal.test", "A").status, "SERVFAIL");
+    assert!(start.elapsed() < Duration::from_secs(9), "{:?}", start.elapsed());
 }
 
 #[test]

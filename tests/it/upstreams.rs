@@ -37,7 +37,7 @@ fn assert_answered(server: &Server, qname: &str) {
     assert_eq!(reply.rdata("A"), ["192.0.2.7"], "{}", reply.raw);
 }
 
-/// SERVFAIL with this extended error, in time, and again at once, from the cache.
+/// SERVFAIL with this extended error, in time.
 #[track_caller]
 fn assert_failed(server: &Server, qname: &str, ede: u16) {
     let start = Instant::now();
