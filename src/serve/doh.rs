@@ -15,8 +15,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use http_body_util::{BodyExt as _, Full};
-use hyper::body::{Bytes, Incoming};
+use hyper::body::{Body as _, Bytes, Incoming};
 use hyper::header::{self, HeaderValue};
+use hyper::http::request::Parts;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper::{HeaderMap, Method, Request, Response, StatusCode};
@@ -269,13 +270,13 @@ impl Visit {
 
     /// The message that a request carries.
     async fn query(&self, request: Request<Incoming>) -> Result<Vec<u8>, Refusal> {
-        if request.uri().path() != &*self.path {
-            return Err(Refusal::Path);
-        }
-        let packet = match *request.method() {
-            Method::GET => read_get(request.uri().query())?,
-            Method::POST => self.read_post(request).await?,
-            _ => return Err(Refusal::Method),
+        let (head, body) = request.into_parts();
+        // Also that of a request which is refused: a client that is still sending may not listen yet, and
+        // some take the end of a stream that they did not end for an error.
+        let body = self.read(body).await;
+        let packet = match self.read_head(&head)? {
+            Some(packet) => packet,
+            None => body?,
         };
         // What would be silence elsewhere.
         match Query::parse(&packet) {
@@ -284,21 +285,33 @@ impl Visit {
         }
     }
 
-    async fn read_post(&self, request: Request<Incoming>) -> Result<Vec<u8>, Refusal> {
-        if !is_message(request.headers()) {
-            return Err(Refusal::MediaType);
+    /// The message in a request's head; `None` where it is the body.
+    fn read_head(&self, head: &Parts) -> Result<Option<Vec<u8>>, Refusal> {
+        if head.uri.path() != &*self.path {
+            return Err(Refusal::Path);
+        }
+        match head.method {
+            Method::GET => read_get(head.uri.query()).map(Some),
+            Method::POST if is_message(&head.headers) => Ok(None),
+            Method::POST => Err(Refusal::MediaType),
+            _ => Err(Refusal::Method),
+        }
+    }
+
+    async fn read(&self, body: Incoming) -> Result<Vec<u8>, Refusal> {
+        if body.is_end_stream() {
+            return Ok(Vec::new());
         }
         let read = async {
             // The semaphore is never closed.
             let _turn = self.bodies.acquire().await;
-            read_body(request.into_body()).await
+            read_body(body).await
         };
         timeout(self.guest.idle, read).await.unwrap_or(Err(Refusal::Slow))
     }
 }
 
-/// A whole body. One that is somewhat too long is read to its end: a client that is still sending may not
-/// listen yet.
+/// A whole body. One that is somewhat too long is read to its end.
 async fn read_body(mut body: Incoming) -> Result<Vec<u8>, Refusal> {
     let (mut packet, mut len) = (Vec::new(), 0);
     while let Some(frame) = body.frame().await {
