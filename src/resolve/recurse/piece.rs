@@ -152,7 +152,7 @@ fn is_proof(kind: u16) -> bool {
 
 /// One answer to `question` out of pieces that lead from its name to where aliases end: a message with RA,
 /// as a resolver sends it, and TTLs as they are at `now`. `None` when no message holds it.
-pub(super) fn compose(
+pub fn compose(
     question: &[u8],
     pieces: &[impl AsRef<Piece>],
     is_dnssec_ok: bool,
