@@ -22,7 +22,7 @@ use sachdns::evidence::keeper::Keeper;
 use sachdns::evidence::ledger::Ledger;
 use sachdns::evidence::record::Transport;
 use sachdns::feed::Format;
-use sachdns::feed::source::{FeedAction, Source};
+use sachdns::feed::source::{FeedAction, Signed, Source, Timing};
 use sachdns::resolve::{Resolver, cache, forward};
 use sachdns::serve::apply::Sinkhole;
 use sachdns::serve::pipeline::{Arrival, LogScope, Pipeline, State, Step, Turn, Waiting};
@@ -94,6 +94,8 @@ impl Bench {
             path: list,
             format: Format::Plain,
             action: FeedAction::default(),
+            timing: Timing::default(),
+            signed: Signed::default(),
         }];
         let plan = Plan { canaries: &[], feeds: &feeds };
         let (image, _) = update::build(plan, &folder.join("policy.img"), 0).expect("the list is sound");

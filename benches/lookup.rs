@@ -51,7 +51,7 @@ fn measure(kind: &str, list: &[(Name, Option<Arc<str>>)], repetitions: usize) {
     let path = folder.join("policy.img");
 
     let begun = Instant::now();
-    let mut compiler = Compiler::new(vec![Feed { name: "bench".into(), kind: FeedKind::Threat }]);
+    let mut compiler = Compiler::new(vec![Feed::new("bench".into(), FeedKind::Threat)]);
     for (name, family) in list {
         let (scope, action, mode) = (Scope::Subtree, Action::Sinkhole, Mode::Enforced);
         let listing = Listing { feed: 0, scope, action, mode, family: family.as_ref() };

@@ -468,12 +468,12 @@ fn tell(image: &Image, reports: Option<&[FeedReport]>) {
         tracing::warn!("no feed is configured: nothing is sinkholed; add [[feed]] to the configuration");
     }
     for report in reports.unwrap_or_default() {
-        if report.names == 0 {
+        if report.names + report.networks == 0 {
             tracing::warn!(feed = report.name, "the feed lists no names");
         }
         tracing::info!(
             feed = report.name, format = %report.format, names = report.names,
-            addresses = report.addresses, urls = report.urls, unread = report.fault_count(), "read a feed"
+            networks = report.networks, addresses = report.addresses, urls = report.urls, unread = report.fault_count(), "read a feed"
         );
         for example in &report.examples {
             tracing::warn!(feed = report.name, "line {example}");

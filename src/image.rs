@@ -6,22 +6,24 @@
 //! ```text
 //! offset  size
 //!      0     8  magic "SACHDNS\x01"
-//!      8     4  version of this layout, 2                              (numbers are little-endian)
+//!      8     4  version of this layout, 3                              (numbers are little-endian)
 //!     12     4  zero
 //!     16     8  A: octets of the automaton
 //!     24     8  T: octets of the tables
-//!     32     8  names in the automaton
+//!     32     8  keys in the automaton: names and networks
 //!     40     8  when it was built, microseconds since 1970
 //!     48    32  fingerprint of the sources that it was built from
 //!     80    32  SHA-256 of: the SHA-256 of each 262144 octets (the last: fewer) of automaton and tables,
 //!               then the first 80 octets of this header
-//!    112     A  automaton (crate `fst`): key as in `crate::name::Key` → number of a rule set
+//!    112     A  automaton (crate `fst`): key → number of a rule set. A qname's key is as in
+//!               `crate::name::Key`; all others begin with 00 (see `policy::trigger`)
 //!  112+A     T  tables
 //!
-//! tables:   feeds      u16 count, each: u8 kind, u16 length, name
+//! tables:   feeds      u16 count, each: u8 kind, u8 timing, u8 signed (see `policy::rule`), u16 length, name
 //!           families   u32 count, each: u16 length, text
-//!           actions    u32 count, each: u16 length, spelling (see `policy::action`)
-//!           rules      u32 count, each: u16 feed, u8 scope, u8 mode, u32 action, u32 family (all ones: none)
+//!           actions    u32 count, each: u32 length, spelling (see `policy::action`)
+//!           rules      u32 count, each: u16 feed, u8 trigger, u8 scope, u8 mode, u32 action,
+//!                      u32 family (all ones: none)
 //!           rule sets  u32 count, each: u16 count, u32 rule …
 //! ```
 //!
@@ -46,12 +48,12 @@ pub use digest::Digest;
 use crate::policy::action::Action;
 use crate::policy::compile::Compiled;
 use crate::policy::index::{Index, IndexError};
-use crate::policy::rule::{Feed, FeedKind, Mode, Provenance, Rule};
-use crate::policy::trigger::Scope;
+use crate::policy::rule::{Feed, FeedKind, Mode, Provenance, Rule, Signed, Timing};
+use crate::policy::trigger::{Scope, Trigger};
 use digest::Digester;
 
 const MAGIC: &[u8; 8] = b"SACHDNS\x01";
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 const HEADER: usize = 112;
 /// Where the digest starts; the header's octets before it are digested.
 const DIGEST: usize = 80;
@@ -327,6 +329,14 @@ fn tables(provenance: &Provenance, rule_sets: &[Vec<Rule>]) -> Vec<u8> {
             FeedKind::Threat => 0,
             FeedKind::Housekeeping => 1,
         });
+        out.push(match feed.timing {
+            Timing::AtOnce => 0,
+            Timing::AfterResolving => 1,
+        });
+        out.push(match feed.signed {
+            Signed::Rewritten => 0,
+            Signed::LeftAlone => 1,
+        });
         push_text(&mut out, &feed.name);
     }
     out.extend((provenance.families.len() as u32).to_le_bytes());
@@ -355,11 +365,14 @@ fn tables(provenance: &Provenance, rule_sets: &[Vec<Rule>]) -> Vec<u8> {
     }
     out.extend((actions.len() as u32).to_le_bytes());
     for action in actions {
-        push_text(&mut out, &action.to_string());
+        let text = action.to_string();
+        out.extend((text.len() as u32).to_le_bytes());
+        out.extend(text.as_bytes());
     }
     out.extend((rules.len() as u32).to_le_bytes());
     for (rule, action) in rules {
         out.extend(rule.feed.to_le_bytes());
+        out.push(Trigger::ALL.iter().position(|trigger| *trigger == rule.trigger).unwrap_or_default() as u8);
         out.push(match rule.scope {
             Scope::Exact => 0,
             Scope::Subtree => 1,
@@ -398,19 +411,31 @@ impl Tables<'_> {
                 1 => FeedKind::Housekeeping,
                 _ => return None,
             };
-            provenance.feeds.push(Feed { kind, name: self.text()?.into() });
+            let timing = match self.u8()? {
+                0 => Timing::AtOnce,
+                1 => Timing::AfterResolving,
+                _ => return None,
+            };
+            let signed = match self.u8()? {
+                0 => Signed::Rewritten,
+                1 => Signed::LeftAlone,
+                _ => return None,
+            };
+            provenance.feeds.push(Feed { kind, timing, signed, name: self.text()?.into() });
         }
         for _ in 0..self.u32()? {
             provenance.families.push(self.text()?.into());
         }
         let mut actions: Vec<Action> = Vec::new();
         for _ in 0..self.u32()? {
-            actions.push(self.text()?.parse().ok()?);
+            let len = self.u32()? as usize;
+            actions.push(std::str::from_utf8(self.take(len)?).ok()?.parse().ok()?);
         }
         let mut rules = Vec::new();
         for _ in 0..self.u32()? {
             rules.push(Rule {
                 feed: self.u16()?,
+                trigger: *Trigger::ALL.get(usize::from(self.u8()?))?,
                 scope: match self.u8()? {
                     0 => Scope::Exact,
                     1 => Scope::Subtree,
@@ -480,8 +505,8 @@ mod tests {
 
     fn sample() -> Compiled {
         let feeds = vec![
-            Feed { name: "canary".into(), kind: FeedKind::Housekeeping },
-            Feed { name: "authority".into(), kind: FeedKind::Threat },
+            Feed::new("canary".into(), FeedKind::Housekeeping),
+            Feed::new("authority".into(), FeedKind::Threat),
         ];
         let mut compiler = Compiler::new(feeds);
         let family: Arc<str> = "Mã độc".into();

@@ -13,6 +13,7 @@ use std::process::ExitStatus;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use ipnet::IpNet;
 use sha2::{Digest as _, Sha256};
 
 use crate::feed::source::{FeedAction, Source};
@@ -21,8 +22,8 @@ use crate::image::{self, Digest, Fingerprint, Image, ImageError};
 use crate::name::Name;
 use crate::policy::action::Action;
 use crate::policy::compile::{CompileError, Compiled, Compiler, Listing};
-use crate::policy::rule::{Feed, FeedIndex, FeedKind, Mode, Rule};
-use crate::policy::trigger::Scope;
+use crate::policy::rule::{Feed, FeedIndex, FeedKind, Mode, Rule, Signed, Timing};
+use crate::policy::trigger::{Scope, Trigger};
 
 /// What a policy is made from.
 #[derive(Debug, Clone, Copy)]
@@ -40,7 +41,7 @@ const RACY: Duration = Duration::from_secs(2);
 /// Diagnostics of a feed that are kept whole; all are counted.
 const EXAMPLES: usize = 3;
 /// Counts up when the same feeds should give another image: a format is read otherwise, for one.
-const READING: u32 = 1;
+const READING: u32 = 2;
 /// Different reasons that are told apart: some carry words of the feed's own.
 const REASONS: usize = 100;
 
@@ -53,7 +54,9 @@ pub struct FeedReport {
     pub format: Format,
     /// Indicators by kind.
     pub names: u64,
-    /// Addresses and networks: counted, and not acted on in this release.
+    /// Addresses and networks of an RPZ's triggers, which have rules.
+    pub networks: u64,
+    /// Addresses and networks of other lists: counted, and not acted on in this release.
     pub addresses: u64,
     /// URLs and hosts with a path: never a rule.
     pub urls: u64,
@@ -274,9 +277,11 @@ fn collect(
     plan: Plan<'_>,
     compiler: impl FnOnce(Vec<Feed>) -> Compiler,
 ) -> Result<(Compiled, Vec<FeedReport>), UpdateError> {
-    let canary = Feed { name: CANARY.into(), kind: FeedKind::Housekeeping };
-    let feeds =
-        plan.feeds.iter().map(|source| Feed { name: Arc::clone(&source.name), kind: FeedKind::Threat });
+    let canary = Feed::new(CANARY.into(), FeedKind::Housekeeping);
+    let feeds = plan.feeds.iter().map(|source| {
+        let (name, kind) = (Arc::clone(&source.name), FeedKind::Threat);
+        Feed { name, kind, timing: source.timing, signed: source.signed }
+    });
     let mut compiler = compiler(std::iter::once(canary).chain(feeds).collect());
     for name in plan.canaries {
         let (scope, action, mode) = (Scope::Subtree, Action::Nxdomain, Mode::Enforced);
@@ -308,7 +313,7 @@ fn collect(
         }
         let mut report = intake.report;
         report.format = format;
-        if report.names + report.addresses + report.urls == 0
+        if report.names + report.networks + report.addresses + report.urls == 0
             && let Some(example) = report.examples.first().cloned()
         {
             let (feed, path) = (Arc::clone(&source.name), source.path.clone());
@@ -328,21 +333,39 @@ struct Intake<'a> {
     failure: Option<CompileError>,
 }
 
+impl Intake<'_> {
+    /// Adds a rule; the rest of a feed that cannot be taken is only counted.
+    fn add(&mut self, add: impl FnOnce(&mut Compiler) -> Result<(), CompileError>) {
+        if self.failure.is_none() {
+            self.failure = add(self.compiler).err();
+        }
+    }
+}
+
 impl Sink for Intake<'_> {
     fn indicator(&mut self, indicator: Indicator) {
-        match indicator.value {
-            Value::Name(name, scope) => {
+        let Indicator { value, trigger, family, .. } = indicator;
+        let (action, mode) = self.action.of(indicator.action);
+        let feed = self.feed;
+        let listing = |scope| Listing { feed, scope, action, mode, family: family.as_ref() };
+        match (value, trigger) {
+            (Value::Name(name, scope), trigger) => {
                 self.report.names += 1;
-                let (action, mode) = self.action.of(indicator.action);
-                let family = indicator.family.as_ref();
-                let listing = Listing { feed: self.feed, scope, action, mode, family };
-                // The rest of a feed that cannot be taken is only counted.
-                if self.failure.is_none() {
-                    self.failure = self.compiler.add(&name, listing).err();
-                }
+                self.add(|compiler| match trigger {
+                    Some(Trigger::Nsdname) => compiler.add_server(&name, listing(scope)),
+                    _ => compiler.add(&name, listing(scope)),
+                });
             }
-            Value::Ip(_) | Value::Net(_) => self.report.addresses += 1,
-            Value::Url(_) => self.report.urls += 1,
+            (Value::Ip(address), Some(trigger)) => {
+                self.report.networks += 1;
+                self.add(|compiler| compiler.add_network(trigger, address.into(), listing(Scope::Exact)));
+            }
+            (Value::Net(net), Some(trigger)) => {
+                self.report.networks += 1;
+                self.add(|compiler| compiler.add_network(trigger, net, listing(Scope::Exact)));
+            }
+            (Value::Ip(_) | Value::Net(_), None) => self.report.addresses += 1,
+            (Value::Url(_), _) => self.report.urls += 1,
         }
     }
 
@@ -389,6 +412,10 @@ fn fingerprint(plan: Plan<'_>) -> io::Result<Fingerprint> {
         field(source.path.as_os_str().as_encoded_bytes());
         field(source.format.as_str().as_bytes());
         field(source.action.to_string().as_bytes());
+        field(&[
+            u8::from(source.timing == Timing::AfterResolving),
+            u8::from(source.signed == Signed::LeftAlone),
+        ]);
         let times = [facts.mtime(), facts.mtime_nsec(), facts.ctime(), facts.ctime_nsec()];
         for number in [facts.dev(), facts.ino(), facts.size()].into_iter().chain(times.map(|it| it as u64)) {
             field(&number.to_le_bytes());
@@ -397,33 +424,66 @@ fn fingerprint(plan: Plan<'_>) -> io::Result<Fingerprint> {
     Ok(hasher.finalize().into())
 }
 
-/// The first line of `source` from which the rule came that lists `name`.
+/// What a rule lists.
+#[derive(Debug, Clone, Copy)]
+pub enum Listed<'a> {
+    /// A name.
+    Name(&'a Name),
+    /// An address or a network.
+    Network(IpNet),
+}
+
+/// The first line of `source` from which the rule came that lists this.
 ///
 /// # Errors
 /// When the file cannot be read.
-pub fn line_of(source: &Source, name: &Name, rule: &Rule) -> Result<Option<u64>, ReadError> {
+pub fn line_of(source: &Source, listed: Listed<'_>, rule: &Rule) -> Result<Option<u64>, ReadError> {
     struct Finder<'a> {
-        name: &'a Name,
+        listed: Listed<'a>,
         rule: &'a Rule,
         action: &'a FeedAction,
         line: Option<u64>,
     }
     impl Sink for Finder<'_> {
         fn indicator(&mut self, indicator: Indicator) {
-            if self.line.is_none()
-                && let Value::Name(name, scope) = &indicator.value
-                && (name, *scope) == (self.name, self.rule.scope)
-                && self.action.of(indicator.action).0 == self.rule.action
-            {
+            if self.line.is_some() {
+                return;
+            }
+            let is_it = match (&indicator.value, indicator.trigger) {
+                (Value::Name(name, scope), trigger) => {
+                    trigger.unwrap_or(Trigger::Qname) == self.rule.trigger
+                        && *scope == self.rule.scope
+                        && matches!(self.listed, Listed::Name(listed) if name == listed)
+                }
+                (value, Some(trigger)) => {
+                    let net = match value {
+                        Value::Ip(address) => Some(IpNet::from(*address)),
+                        Value::Net(net) => Some(*net),
+                        Value::Name(..) | Value::Url(_) => None,
+                    };
+                    trigger == self.rule.trigger
+                        && matches!(self.listed, Listed::Network(listed) if net == Some(listed))
+                }
+                (_, None) => false,
+            };
+            if is_it && is_part(&self.action.of(indicator.action).0, &self.rule.action) {
                 self.line = Some(indicator.line);
             }
         }
         fn diagnostic(&mut self, _: Diagnostic) {}
     }
     let file = File::open(&source.path).map_err(|source| ReadError::Io { after_line: 0, source })?;
-    let mut finder = Finder { name, rule, action: &source.action, line: None };
+    let mut finder = Finder { listed, rule, action: &source.action, line: None };
     feed::parse(file, source.format, &mut finder)?;
     Ok(finder.line)
+}
+
+/// Whether a line's action is the rule's, or one of the records that the rule has from several lines.
+fn is_part(of_line: &Action, of_rule: &Action) -> bool {
+    match (of_line, of_rule) {
+        (Action::LocalData(_), Action::LocalData(_)) => true,
+        (of_line, of_rule) => of_line == of_rule,
+    }
 }
 
 #[cfg(test)]
@@ -435,7 +495,8 @@ mod tests {
     fn source(folder: &Path, name: &str, text: &str) -> Source {
         let path = folder.join(name);
         fs::write(&path, text).unwrap();
-        Source { name: name.into(), path, format: Format::Auto, action: FeedAction::default() }
+        let (action, timing, signed) = Default::default();
+        Source { name: name.into(), path, format: Format::Auto, action, timing, signed }
     }
 
     fn age(source: &Source) {
@@ -479,10 +540,12 @@ mod tests {
         );
 
         let (scope, action, mode) = (Scope::Subtree, Action::Sinkhole, Mode::Enforced);
-        let rule = Rule { feed: 1, scope, action, mode, family: None };
+        let trigger = Trigger::Qname;
+        let rule = Rule { feed: 1, trigger, scope, action, mode, family: None };
         let name = Name::from_host("evil.example").unwrap();
-        assert_eq!(line_of(&feeds[0], &name, &rule).unwrap(), Some(1));
-        assert_eq!(line_of(&feeds[0], &name, &Rule { action: Action::Passthru, ..rule }).unwrap(), None);
+        assert_eq!(line_of(&feeds[0], Listed::Name(&name), &rule).unwrap(), Some(1));
+        let passthru = Rule { action: Action::Passthru, ..rule };
+        assert_eq!(line_of(&feeds[0], Listed::Name(&name), &passthru).unwrap(), None);
     }
 
     #[test]

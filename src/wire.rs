@@ -533,6 +533,101 @@ fn skip_name(packet: &[u8], mut at: usize) -> Option<usize> {
     }
 }
 
+/// A name that was read from a message, uncompressed and in the letter case it had there.
+#[derive(Clone, Copy)]
+pub struct WireName {
+    octets: [u8; MAX_WIRE],
+    len: usize,
+}
+
+impl WireName {
+    /// Copies an uncompressed name; `None` where that is too long for one.
+    pub fn new(wire: &[u8]) -> Option<Self> {
+        let mut name = Self { octets: [0; MAX_WIRE], len: wire.len() };
+        name.octets.get_mut(..wire.len())?.copy_from_slice(wire);
+        Some(name)
+    }
+
+    /// Reads the possibly compressed name at `at`. Allocates nothing.
+    pub fn read(packet: &[u8], at: usize) -> Option<Self> {
+        let mut name = Self { octets: [0; MAX_WIRE], len: 0 };
+        for piece in Pieces::new(packet, at) {
+            let piece = piece?;
+            let end = name.len + piece.len();
+            name.octets.get_mut(name.len..end)?.copy_from_slice(piece);
+            name.len = end;
+        }
+        Some(name)
+    }
+
+    /// The name in wire format.
+    pub fn as_wire(&self) -> &[u8] {
+        &self.octets[..self.len]
+    }
+}
+
+/// Whether the possibly compressed name at `at` is `name`; case does not count.
+pub fn is_name_at(packet: &[u8], at: usize, name: &[u8]) -> bool {
+    let mut rest = name;
+    for piece in Pieces::new(packet, at) {
+        let same = piece.and_then(|piece| {
+            let (start, rest) = rest.split_at_checked(piece.len())?;
+            start.eq_ignore_ascii_case(piece).then_some(rest)
+        });
+        match same {
+            Some(after) => rest = after,
+            None => return false,
+        }
+    }
+    rest.is_empty()
+}
+
+/// The labels of a possibly compressed name, each with its length octet, the root's too; `None` where it does
+/// not parse, and then no more.
+struct Pieces<'a> {
+    packet: &'a [u8],
+    /// `None` once it has ended.
+    at: Option<usize>,
+    /// Every pointer must lead further back than the part it stands in: no loop can be built.
+    part: usize,
+}
+
+impl<'a> Pieces<'a> {
+    fn new(packet: &'a [u8], at: usize) -> Self {
+        Self { packet, at: Some(at), part: at }
+    }
+
+    fn piece(&mut self, mut at: usize) -> Option<&'a [u8]> {
+        loop {
+            let len = usize::from(*self.packet.get(at)?);
+            match len {
+                0..=MAX_LABEL => {
+                    let piece = self.packet.get(at..=at + len)?;
+                    self.at = (len > 0).then_some(at + 1 + len);
+                    return Some(piece);
+                }
+                0xc0.. => {
+                    let target = usize::from(u16_at(self.packet, at)? & 0x3fff);
+                    if target >= self.part || target < HEADER {
+                        return None;
+                    }
+                    (at, self.part) = (target, target);
+                }
+                _ => return None,
+            }
+        }
+    }
+}
+
+impl<'a> Iterator for Pieces<'a> {
+    type Item = Option<&'a [u8]>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let at = self.at.take()?;
+        Some(self.piece(at))
+    }
+}
+
 /// Appends the possibly compressed name at `at` to `out`, uncompressed; returns where it ends.
 ///
 /// `None` for a loop, a forward pointer, a cut or a name over 255 octets; `out` is then as before.

@@ -14,7 +14,7 @@ use sachdns::evidence::journal::{Journal, Options};
 use sachdns::evidence::ledger::Ledger;
 use sachdns::evidence::record::Transport;
 use sachdns::feed::Format;
-use sachdns::feed::source::{FeedAction, Source};
+use sachdns::feed::source::{FeedAction, Signed, Source, Timing};
 use sachdns::resolve::{Resolver, cache, forward};
 use sachdns::serve::apply::Sinkhole;
 use sachdns::serve::pipeline::{Arrival, LogScope, Pipeline, State, Step, Turn, Waiting};
@@ -77,6 +77,8 @@ fn no_query_that_is_answered_at_once_allocates() {
         path: PathBuf::from(&list),
         format: Format::Auto,
         action: FeedAction::default(),
+        timing: Timing::default(),
+        signed: Signed::default(),
     }];
     let (image, _) =
         update::build(Plan { canaries: &[], feeds: &feeds }, &folder.path().join("policy.img"), 0).unwrap();

@@ -61,7 +61,7 @@ fuzz_target!(|data: &[u8]| {
 impl Fixture {
     fn new() -> Self {
         let path = std::env::temp_dir().join(format!("sachdns-fuzz-{}.img", std::process::id()));
-        let mut compiler = Compiler::new(vec![Feed { name: "authority".into(), kind: FeedKind::Threat }]);
+        let mut compiler = Compiler::new(vec![Feed::new("authority".into(), FeedKind::Threat)]);
         let actions = [Action::Sinkhole, Action::Nxdomain, Action::Drop, Action::Passthru];
         for (name, action) in NAMES.into_iter().zip(actions) {
             let (scope, mode, family) = (Scope::Subtree, Mode::Shadow, "Mã độc".into());
@@ -99,7 +99,7 @@ fn check(image: &Image, keys: &[Key]) {
     for key in keys {
         let decision = decide(&image.index, key, &mut Unobserved);
         for ruling in decision.ruling.iter().chain(&decision.shadow) {
-            assert!(ruling.labels > 0);
+            assert!(ruling.depth > 0);
             assert_eq!(ruling.rule.family.is_some(), ruling.family.is_some());
         }
         let mut count = Count(0);

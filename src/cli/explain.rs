@@ -4,6 +4,7 @@ use std::io::{self, Write};
 use std::net::IpAddr;
 
 use clap::Args;
+use ipnet::IpNet;
 
 use super::{CliError, ConfigArg};
 use crate::client::Agencies;
@@ -13,12 +14,15 @@ use crate::evidence::record::{Outcome, Transport};
 use crate::feed::source::Source;
 use crate::image::{self, ImageError};
 use crate::name::{Key, Name, NameError};
-use crate::policy::decide::Ruling;
+use crate::policy::decide::{Ruling, must_wait};
 use crate::policy::explain::{Explanation, explain};
 use crate::policy::index::Index;
+use crate::policy::rule::Timing;
+use crate::policy::trigger::{Scope, Trigger};
+use crate::serve::answer::Stem;
 use crate::serve::apply::{Access, Applied, apply, refusal};
-use crate::update::{self, Plan};
-use crate::wire::{self, Query, Response, rtype};
+use crate::update::{self, Listed, Plan};
+use crate::wire::{self, Query, Response, Section, rtype};
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
@@ -30,9 +34,31 @@ pub(super) struct Arguments {
     /// The record type.
     #[arg(long = "type", value_name = "TYPE", default_value = "A", value_parser = qtype)]
     qtype: u16,
-    /// Also tell whether this client is answered, and whose it is.
+    /// Also tell whether this client is answered, whose it is, and which rules are its own.
     #[arg(long, value_name = "IP")]
     client: Option<IpAddr>,
+    /// A name that the answer's aliases lead to, in their order; may be repeated.
+    #[arg(long, value_name = "NAME", value_parser = name)]
+    cname: Vec<Name>,
+    /// An address in the answer; may be repeated.
+    #[arg(long, value_name = "IP")]
+    answer_ip: Vec<IpAddr>,
+    /// A name server of the name's zones; may be repeated.
+    #[arg(long, value_name = "NAME", value_parser = name)]
+    ns: Vec<Name>,
+    /// An address of such a name server; may be repeated.
+    #[arg(long, value_name = "IP")]
+    ns_ip: Vec<IpAddr>,
+}
+
+impl Arguments {
+    /// The name at a stage of the chain.
+    fn stage(&self, stage: u8) -> &Name {
+        match usize::from(stage).checked_sub(1) {
+            None => &self.name,
+            Some(at) => self.cname.get(at).unwrap_or(&self.name),
+        }
+    }
 }
 
 pub(super) fn name(text: &str) -> Result<Name, NameError> {
@@ -99,13 +125,37 @@ fn write_rules<D: AsRef<[u8]>>(
     arguments: &Arguments,
     index: &Index<D>,
 ) -> Result<(), CliError> {
-    let Explanation { steps, decision } = explain(index, &Key::from(&arguments.name));
+    let mut servers: Vec<&Name> = arguments.ns.iter().collect();
+    servers.sort_by_cached_key(|name| Key::from(*name).as_bytes().to_vec());
+    let Explanation { steps, decision } = explain(index, |reckoning| {
+        if let Some(client) = arguments.client {
+            reckoning.client(client);
+        }
+        let mut last = 0;
+        for (name, stage) in std::iter::once(&arguments.name).chain(&arguments.cname).zip(0..=u8::MAX) {
+            reckoning.name(stage, &Key::from(name));
+            last = stage;
+        }
+        for address in &arguments.answer_ip {
+            reckoning.address(last, *address);
+        }
+        for (name, number) in servers.iter().zip(0..=u16::MAX) {
+            reckoning.server(0, number, &Key::from(*name));
+        }
+        for address in &arguments.ns_ip {
+            reckoning.server_address(0, 0, *address);
+        }
+    });
     let is = |ruling: &Ruling<'_>, chosen: Option<Ruling<'_>>| {
-        chosen.is_some_and(|chosen| std::ptr::eq(chosen.rule, ruling.rule) && chosen.labels == ruling.labels)
+        chosen.is_some_and(|chosen| {
+            std::ptr::eq(chosen.rule, ruling.rule)
+                && (chosen.stage, chosen.depth, chosen.address)
+                    == (ruling.stage, ruling.depth, ruling.address)
+        })
     };
     for step in &steps {
         let ruling = &step.ruling;
-        let listed = ancestor(&arguments.name, ruling.labels);
+        let listed = Thing::of(ruling, arguments, &servers);
         let verdict = if is(ruling, decision.ruling) {
             "decides"
         } else if is(ruling, decision.shadow) {
@@ -115,7 +165,7 @@ fn write_rules<D: AsRef<[u8]>>(
         } else {
             "does not cover this name"
         };
-        write!(out, "rule      {listed} ({}) of feed {}", ruling.rule.scope, ruling.feed.name)?;
+        write!(out, "rule      {listed} of feed {}", ruling.feed.name)?;
         if let Some(family) = ruling.family {
             write!(out, ", family {}", family.escape_debug())?;
         }
@@ -125,14 +175,77 @@ fn write_rules<D: AsRef<[u8]>>(
     if steps.is_empty() {
         writeln!(out, "rule      none: no feed lists this name or one above it")?;
     }
+    write_unknown(out, arguments, index)?;
+    if let Some(ruling) = decision.ruling.filter(|ruling| must_wait(index, ruling)) {
+        let why = match ruling.feed.timing {
+            Timing::AfterResolving => "qname_wait_recurse of its feed",
+            Timing::AtOnce => "an earlier feed has rules on answers",
+        };
+        writeln!(out, "timing    after the name is resolved: {why}")?;
+    }
     write_answer(out, config, arguments, decision.ruling)?;
     Ok(())
 }
 
+/// What rules look at and nobody told.
+fn write_unknown<D: AsRef<[u8]>>(
+    out: &mut impl Write,
+    arguments: &Arguments,
+    index: &Index<D>,
+) -> io::Result<()> {
+    let Arguments { client, answer_ip, ns, ns_ip, .. } = arguments;
+    for (trigger, is_told, what, option) in [
+        (Trigger::ClientIp, client.is_some(), "the client", "--client IP"),
+        (Trigger::Ip, !answer_ip.is_empty(), "the answer's addresses", "--answer-ip IP"),
+        (Trigger::Nsdname, !ns.is_empty(), "name servers' names", "--ns NAME"),
+        (Trigger::Nsip, !ns_ip.is_empty(), "name servers' addresses", "--ns-ip IP"),
+    ] {
+        if index.has(trigger) && !is_told {
+            writeln!(out, "unknown   {what}, which some rules look at: give {option}")?;
+        }
+    }
+    Ok(())
+}
+
+/// What a rule lists.
+enum Thing {
+    Name(Name, Scope, Trigger),
+    Network(IpNet, Trigger),
+}
+
+impl Thing {
+    fn of(ruling: &Ruling<'_>, arguments: &Arguments, servers: &[&Name]) -> Self {
+        let trigger = ruling.rule.trigger;
+        let network = ruling.address.and_then(|address| IpNet::new(address, ruling.depth).ok());
+        if let Some(network) = network {
+            return Self::Network(network.trunc(), trigger);
+        }
+        let name = match trigger {
+            Trigger::Nsdname => servers.get(usize::from(ruling.server)).copied().unwrap_or(&arguments.name),
+            _ => arguments.stage(ruling.stage),
+        };
+        Self::Name(ancestor(name, usize::from(ruling.depth)), ruling.rule.scope, trigger)
+    }
+}
+
+impl std::fmt::Display for Thing {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Name(name, scope, Trigger::Qname) => write!(f, "{name} ({scope})"),
+            Self::Name(name, scope, trigger) => write!(f, "{name} ({trigger}, {scope})"),
+            Self::Network(network, trigger) => write!(f, "{network} ({trigger})"),
+        }
+    }
+}
+
 /// ` [FILE:LINE]` of the feed's line; nothing for what comes from the configuration.
-fn origin(feeds: &[Source], ruling: &Ruling<'_>, listed: &Name) -> String {
+fn origin(feeds: &[Source], ruling: &Ruling<'_>, listed: &Thing) -> String {
     let Some(source) = feeds.iter().find(|source| source.name == ruling.feed.name) else {
         return String::new();
+    };
+    let listed = match listed {
+        Thing::Name(name, ..) => Listed::Name(name),
+        Thing::Network(network, _) => Listed::Network(*network),
     };
     match update::line_of(source, listed, ruling.rule) {
         Ok(Some(line)) => format!(" [{}:{line}]", source.path.display()),
@@ -167,7 +280,18 @@ fn write_answer(
     }
     let mut octets = Vec::new();
     let applied = match &ruling {
-        Some(ruling) => apply(&config.sinkhole, ruling, &query, Transport::Udp, &mut octets),
+        Some(ruling) => {
+            let name = arguments.stage(ruling.stage).as_wire();
+            if ruling.stage > 0 {
+                write!(out, "the aliases, then for {}: ", arguments.stage(ruling.stage))?;
+                packet.truncate(wire::HEADER);
+                packet.extend(name);
+                packet.extend(arguments.qtype.to_be_bytes());
+                packet.extend(wire::CLASS_IN.to_be_bytes());
+            }
+            let Ok(query) = Query::parse(&packet) else { return writeln!(out, "none") };
+            apply(&config.sinkhole, ruling, Stem::at_qname(&query), Transport::Udp, &mut octets)
+        }
         None => Applied::Resolve(Outcome::Forward),
     };
     match applied {
@@ -193,6 +317,10 @@ fn write_answer(
             is_empty = false;
         } else if let (rtype::CNAME, Some(target)) = (record.rtype, Name::from_wire(rdata)) {
             write!(out, ", CNAME {target}, TTL {}", record.ttl)?;
+            is_empty = false;
+        } else if record.section == Section::Answer {
+            let rtype = wire::type_text(record.rtype);
+            write!(out, ", {rtype} of {} octets, TTL {}", rdata.len(), record.ttl)?;
             is_empty = false;
         }
     }

@@ -85,8 +85,11 @@ pub(super) fn run(command: &Command) -> Result<(), CliError> {
 /// One line a feed, and under it why lines gave nothing.
 pub(super) fn write_reports(out: &mut impl Write, reports: &[FeedReport]) -> io::Result<()> {
     for report in reports {
-        let FeedReport { name, format, names, addresses, urls, .. } = report;
+        let FeedReport { name, format, names, networks, addresses, urls, .. } = report;
         write!(out, "feed {name} ({format}): {names} names")?;
+        if *networks > 0 {
+            write!(out, ", {networks} networks and addresses")?;
+        }
         if *addresses > 0 {
             write!(out, ", {addresses} addresses (not acted on in this release)")?;
         }

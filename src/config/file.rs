@@ -22,7 +22,7 @@ use crate::client::limits::Rates;
 use crate::client::{Agencies, Agency};
 use crate::evidence::journal;
 use crate::feed::Format;
-use crate::feed::source::{FeedAction, Source};
+use crate::feed::source::{FeedAction, Signed, Source, Timing};
 use crate::name::Name;
 use crate::resolve::forward::{self, LetterCase};
 use crate::resolve::upstream::Trust;
@@ -254,6 +254,8 @@ fn feeds<'a>(reader: &mut Reader<'a>, top: &mut Table<'a>) -> Vec<Source> {
             FeedAction::default(),
             parsed("an action such as \"sinkhole\"", str::parse),
         );
+        let wait = reader.take(&mut table, "qname_wait_recurse", false, boolean);
+        let break_dnssec = reader.take(&mut table, "break_dnssec", true, boolean);
         reader.finish(table, &["refresh", "gate"]);
         let (Some(name), Some(path)) = (name, path) else { continue };
         if feeds.iter().any(|feed| *feed.name == *name) {
@@ -261,7 +263,9 @@ fn feeds<'a>(reader: &mut Reader<'a>, top: &mut Table<'a>) -> Vec<Source> {
             continue;
         }
         reader.lines.insert(format!("feed.source {name}"), line_of_source);
-        feeds.push(Source { name: name.into(), path, format, action });
+        let timing = if wait { Timing::AfterResolving } else { Timing::AtOnce };
+        let signed = if break_dnssec { Signed::Rewritten } else { Signed::LeftAlone };
+        feeds.push(Source { name: name.into(), path, format, action, timing, signed });
     }
     feeds
 }

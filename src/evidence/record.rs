@@ -9,12 +9,14 @@
 //!  1+n  client: length, 4 or 16, and address
 //!  1+n  agency: length and text, 0 = none
 //!       the tail: what the same answer says again
-//!    1  flags: 1 = hit, 2 = from the cache, 4 = there is a feed, 8 = a family, 16 = a qclass
+//!    1  flags: 1 = hit, 2 = from the cache, 4 = there is a feed, 8 = a family, 16 = a qclass, 32 = a trigger
 //!    1  outcome
 //!       qtype
 //!       rcode plus one, 0 = no answer was sent
 //!       qclass; without it, 1, IN
 //!  1+n  feed, then family: length and text
+//!    1  trigger (client-ip, qname, ip, nsdname, nsip from 0 on); without it, qname where there is a feed
+//!  1+n  … and what met the rule: length and text
 //!  1+n  qname in wire format, lower case, 0 = it could not be read
 //!    1  number of addresses in the answer, and for each
 //!  1+n  its length, 4 or 16, and the address
@@ -27,8 +29,8 @@ use crate::name;
 use crate::wire::CLASS_IN;
 
 /// The longest encoded record: a head with an address and a text, a tail with two texts, a name and all
-/// addresses, and the longest numbers.
-pub const MAX_LEN: usize = 10 + 1 + 5 + 17 + 256 + 2 + 9 + 2 * 256 + 256 + 1 + 17 * MAX_ANSWERS;
+/// addresses, a trigger with its text, and the longest numbers.
+pub const MAX_LEN: usize = 10 + 1 + 5 + 17 + 256 + 2 + 9 + 2 * 256 + 1 + 256 + 256 + 1 + 17 * MAX_ANSWERS;
 /// Most answer addresses that a record keeps.
 pub const MAX_ANSWERS: usize = 16;
 
@@ -61,6 +63,10 @@ pub struct Record<'a> {
     pub feed: Option<Cow<'a, str>>,
     /// The malware family of that rule.
     pub family: Option<Cow<'a, str>>,
+    /// What of the query or its answer met the rule.
+    pub trigger: Option<Trigger>,
+    /// The name or address that did, where it is not the qname or the client.
+    pub matched: Option<Cow<'a, str>>,
     /// The first addresses that were answered.
     pub answers: Cow<'a, [IpAddr]>,
     /// From the query's arrival until its answer was ready, in microseconds.
@@ -128,10 +134,12 @@ pub enum Outcome {
     Limited = 11,
     /// Answered by this server of its own knowledge.
     Local = 12,
+    /// Answered with records of a rule's own.
+    LocalData = 13,
 }
 
 /// Every outcome with its word in logs and exports, in the order of their numbers.
-const OUTCOMES: [(&str, Outcome); 13] = [
+const OUTCOMES: [(&str, Outcome); 14] = [
     ("forward", Outcome::Forward),
     ("sinkhole", Outcome::Sinkhole),
     ("nxdomain", Outcome::Nxdomain),
@@ -145,6 +153,7 @@ const OUTCOMES: [(&str, Outcome); 13] = [
     ("malformed", Outcome::Malformed),
     ("limited", Outcome::Limited),
     ("local", Outcome::Local),
+    ("local-data", Outcome::LocalData),
 ];
 
 impl Outcome {
@@ -175,6 +184,38 @@ impl Transport {
     }
 }
 
+/// What a rule looked at. The numbers are those in a record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum Trigger {
+    /// The client's address.
+    ClientIp = 0,
+    /// The qname, or a name that its aliases lead to.
+    Qname = 1,
+    /// An address in the answer.
+    Ip = 2,
+    /// A name server's name.
+    Nsdname = 3,
+    /// A name server's address.
+    Nsip = 4,
+}
+
+/// Every trigger with its word in logs and exports, in the order of their numbers.
+const TRIGGERS: [(&str, Trigger); 5] = [
+    ("client-ip", Trigger::ClientIp),
+    ("qname", Trigger::Qname),
+    ("ip", Trigger::Ip),
+    ("nsdname", Trigger::Nsdname),
+    ("nsip", Trigger::Nsip),
+];
+
+impl Trigger {
+    /// Its word in logs and exports.
+    pub fn as_str(self) -> &'static str {
+        TRIGGERS[self as usize].0
+    }
+}
+
 impl Head<'_> {
     /// Appends the octets of a record's head, in a block of this time.
     pub fn encode(&self, block: i64, out: &mut Vec<u8>) {
@@ -193,6 +234,7 @@ const CACHED: u8 = 2;
 const FEED: u8 = 4;
 const FAMILY: u8 = 8;
 const CLASS: u8 = 16;
+const TRIGGER: u8 = 32;
 
 /// Whether an encoded tail is a hit's.
 pub fn is_hit(tail: &[u8]) -> bool {
@@ -216,12 +258,16 @@ impl Record<'_> {
     pub fn encode_tail(&self, out: &mut Vec<u8>) {
         let (feed, family) = (self.feed.as_deref().unwrap_or(""), self.family.as_deref().unwrap_or(""));
         let flag = |is_set: bool, flag: u8| if is_set { flag } else { 0 };
+        let matched = self.matched.as_deref();
+        let usual = Some(Trigger::Qname).filter(|_| !feed.is_empty());
+        let trigger = self.trigger.filter(|trigger| matched.is_some() || Some(*trigger) != usual);
         out.push(
             flag(self.is_hit, HIT)
                 | flag(self.is_cached, CACHED)
                 | flag(!feed.is_empty(), FEED)
                 | flag(!family.is_empty(), FAMILY)
-                | flag(self.qclass != CLASS_IN, CLASS),
+                | flag(self.qclass != CLASS_IN, CLASS)
+                | flag(trigger.is_some(), TRIGGER),
         );
         out.push(self.outcome as u8);
         put_number(self.qtype.into(), out);
@@ -231,6 +277,10 @@ impl Record<'_> {
         }
         for text in [feed, family].into_iter().filter(|text| !text.is_empty()) {
             put_text(Some(text), out);
+        }
+        if let Some(trigger) = trigger {
+            out.push(trigger as u8);
+            put_text(matched, out);
         }
         let qname = &self.qname[..self.qname.len().min(name::MAX_WIRE)];
         out.push(qname.len() as u8);
@@ -266,6 +316,12 @@ impl<'a> Record<'a> {
         let qclass = if has(CLASS) { u16::try_from(number(&mut rest)?).ok()? } else { CLASS_IN };
         let feed = if has(FEED) { text(&mut rest)? } else { None };
         let family = if has(FAMILY) { text(&mut rest)? } else { None };
+        let (trigger, matched) = if has(TRIGGER) {
+            let [trigger] = take(&mut rest)?;
+            (Some(TRIGGERS.get(usize::from(trigger))?.1), text(&mut rest)?)
+        } else {
+            (feed.as_ref().map(|_| Trigger::Qname), None)
+        };
         // `encode` folds the name and caps the answers: other octets are damage.
         let qname = sized(&mut rest).filter(|qname| !qname.iter().any(u8::is_ascii_uppercase))?;
         let [count] = take(&mut rest).filter(|[count]| usize::from(*count) <= MAX_ANSWERS)?;
@@ -287,6 +343,8 @@ impl<'a> Record<'a> {
             is_cached: has(CACHED),
             feed,
             family,
+            trigger,
+            matched,
             answers: answers.into(),
             latency,
         })
@@ -384,6 +442,8 @@ pub(crate) mod tests {
             is_cached: true,
             feed: Some("authority".into()),
             family: Some("Mã độc".into()),
+            trigger: Some(Trigger::Qname),
+            matched: None,
             answers: vec!["10.10.10.10".parse().unwrap(), "fd00::10".parse().unwrap()].into(),
             latency: 7,
         }
@@ -415,6 +475,12 @@ pub(crate) mod tests {
         for latency in [0, 127, 128, 16_384, u32::MAX] {
             check(&Record { latency, qtype: u16::MAX, rcode: Some(u16::MAX), ..full.clone() });
         }
+        for (number, (_, trigger)) in TRIGGERS.into_iter().enumerate() {
+            assert_eq!(trigger as usize, number);
+            let matched = Some("192.0.2.66".into());
+            check(&Record { trigger: Some(trigger), matched, ..full.clone() });
+            check(&Record { trigger: Some(trigger), ..full.clone() });
+        }
         check(&Record {
             client: "2001:db8::1".parse().unwrap(),
             transport: Transport::Tcp,
@@ -423,6 +489,7 @@ pub(crate) mod tests {
             rcode: None,
             feed: None,
             family: None,
+            trigger: None,
             answers: Cow::default(),
             is_hit: false,
             is_cached: false,

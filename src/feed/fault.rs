@@ -112,16 +112,13 @@ pub enum Fault {
     /// RPZ: an owner outside the zone.
     #[error("the owner is not within the zone {0}")]
     OutOfZone(Name),
-    /// RPZ: records other than CNAME.
-    #[error("local data of type {0}; this release reads only CNAME actions")]
+    /// RPZ: a record whose data is not what its type needs.
+    #[error("the data of this {0} record cannot be read")]
     LocalData(String),
-    /// RPZ: a CNAME to `*.` and a name.
-    #[error("a wildcard CNAME, which this release cannot answer")]
-    WildcardCname,
-    /// RPZ: a trigger other than names and answer addresses.
-    #[error("an {0} trigger; this release knows names and rpz-ip")]
-    Trigger(&'static str),
-    /// RPZ: an `rpz-ip` owner that holds no prefix and reversed address.
-    #[error("not a prefix length and a reversed address in front of rpz-ip")]
-    AddressTrigger,
+    /// RPZ: a record whose type is unknown here, or that means nothing outside its zone.
+    #[error("a record of type {0} cannot be an answer's local data")]
+    DataType(String),
+    /// RPZ: an owner of addresses that holds no prefix and reversed address.
+    #[error("not a prefix length and a reversed address in front of {0}")]
+    AddressTrigger(&'static str),
 }

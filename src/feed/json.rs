@@ -3,7 +3,7 @@
 //! The only place of the feeds that knows serde; the core types do not follow this form.
 //!
 //! ```text
-//! {"kind":"name","value":"evil.example","match":"subtree","family":"emotet","action":null,"line":7}
+//! {"kind":"name","value":"evil.example","match":"subtree","trigger":null,"family":"emotet","action":null,"line":7}
 //! ```
 
 use std::io::{self, Write};
@@ -12,12 +12,12 @@ use serde::{Serialize, Serializer};
 
 use super::{Indicator, Value};
 use crate::policy::action::Action;
-use crate::policy::trigger::Scope;
+use crate::policy::trigger::{Scope, Trigger};
 
 /// Writes one indicator and the end of its line.
 ///
 /// `kind` is `name`, `ip`, `net` or `url`; `match` is `exact`, `subtree` or `below` for a name and
-/// null for the rest; `family` and `action` are null where the feed has none.
+/// null for the rest; `trigger` is `client-ip`, `qname`, `ip`, `nsdname` or `nsip` in an RPZ and null in a list; `family` and `action` are null where the feed has none.
 ///
 /// # Errors
 /// Those of `out`.
@@ -32,6 +32,7 @@ pub fn write_line(out: &mut impl Write, indicator: &Indicator) -> io::Result<()>
         kind,
         value: Shown(value),
         scope: scope.map(|scope: &Scope| Shown(scope)),
+        trigger: indicator.trigger.map(Trigger::as_str),
         family: indicator.family.as_deref(),
         action: indicator.action.as_ref().map(|action: &Action| Shown(action)),
         line: indicator.line,
@@ -46,6 +47,7 @@ struct Line<'a> {
     value: Shown<'a>,
     #[serde(rename = "match")]
     scope: Option<Shown<'a>>,
+    trigger: Option<&'static str>,
     family: Option<&'a str>,
     action: Option<Shown<'a>>,
     line: u64,
@@ -75,22 +77,22 @@ mod tests {
         check(
             "\nSẠCH.vn\temotet",
             Format::Plain,
-            r#"{"kind":"name","value":"xn--sch-sgz.vn","match":"subtree","family":"emotet","action":null,"line":2}"#,
+            r#"{"kind":"name","value":"xn--sch-sgz.vn","match":"subtree","trigger":null,"family":"emotet","action":null,"line":2}"#,
         );
         check(
             "*.evil.example CNAME walled.example.",
             Format::Rpz,
-            r#"{"kind":"name","value":"evil.example","match":"below","family":null,"action":"cname:walled.example.","line":1}"#,
+            r#"{"kind":"name","value":"evil.example","match":"below","trigger":"qname","family":null,"action":"cname:walled.example.","line":1}"#,
         );
         check(
             "2001:DB8::/32",
             Format::Plain,
-            r#"{"kind":"net","value":"2001:db8::/32","match":null,"family":null,"action":null,"line":1}"#,
+            r#"{"kind":"net","value":"2001:db8::/32","match":null,"trigger":null,"family":null,"action":null,"line":1}"#,
         );
         check(
             r#"http://h.example/?q="x""#,
             Format::Plain,
-            r#"{"kind":"url","value":"http://h.example/?q=\"x\"","match":null,"family":null,"action":null,"line":1}"#,
+            r#"{"kind":"url","value":"http://h.example/?q=\"x\"","match":null,"trigger":null,"family":null,"action":null,"line":1}"#,
         );
     }
 }

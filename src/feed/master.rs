@@ -11,9 +11,14 @@ use super::Fault;
 #[derive(Default)]
 pub(super) struct Entry {
     text: String,
-    words: Vec<Range<usize>>,
+    words: Vec<Word>,
     depth: usize,
     is_blank_first: bool,
+}
+
+struct Word {
+    place: Range<usize>,
+    is_quoted: bool,
 }
 
 impl Entry {
@@ -46,12 +51,12 @@ impl Entry {
                 }
                 b'"' => {
                     let len = quoted_len(&rest[1..]).ok_or(Fault::Quote)?;
-                    self.push_word(&rest[1..1 + len]);
+                    self.push_word(&rest[1..1 + len], true);
                     rest = &rest[len + 2..];
                 }
                 _ => {
                     let len = word_len(rest);
-                    self.push_word(&rest[..len]);
+                    self.push_word(&rest[..len], false);
                     rest = &rest[len..];
                 }
             }
@@ -70,13 +75,23 @@ impl Entry {
 
     /// The words, escapes as written.
     pub(super) fn words(&self) -> impl Iterator<Item = &str> + Clone {
-        self.words.iter().map(|word| &self.text[word.clone()])
+        self.words.iter().map(|word| &self.text[word.place.clone()])
     }
 
-    fn push_word(&mut self, word: &str) {
+    /// The words behind the first `count`, in one line as they would be written, quotes and all.
+    pub(super) fn rest(&self, count: usize) -> String {
+        let mut line = String::new();
+        for word in self.words.iter().skip(count) {
+            let quote = if word.is_quoted { "\"" } else { "" };
+            line.extend([" ", quote, &self.text[word.place.clone()], quote]);
+        }
+        line
+    }
+
+    fn push_word(&mut self, word: &str, is_quoted: bool) {
         let start = self.text.len();
         self.text.push_str(word);
-        self.words.push(start..self.text.len());
+        self.words.push(Word { place: start..self.text.len(), is_quoted });
     }
 }
 
@@ -147,6 +162,14 @@ mod tests {
         check(&[r"a\;b\ c\(\)\\ CNAME ."], &[r"a\;b\ c\(\)\\", "CNAME", "."]);
         check(&[r"a\"], &[r"a\"]);
         check(&["a\\ạb c"], &["a\\ạb", "c"]);
+    }
+
+    #[test]
+    fn the_rest_is_as_it_was_written() {
+        let mut entry = Entry::default();
+        entry.push_line(r#"a TXT (  "b ; \"c" d ; why"#).unwrap();
+        entry.push_line(r#" "" )"#).unwrap();
+        assert_eq!(entry.rest(2), r#" "b ; \"c" d """#);
     }
 
     #[test]

@@ -37,7 +37,7 @@ use ipnet::IpNet;
 
 use crate::name::Name;
 use crate::policy::action::Action;
-use crate::policy::trigger::Scope;
+use crate::policy::trigger::{Scope, Trigger};
 
 pub use fault::Fault;
 pub use format::{Format, FormatError};
@@ -55,6 +55,8 @@ pub struct Indicator {
     pub line: u64,
     /// The malware family, where the format has one.
     pub family: Option<Arc<str>>,
+    /// What of a query an RPZ wants it compared with; `None` in a list, whose names are asked for.
+    pub trigger: Option<Trigger>,
     /// What the feed itself asks for (an RPZ's CNAME, an Adblock exception); `None` leaves it to
     /// the feed's configured action.
     pub action: Option<Action>,

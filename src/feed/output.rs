@@ -6,6 +6,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use crate::policy::action::Action;
+use crate::policy::trigger::Trigger;
 
 use super::{Diagnostic, Fault, Indicator, Sink, Value};
 
@@ -31,7 +32,13 @@ impl<'a> Output<'a> {
 
     /// Hands on an indicator of the current line.
     pub(super) fn indicator(&mut self, value: Value, family: Option<Arc<str>>, action: Option<Action>) {
-        self.sink.indicator(Indicator { value, line: self.line, family, action });
+        self.sink.indicator(Indicator { value, line: self.line, family, trigger: None, action });
+    }
+
+    /// Hands on a rule of an RPZ.
+    pub(super) fn rule(&mut self, value: Value, trigger: Trigger, action: Action) {
+        let (trigger, action) = (Some(trigger), Some(action));
+        self.sink.indicator(Indicator { value, line: self.line, family: None, trigger, action });
     }
 
     /// Hands on why `text`, on the current line, gives no indicator.

@@ -9,21 +9,31 @@
 //! good.example    CNAME rpz-passthru.     so with rpz-drop. and rpz-tcp-only.
 //! good.example    CNAME good.example.     the old way to write rpz-passthru.
 //! a.example       CNAME walled.example.   an alias
-//! 24.0.2.0.192.rpz-ip  CNAME .            answers with an address in 192.0.2.0/24
+//! a.example       CNAME *.walled.example. an alias to a.example.walled.example
+//! a.example       A     192.0.2.1         local data, of any type, also several records
+//! 24.0.2.0.192.rpz-ip               CNAME .   answers with an address in 192.0.2.0/24
+//! 48.zz.8.db8.2001.rpz-ip           CNAME .   … in 2001:db8:8::/48
+//! 24.0.2.0.192.rpz-client-ip        CNAME .   whatever a client in 192.0.2.0/24 asks
+//! *.evil.example.rpz-nsdname        CNAME .   names that such servers serve
+//! 24.0.2.0.192.rpz-nsip             CNAME .   names whose servers have such addresses
 //! ```
 //!
 //! An owner is a trigger as seen from the zone's apex. The apex is the owner of the SOA record, else
 //! the first `$ORIGIN`; published zones mostly write neither as an absolute name, and then owners
 //! are triggers as they stand. A fault costs one entry: reading goes on in the next line, also behind
-//! a parenthesis that nobody closed. Not read in this release: local data (A, TXT and others),
-//! wildcard CNAMEs, and the triggers rpz-client-ip, rpz-nsdname and rpz-nsip. Records of the zone
-//! itself (at the apex, and DNSSEC's) are left out without a word.
+//! a parenthesis that nobody closed. Each record of local data is an indicator of its own; the compiler puts
+//! those of one owner together. Records of the zone itself (at the apex, and DNSSEC's) are left out without a
+//! word.
+
+mod data;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
 
 use crate::name::{Name, NameError, labels};
 use crate::policy::action::Action;
-use crate::policy::trigger::Scope;
+use crate::policy::data::LocalData;
+use crate::policy::trigger::{Scope, Trigger};
 
 use super::master::{Entry, is_absolute};
 use super::output::{Output, excerpt};
@@ -32,6 +42,8 @@ use super::{Fault, Value, token};
 /// The most lines and octets that an entry in parentheses is waited for. A DNSKEY takes some 20.
 const MAX_ENTRY_LINES: usize = 64;
 const MAX_ENTRY_OCTETS: usize = 64 * 1024;
+/// The TTL of local data where the zone tells none.
+const DEFAULT_TTL: u32 = 60;
 
 /// Reads a zone line by line.
 #[derive(Default)]
@@ -114,19 +126,27 @@ struct Zone {
     soa_owner: Option<Name>,
     /// Of the last record, for those that start blank; `None` after a fault.
     owner: Option<Place>,
+    /// What `$TTL` says.
+    ttl: Option<u32>,
+    /// The last TTL that a record told (RFC 1035, section 5.1).
+    last_ttl: Option<u32>,
 }
+
+/// A rule of the zone.
+type Rule = (Value, Trigger, Action);
 
 impl Zone {
     fn read(&mut self, entry: &Entry, line: &str, out: &mut Output<'_>) {
         match self.read_entry(entry) {
             Ok(None) => {}
-            Ok(Some((value, action))) => out.indicator(value, None, Some(action)),
+            Ok(Some((value, trigger, action))) => out.rule(value, trigger, action),
             Err(fault) => out.fault(fault, line),
         }
     }
 
-    fn read_entry(&mut self, entry: &Entry) -> Result<Option<(Value, Action)>, Fault> {
+    fn read_entry(&mut self, entry: &Entry) -> Result<Option<Rule>, Fault> {
         let mut words = entry.words();
+        let mut taken = 0;
         if words.clone().any(|word| word.contains(char::REPLACEMENT_CHARACTER)) {
             self.owner = None;
             return Err(Fault::NotUtf8);
@@ -143,7 +163,15 @@ impl Zone {
             self.owner = Some(self.place(owner)?);
         }
         let owner = self.owner.clone().ok_or(Fault::NoOwner)?;
-        let rtype = words.find(|word| !is_class_or_ttl(word)).ok_or(Fault::Record)?;
+        taken += usize::from(!entry.is_blank_first());
+        let mut ttl = None;
+        let rtype = words.find(|word| {
+            taken += 1;
+            ttl = ttl.or(seconds(word));
+            !is_class(word) && seconds(word).is_none()
+        });
+        let rtype = rtype.ok_or(Fault::Record)?;
+        self.last_ttl = ttl.or(self.last_ttl);
         let data = words.next();
         if rtype.eq_ignore_ascii_case("SOA") {
             if let Place::Absolute(name) = owner {
@@ -159,20 +187,32 @@ impl Zone {
         if trigger.is_root() && !is_cname {
             return Ok(None);
         }
-        let target = match data {
-            None => return Err(Fault::Record),
-            Some(_) if !is_cname => return Err(Fault::LocalData(excerpt(rtype))),
-            Some(_) if words.next().is_some() => return Err(Fault::Record),
-            Some(target) => target,
-        };
-        let value = value(&trigger)?;
-        Ok(Some((value, self.action(&trigger, target)?)))
+        let target = data.ok_or(Fault::Record)?;
+        if !is_cname {
+            let (value, on) = value(&trigger)?;
+            let ttl = ttl.or(self.ttl).or(self.last_ttl).unwrap_or(DEFAULT_TTL);
+            let origin = match &self.origin {
+                Some(Place::Absolute(origin) | Place::FromApex(origin)) => origin.clone(),
+                None => root(),
+            };
+            let record = data::record(rtype, &entry.rest(taken), &origin, ttl)?;
+            let data = LocalData::new(vec![record]);
+            return Ok(Some((value, on, Action::LocalData(Arc::new(data)))));
+        }
+        if words.next().is_some() {
+            return Err(Fault::Record);
+        }
+        let (value, on) = value(&trigger)?;
+        Ok(Some((value, on, self.action(&trigger, target)?)))
     }
 
     fn read_directive(&mut self, directive: &str, argument: Option<&str>) -> Result<(), Fault> {
         let unread = || Fault::Directive(excerpt(&format!("${directive}")));
         match directive.to_ascii_uppercase().as_str() {
-            "TTL" => argument.map(|_| ()).ok_or_else(unread),
+            "TTL" => {
+                self.ttl = Some(argument.and_then(seconds).ok_or_else(unread)?);
+                Ok(())
+            }
             "INCLUDE" => Err(Fault::Include),
             "ORIGIN" => {
                 let origin = self.place(argument.ok_or_else(unread)?)?;
@@ -234,28 +274,32 @@ impl Zone {
         if target == *trigger {
             return Ok(Action::Passthru);
         }
-        if labels(target.as_wire()).next() == Some(b"*") {
-            return Err(Fault::WildcardCname);
-        }
         Ok(Action::Cname(target))
     }
 }
 
-/// What a trigger listens to.
-fn value(trigger: &Name) -> Result<Value, Fault> {
-    let last = labels(trigger.as_wire()).last().unwrap_or_default();
-    match last {
-        b"rpz-ip" => return address_trigger(trigger),
-        b"rpz-client-ip" => return Err(Fault::Trigger("rpz-client-ip")),
-        b"rpz-nsip" => return Err(Fault::Trigger("rpz-nsip")),
-        b"rpz-nsdname" => return Err(Fault::Trigger("rpz-nsdname")),
-        _ => {}
-    }
-    let is_below = labels(trigger.as_wire()).next() == Some(b"*");
-    let parent = if is_below { trigger.parent() } else { None };
+/// What an owner lists, and what is compared with it.
+fn value(owner: &Name) -> Result<(Value, Trigger), Fault> {
+    let (trigger, word) = match labels(owner.as_wire()).last() {
+        Some(b"rpz-ip") => (Trigger::Ip, "rpz-ip"),
+        Some(b"rpz-client-ip") => (Trigger::ClientIp, "rpz-client-ip"),
+        Some(b"rpz-nsip") => (Trigger::Nsip, "rpz-nsip"),
+        Some(b"rpz-nsdname") => {
+            let kind = Name::from_presentation("rpz-nsdname")?;
+            let name = owner.relative_to(&kind).unwrap_or_else(root);
+            return Ok((name_value(name)?, Trigger::Nsdname));
+        }
+        _ => return Ok((name_value(owner.clone())?, Trigger::Qname)),
+    };
+    Ok((address_value(owner, word)?, trigger))
+}
+
+fn name_value(name: Name) -> Result<Value, Fault> {
+    let is_below = labels(name.as_wire()).next() == Some(b"*");
+    let parent = if is_below { name.parent() } else { None };
     let (name, scope) = match parent {
         Some(parent) => (parent, Scope::Below),
-        None => (trigger.clone(), Scope::Exact),
+        None => (name, Scope::Exact),
     };
     match name.label_count() {
         0 => Err(Fault::Everything),
@@ -266,10 +310,11 @@ fn value(trigger: &Name) -> Result<Value, Fault> {
 }
 
 /// Decodes `24.0.2.0.192.rpz-ip`, or `48.zz.8.db8.2001.rpz-ip` where `zz` stands for `::`.
-fn address_trigger(trigger: &Name) -> Result<Value, Fault> {
-    let texts: Result<Vec<&str>, _> = labels(trigger.as_wire()).map(std::str::from_utf8).collect();
-    let texts = texts.map_err(|_| Fault::AddressTrigger)?;
-    let Some((prefix, [address @ .., _])) = texts.split_first() else { return Err(Fault::AddressTrigger) };
+fn address_value(owner: &Name, word: &'static str) -> Result<Value, Fault> {
+    let fault = || Fault::AddressTrigger(word);
+    let texts: Result<Vec<&str>, _> = labels(owner.as_wire()).map(std::str::from_utf8).collect();
+    let texts = texts.map_err(|_| fault())?;
+    let Some((prefix, [address @ .., _])) = texts.split_first() else { return Err(fault()) };
     let address: Vec<&str> = address.iter().rev().copied().collect();
     let address = match address.as_slice() {
         [_, _, _, _] if !address.contains(&"zz") => {
@@ -278,7 +323,9 @@ fn address_trigger(trigger: &Name) -> Result<Value, Fault> {
         groups => ipv6(groups).map(IpAddr::V6),
     };
     match (address, *prefix) {
-        (None, _) | (_, "") => Err(Fault::AddressTrigger),
+        (None, _) | (_, "") => Err(fault()),
+        // Another program would take it for another owner.
+        (_, prefix) if prefix.starts_with('0') && prefix.len() > 1 => Err(fault()),
         (Some(address), prefix) => token::network(address, prefix),
     }
 }
@@ -320,12 +367,34 @@ fn root() -> Name {
     Name::from_wire(&[0]).expect("one zero octet is the root")
 }
 
-/// Classes, and times to live with or without units (`300`, `1h30m`), in either order.
-fn is_class_or_ttl(word: &str) -> bool {
-    let is_class = ["IN", "CH", "HS", "CS"].iter().any(|class| word.eq_ignore_ascii_case(class));
-    let is_ttl = word.starts_with(|char: char| char.is_ascii_digit())
-        && word.bytes().all(|byte| byte.is_ascii_digit() || b"smhdw".contains(&byte.to_ascii_lowercase()));
-    is_class || is_ttl
+fn is_class(word: &str) -> bool {
+    ["IN", "CH", "HS", "CS"].iter().any(|class| word.eq_ignore_ascii_case(class))
+}
+
+/// A time to live with or without units: `300`, `1h30m`. Past 31 bits it counts as 0 (RFC 2181, section 8).
+fn seconds(word: &str) -> Option<u32> {
+    if !word.starts_with(|char: char| char.is_ascii_digit()) {
+        return None;
+    }
+    let (mut sum, mut number) = (0u64, Some(0u64));
+    for byte in word.bytes() {
+        let unit = match byte.to_ascii_lowercase() {
+            digit @ b'0'..=b'9' => {
+                let before = number.unwrap_or_default();
+                number = Some(before.saturating_mul(10).saturating_add(u64::from(digit - b'0')));
+                continue;
+            }
+            b's' => 1,
+            b'm' => 60,
+            b'h' => 3600,
+            b'd' => 86_400,
+            b'w' => 604_800,
+            _ => return None,
+        };
+        sum = sum.saturating_add(number.take()?.saturating_mul(unit));
+    }
+    sum = sum.saturating_add(number.unwrap_or_default());
+    Some(u32::try_from(sum).ok().filter(|seconds| *seconds <= i32::MAX as u32).unwrap_or(0))
 }
 
 /// Types that a signed zone has at every name, and that are never an action.

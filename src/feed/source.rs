@@ -8,6 +8,8 @@ use super::Format;
 use crate::policy::action::{Action, ActionError};
 use crate::policy::rule::Mode;
 
+pub use crate::policy::rule::{Signed, Timing};
+
 /// A configured feed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Source {
@@ -19,6 +21,10 @@ pub struct Source {
     pub format: Format,
     /// What its rules do.
     pub action: FeedAction,
+    /// When those do it that need no answer to be told.
+    pub timing: Timing,
+    /// Whether they do it to signed answers.
+    pub signed: Signed,
 }
 
 /// What the rules of a feed do.

@@ -28,6 +28,9 @@ impl Sink for Transcript {
             let _ = write!(line, " family={family}");
         }
         if let Some(action) = &indicator.action {
+            if let Some(trigger) = indicator.trigger.filter(|trigger| *trigger != Trigger::Qname) {
+                let _ = write!(line, " trigger={trigger}");
+            }
             let _ = write!(line, " action={action}");
         }
         self.0.push(line);

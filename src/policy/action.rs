@@ -2,6 +2,9 @@
 //!
 //! Only their meaning and their spelling. The bytes of the answers are made in `serve::answer`.
 
+use std::sync::Arc;
+
+use super::data::{DataError, LocalData};
 use crate::name::{Name, NameError};
 
 /// What a rule does to a query (draft-vixie-dnsop-dns-rpz-00, section 3, and one of our own).
@@ -19,8 +22,11 @@ pub enum Action {
     Drop,
     /// Over UDP an empty answer with TC set; over any other transport as [`Action::Passthru`].
     TcpOnly,
-    /// An alias to this name, which is then resolved.
+    /// An alias to this name, which is then resolved. Where its first label is `*`, the name that the rule met
+    /// stands in its place.
     Cname(Name),
+    /// These records; of types that it has none of, NODATA.
+    LocalData(Arc<LocalData>),
 }
 
 /// Why a text is not an action.
@@ -34,6 +40,9 @@ pub enum ActionError {
     /// `cname:` with something that is no name.
     #[error("the name after cname: is not valid: {0}")]
     Cname(#[from] NameError),
+    /// `local-data:` with something that is none.
+    #[error("what follows local-data: is not valid: {0}")]
+    Data(#[from] DataError),
 }
 
 impl std::str::FromStr for Action {
@@ -48,9 +57,10 @@ impl std::str::FromStr for Action {
             "passthru" => Self::Passthru,
             "drop" => Self::Drop,
             "tcp-only" => Self::TcpOnly,
-            other => match other.strip_prefix("cname:") {
-                Some(target) => Self::Cname(Name::from_presentation(target)?),
-                None => return Err(ActionError::Unknown(other.to_owned())),
+            other => match other.split_once(':') {
+                Some(("cname", target)) => Self::Cname(Name::from_presentation(target)?),
+                Some(("local-data", records)) => Self::LocalData(Arc::new(records.parse()?)),
+                _ => return Err(ActionError::Unknown(other.to_owned())),
             },
         })
     }
@@ -66,6 +76,7 @@ impl std::fmt::Display for Action {
             Self::Drop => "drop",
             Self::TcpOnly => "tcp-only",
             Self::Cname(target) => return write!(f, "cname:{target}."),
+            Self::LocalData(data) => return write!(f, "local-data:{data}"),
         })
     }
 }
@@ -76,12 +87,21 @@ mod tests {
 
     #[test]
     fn spelling_round_trips() {
-        for text in
-            ["sinkhole", "nxdomain", "nodata", "passthru", "drop", "tcp-only", "cname:walled.example."]
-        {
+        for text in [
+            "sinkhole",
+            "nxdomain",
+            "nodata",
+            "passthru",
+            "drop",
+            "tcp-only",
+            "cname:walled.example.",
+            "cname:*.walled.example.",
+            "local-data:60 A 192.0.2.1",
+        ] {
             assert_eq!(text.parse::<Action>().unwrap().to_string(), text);
         }
         assert!(matches!("block".parse::<Action>(), Err(ActionError::Unknown(word)) if word == "block"));
+        assert_eq!("local-data:".parse::<Action>(), Err(ActionError::Data(DataError::Empty)));
         assert_eq!("cname:a..b".parse::<Action>(), Err(ActionError::Cname(NameError::EmptyLabel)));
     }
 }

@@ -8,15 +8,20 @@ use std::fs::File;
 use std::io;
 use std::sync::Arc;
 
+use ipnet::IpNet;
+
 use super::action::Action;
+use super::data::LocalData;
 use super::index::{Index, IndexError};
 use super::rule::{Feed, FeedIndex, Mode, Provenance, Rule};
 use super::runs::Runs;
-use super::trigger::Scope;
+use super::trigger::{NetworkKey, Scope, Trigger, names_of};
 use crate::name::{Key, Name};
 
 /// Octets of names that are sorted in memory when there is a scratch file: about a million names.
 const BUDGET: usize = 32 << 20;
+/// Rules of one name beyond which further pieces of local data are left out: no message holds so many.
+const MOST_PIECES: usize = 1000;
 
 /// Collects rules; then [`Compiler::finish`].
 pub struct Compiler {
@@ -93,9 +98,37 @@ impl Compiler {
     /// # Errors
     /// [`CompileError`].
     pub fn add(&mut self, name: &Name, listing: Listing<'_>) -> Result<(), CompileError> {
+        self.push(Trigger::Qname, Key::from(name).as_bytes(), listing)
+    }
+
+    /// As [`Self::add`], for a name server's name.
+    ///
+    /// # Errors
+    /// [`CompileError`].
+    pub fn add_server(&mut self, name: &Name, listing: Listing<'_>) -> Result<(), CompileError> {
+        let key = [names_of(Trigger::Nsdname), Key::from(name).as_bytes()].concat();
+        self.push(Trigger::Nsdname, &key, listing)
+    }
+
+    /// As [`Self::add`], for a network of clients, answers or name servers, as `trigger` says; host bits do
+    /// not count, nor does the listing's scope.
+    ///
+    /// # Errors
+    /// [`CompileError`].
+    pub fn add_network(
+        &mut self,
+        trigger: Trigger,
+        net: IpNet,
+        listing: Listing<'_>,
+    ) -> Result<(), CompileError> {
+        let listing = Listing { scope: Scope::Exact, ..listing };
+        self.push(trigger, NetworkKey::new(trigger, net).as_bytes(), listing)
+    }
+
+    fn push(&mut self, trigger: Trigger, key: &[u8], listing: Listing<'_>) -> Result<(), CompileError> {
         let Listing { feed, scope, action, mode, family } = listing;
         let family = family.map(|family| self.family(family));
-        let rule = Rule { feed, scope, action, mode, family };
+        let rule = Rule { feed, trigger, scope, action, mode, family };
         let number = match self.numbers.get(&rule) {
             Some(&number) => number,
             None => {
@@ -105,7 +138,7 @@ impl Compiler {
                 number
             }
         };
-        self.runs.push(Key::from(name).as_bytes(), number).map_err(|_| CompileError::TooMany)?;
+        self.runs.push(key, number).map_err(|_| CompileError::TooMany)?;
         if self.runs.is_time_to_spill() {
             self.runs.spill()?;
         }
@@ -132,22 +165,30 @@ impl Compiler {
     }
 }
 
-/// The rules of one name, at most one a feed and scope, in order of feeds.
+/// The rules of one name, in order of feeds: at most one a feed and scope, but each piece of local data.
 fn settle(same: &[u32], rules: &[Rule]) -> Vec<u32> {
     let mut kept: Vec<u32> = Vec::with_capacity(same.len());
     for &number in same {
         let rule = &rules[number as usize];
-        let rival = kept.iter_mut().find(|other| {
-            let other = &rules[**other as usize];
+        let is_rival = |other: &u32| {
+            let other = &rules[*other as usize];
             other.feed == rule.feed && other.scope == rule.scope
-        });
-        match rival {
+        };
+        match kept.iter().copied().find(is_rival) {
             None => kept.push(number),
-            Some(other) => {
-                if rule.action == Action::Passthru && rules[*other as usize].action != Action::Passthru {
-                    *other = number;
+            Some(other) => match (&rules[other as usize].action, &rule.action) {
+                (Action::Passthru, _) => {}
+                (_, Action::Passthru) => {
+                    kept.retain(|other| !is_rival(other));
+                    kept.push(number);
                 }
-            }
+                (Action::LocalData(_), Action::LocalData(_))
+                    if kept.len() < MOST_PIECES && !kept.contains(&number) =>
+                {
+                    kept.push(number);
+                }
+                _ => {}
+            },
         }
     }
     // Exceptions first, so that of two scopes of one feed that both cover a name the exception wins.
@@ -156,6 +197,22 @@ fn settle(same: &[u32], rules: &[Rule]) -> Vec<u32> {
         (rule.feed, rule.action != Action::Passthru)
     });
     kept
+}
+
+/// The rules that a settled set of numbers stands for: the pieces of a name's local data become one.
+fn joined(set: &[u32], rules: &[Rule]) -> Vec<Rule> {
+    let mut joined: Vec<Rule> = Vec::with_capacity(set.len());
+    for &number in set {
+        let rule = &rules[number as usize];
+        let rival = joined.iter_mut().find(|other| other.feed == rule.feed && other.scope == rule.scope);
+        match (rival, &rule.action) {
+            (Some(Rule { action: Action::LocalData(data), .. }), Action::LocalData(more)) => {
+                *data = Arc::new(LocalData::union(data, more));
+            }
+            _ => joined.push(rule.clone()),
+        }
+    }
+    joined
 }
 
 impl Compiled {
@@ -176,7 +233,7 @@ impl Compiled {
                 Some(&number) => number,
                 None => {
                     let number = rule_sets.len() as u32;
-                    rule_sets.push(set.iter().map(|&rule| self.rules[rule as usize].clone()).collect());
+                    rule_sets.push(joined(&set, &self.rules));
                     numbers.insert(set, number);
                     number
                 }

@@ -1,16 +1,29 @@
-//! The one function that decides which rule a query meets.
+//! The one place that decides which rule a query meets.
 //!
-//! Precedence (draft-vixie-dnsop-dns-rpz-00, section 5): the first feed in configured order; inside
-//! it the exact name before a wildcard, and the longest wildcard first. Feeds in shadow take part in a
-//! second reckoning only, by the same precedence: what would have won, were they enforced. `explain`
-//! runs this same function with an observer.
+//! Precedence (draft-vixie-dnsop-dns-rpz-00, section 5), first to last:
+//!
+//! 1. the earlier name of a chain of aliases; the client belongs to the first, addresses in the answer to the
+//!    last, name servers to the name whose zones they serve (5.1);
+//! 2. the earlier feed in configured order (5.2);
+//! 3. client-IP, QNAME, IP, NSDNAME, NSIP (5.4);
+//! 4. of names the one with more labels, which is both "exact before wildcard" and "longest wildcard first"
+//!    (5.3); of networks the longest, IPv4 counted as ::ffff:0:0/96 (5.6);
+//! 5. the lower address (5.7), the name that was told first: tell name servers in canonical order (5.5).
+//!
+//! Feeds in shadow take part in a second reckoning only, by the same precedence: what would have won, were
+//! they enforced. What is not known yet about an answer is told to a [`Reckoning`] when it is; `explain` runs
+//! the same one with an observer.
+
+use std::cmp::Reverse;
+use std::net::IpAddr;
 
 use super::action::Action;
 use super::index::{Index, Listed};
-use super::rule::{Feed, FeedKind, Mode, Provenance, Rule};
+use super::rule::{Feed, FeedKind, Mode, Provenance, Rule, Timing};
+use super::trigger::Trigger;
 use crate::name::Key;
 
-/// What the policy says about a qname.
+/// What the policy says about a query.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Decision<'p> {
     /// The rule that acts, if any.
@@ -19,7 +32,7 @@ pub struct Decision<'p> {
     pub shadow: Option<Ruling<'p>>,
 }
 
-/// A rule that a qname met.
+/// A rule that a query met.
 #[derive(Debug, Clone, Copy)]
 pub struct Ruling<'p> {
     /// The rule.
@@ -28,8 +41,15 @@ pub struct Ruling<'p> {
     pub feed: &'p Feed,
     /// Its malware family.
     pub family: Option<&'p str>,
-    /// How many labels of the qname, from the root, the listed name has.
-    pub labels: usize,
+    /// Where in the chain of aliases it was met: 0 is the qname.
+    pub stage: u8,
+    /// How many labels of the name that met it, from the root, the listed name has; how many bits the listed
+    /// network has.
+    pub depth: u8,
+    /// The address that met it, where an address did.
+    pub address: Option<IpAddr>,
+    /// The number of the name server that met it, as the reckoning was told.
+    pub server: u16,
 }
 
 impl Ruling<'_> {
@@ -41,16 +61,21 @@ impl Ruling<'_> {
             && !matches!(self.rule.action, Action::Passthru | Action::TcpOnly)
     }
 
+    /// Lower is better.
+    fn rank(&self) -> (u8, u16, Trigger, Reverse<u8>, Option<IpAddr>) {
+        let mapped = if self.address.is_some_and(|address| address.is_ipv4()) { 96 } else { 0 };
+        (self.stage, self.rule.feed, self.rule.trigger, Reverse(self.depth + mapped), self.address)
+    }
+
     fn outranks(&self, other: &Self) -> bool {
-        // More labels are both "exact before wildcard" and "longest wildcard first".
-        (self.rule.feed, other.labels) < (other.rule.feed, self.labels)
+        self.rank() < other.rank()
     }
 }
 
 /// Sees every rule that a decision considers.
 pub trait Observer<'p> {
-    /// A listed name on the way to the qname has this rule; `covers` tells whether its scope
-    /// includes the qname.
+    /// A listed name on the way to one that was told, or a listed network, has this rule; `covers` tells
+    /// whether its scope includes what was told.
     fn considers(&mut self, ruling: Ruling<'p>, covers: bool);
 }
 
@@ -61,30 +86,124 @@ impl<'p> Observer<'p> for Unobserved {
     fn considers(&mut self, _: Ruling<'p>, _: bool) {}
 }
 
-/// Decides what happens to a query for the name behind `key`.
+/// A decision in the making: told what a query is and what its answer has, in any order.
+pub struct Reckoning<'p, 'o, D, O> {
+    index: &'p Index<D>,
+    weighing: Weighing<'p>,
+    observer: &'o mut O,
+}
+
+impl<'p, 'o, D: AsRef<[u8]>, O: Observer<'p>> Reckoning<'p, 'o, D, O> {
+    /// Nothing was told yet.
+    pub fn new(index: &'p Index<D>, observer: &'o mut O) -> Self {
+        Self { index, weighing: Weighing::default(), observer }
+    }
+
+    /// Who asks.
+    pub fn client(&mut self, client: IpAddr) {
+        let fact = Fact { address: Some(client.to_canonical()), ..Fact::default() };
+        self.network(Trigger::ClientIp, fact);
+    }
+
+    /// The qname, or what the chain of aliases comes to at this stage.
+    pub fn name(&mut self, stage: u8, key: &Key) {
+        let Self { index, weighing, observer } = self;
+        let fact = Fact { stage, ..Fact::default() };
+        index.walk(key, |listed| weighing.meet_name(listed, fact, index.provenance(), *observer));
+    }
+
+    /// An address in the answer, at the end of the chain.
+    pub fn address(&mut self, stage: u8, address: IpAddr) {
+        let fact = Fact { stage, address: Some(address.to_canonical()), ..Fact::default() };
+        self.network(Trigger::Ip, fact);
+    }
+
+    /// The name of a name server of this stage's name, and its number by which the decision will tell it.
+    pub fn server(&mut self, stage: u8, number: u16, key: &Key) {
+        let Self { index, weighing, observer } = self;
+        let fact = Fact { stage, server: number, address: None };
+        index.walk_servers(key, |listed| weighing.meet_name(listed, fact, index.provenance(), *observer));
+    }
+
+    /// An address of that name server.
+    pub fn server_address(&mut self, stage: u8, number: u16, address: IpAddr) {
+        let fact = Fact { stage, server: number, address: Some(address.to_canonical()) };
+        self.network(Trigger::Nsip, fact);
+    }
+
+    fn network(&mut self, trigger: Trigger, fact: Fact) {
+        let Self { index, weighing, observer } = self;
+        let Some(address) = fact.address else { return };
+        index.walk_networks(trigger, address, |len, rules| {
+            for rule in rules {
+                weighing.meet(rule, len, fact, true, index.provenance(), *observer);
+            }
+        });
+    }
+
+    /// What came of all that was told.
+    pub fn decision(&self) -> Decision<'p> {
+        self.weighing.decision()
+    }
+}
+
+/// Decides what happens to a query for the name behind `key`, whoever asks, as far as that is known before it
+/// is resolved.
 pub fn decide<'p, D: AsRef<[u8]>>(
     index: &'p Index<D>,
     key: &Key,
     observer: &mut impl Observer<'p>,
 ) -> Decision<'p> {
-    let mut weighing = Weighing::default();
-    index.walk(key, |listed| weighing.meet(listed, index.provenance(), observer));
-    weighing.decision()
+    let mut reckoning = Reckoning::new(index, observer);
+    reckoning.name(0, key);
+    reckoning.decision()
 }
 
-/// As [`decide`], unobserved, for several names at once; where there is no key, nothing is decided.
+/// As [`decide`], unobserved, for several names at once and for those who ask for them; where there is no
+/// key, nothing is decided.
 pub fn decide_many<'p, D: AsRef<[u8]>, const N: usize>(
     index: &'p Index<D>,
     keys: &[Option<Key>; N],
+    clients: &[Option<IpAddr>; N],
 ) -> [Decision<'p>; N] {
     let mut weighings = [Weighing::default(); N];
     index.walk_many(keys, |number, listed| {
-        weighings[number].meet(listed, index.provenance(), &mut Unobserved);
+        weighings[number].meet_name(listed, Fact::default(), index.provenance(), &mut Unobserved);
     });
+    if index.has(Trigger::ClientIp) {
+        for ((weighing, key), client) in weighings.iter_mut().zip(keys).zip(clients) {
+            let (Some(_), Some(client)) = (key, client) else { continue };
+            let mut reckoning = Reckoning { index, weighing: *weighing, observer: &mut Unobserved };
+            reckoning.client(*client);
+            *weighing = reckoning.weighing;
+        }
+    }
     weighings.map(Weighing::decision)
 }
 
-/// The rules that a qname has met so far.
+/// Whether a ruling that needs no answer must wait for one: its feed says so, or an earlier one may have a
+/// say once the answer is there.
+pub fn must_wait<D: AsRef<[u8]>>(index: &Index<D>, ruling: &Ruling<'_>) -> bool {
+    ruling.feed.timing == Timing::AfterResolving
+        || index.first_on_response().is_some_and(|first| first < ruling.rule.feed)
+}
+
+/// Whether the name servers of the names in question could change a decision that was made without them: not
+/// where the qname itself met a rule of the same feed or an earlier one.
+pub fn needs_servers<D: AsRef<[u8]>>(index: &Index<D>, decision: &Decision<'_>) -> bool {
+    let Some(first) = index.first_on_servers() else { return false };
+    decision.ruling.is_none_or(|ruling| ruling.stage > 0 || first < ruling.rule.feed)
+}
+
+/// What meets a rule.
+#[derive(Debug, Clone, Copy, Default)]
+struct Fact {
+    stage: u8,
+    server: u16,
+    address: Option<IpAddr>,
+}
+
+/// The rules that a query has met so far.
 #[derive(Debug, Clone, Copy, Default)]
 struct Weighing<'p> {
     enforced: Option<Ruling<'p>>,
@@ -93,23 +212,44 @@ struct Weighing<'p> {
 }
 
 impl<'p> Weighing<'p> {
-    fn meet(&mut self, listed: Listed<'p>, provenance: &'p Provenance, observer: &mut impl Observer<'p>) {
+    fn meet_name(
+        &mut self,
+        listed: Listed<'p>,
+        fact: Fact,
+        provenance: &'p Provenance,
+        observer: &mut impl Observer<'p>,
+    ) {
         for rule in listed.rules {
-            // `Index::new` checked both numbers.
-            let Some(feed) = provenance.feeds.get(usize::from(rule.feed)) else { continue };
-            let family = rule.family.and_then(|family| provenance.families.get(family as usize));
-            let ruling = Ruling { rule, feed, family: family.map(|text| &**text), labels: listed.labels };
             let covers = rule.scope.covers(listed.is_qname);
-            observer.considers(ruling, covers);
-            if !covers {
-                continue;
-            }
-            if rule.mode == Mode::Enforced && self.enforced.is_none_or(|best| ruling.outranks(&best)) {
-                self.enforced = Some(ruling);
-            }
-            if self.on_trial.is_none_or(|best| ruling.outranks(&best)) {
-                self.on_trial = Some(ruling);
-            }
+            // A name has at most 127 labels.
+            self.meet(rule, listed.labels as u8, fact, covers, provenance, observer);
+        }
+    }
+
+    fn meet(
+        &mut self,
+        rule: &'p Rule,
+        depth: u8,
+        fact: Fact,
+        covers: bool,
+        provenance: &'p Provenance,
+        observer: &mut impl Observer<'p>,
+    ) {
+        // `Index::new` checked both numbers.
+        let Some(feed) = provenance.feeds.get(usize::from(rule.feed)) else { return };
+        let family = rule.family.and_then(|family| provenance.families.get(family as usize));
+        let Fact { stage, server, address } = fact;
+        let family = family.map(|text| &**text);
+        let ruling = Ruling { rule, feed, family, stage, depth, address, server };
+        observer.considers(ruling, covers);
+        if !covers {
+            return;
+        }
+        if rule.mode == Mode::Enforced && self.enforced.is_none_or(|best| ruling.outranks(&best)) {
+            self.enforced = Some(ruling);
+        }
+        if self.on_trial.is_none_or(|best| ruling.outranks(&best)) {
+            self.on_trial = Some(ruling);
         }
     }
 
@@ -122,187 +262,4 @@ impl<'p> Weighing<'p> {
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-    use crate::name::Name;
-    use crate::policy::compile::{Compiler, Listing};
-    use crate::policy::trigger::Scope;
-
-    /// One rule a line: `FEED SCOPE NAME ACTION`, feeds by number; `shadow:` before the action of a
-    /// feed on trial.
-    fn policy(text: &str) -> Index<Vec<u8>> {
-        let mut compiler = Compiler::new(
-            (0..4).map(|n| Feed { name: format!("feed{n}").into(), kind: FeedKind::Threat }).collect(),
-        );
-        for line in text.lines().map(str::trim).filter(|line| !line.is_empty()) {
-            let words: Vec<&str> = line.split(' ').collect();
-            let scope = match words[1] {
-                "exact" => Scope::Exact,
-                "below" => Scope::Below,
-                _ => Scope::Subtree,
-            };
-            let name = Name::from_host(words[2]).unwrap();
-            let (mode, action) = match words[3].strip_prefix("shadow:") {
-                Some(action) => (Mode::Shadow, action),
-                None => (Mode::Enforced, words[3]),
-            };
-            let (feed, action) = (words[0].parse().unwrap(), action.parse().unwrap());
-            compiler.add(&name, Listing { feed, scope, action, mode, family: None }).unwrap();
-        }
-        compiler.finish().unwrap().into_index().unwrap()
-    }
-
-    fn check(index: &Index<Vec<u8>>, qname: &str, expected: &str) {
-        let key = Key::from(&Name::from_host(qname).unwrap());
-        let decision = decide(index, &key, &mut Unobserved);
-        let show = |ruling: Option<Ruling<'_>>| {
-            ruling.map_or("-".to_owned(), |r| format!("{} {}", r.rule.feed, r.rule.action))
-        };
-        let got = match decision.shadow {
-            None => show(decision.ruling),
-            shadow => format!("{} shadow {}", show(decision.ruling), shadow.unwrap().rule.feed),
-        };
-        assert_eq!(got, expected, "{qname}");
-    }
-
-    #[test]
-    fn scopes() {
-        let index = policy(
-            "0 exact exact.example nxdomain
-             0 below below.example nodata
-             0 subtree subtree.example sinkhole",
-        );
-        check(&index, "exact.example", "0 nxdomain");
-        check(&index, "a.exact.example", "-");
-        check(&index, "below.example", "-");
-        check(&index, "a.below.example", "0 nodata");
-        check(&index, "a.b.below.example", "0 nodata");
-        check(&index, "subtree.example", "0 sinkhole");
-        check(&index, "a.subtree.example", "0 sinkhole");
-        check(&index, "notsubtree.example", "-");
-        check(&index, "subtree.example.org", "-");
-        check(&index, "example", "-");
-    }
-
-    #[test]
-    fn earlier_feeds_win_and_then_the_longest_match() {
-        let index = policy(
-            "0 subtree good.evil.example passthru
-             1 subtree evil.example sinkhole
-             1 exact www.evil.example nodata
-             1 below deep.evil.example nxdomain
-             2 exact www.evil.example drop
-             2 exact late.example drop",
-        );
-        check(&index, "good.evil.example", "0 passthru");
-        check(&index, "www.good.evil.example", "0 passthru");
-        check(&index, "evil.example", "1 sinkhole");
-        check(&index, "www.evil.example", "1 nodata");
-        check(&index, "a.www.evil.example", "1 sinkhole");
-        check(&index, "deep.evil.example", "1 sinkhole");
-        check(&index, "a.deep.evil.example", "1 nxdomain");
-        check(&index, "late.example", "2 drop");
-    }
-
-    #[test]
-    fn feeds_in_shadow_change_nothing_and_tell_what_they_would() {
-        let index = policy(
-            "0 subtree evil.example shadow:sinkhole
-             1 subtree evil.example sinkhole
-             0 subtree watched.example shadow:sinkhole
-             0 subtree good.watched.example shadow:passthru
-             2 subtree early.example sinkhole
-             3 subtree early.example shadow:drop
-             0 subtree freed.example shadow:passthru
-             1 subtree freed.example sinkhole",
-        );
-        check(&index, "evil.example", "1 sinkhole shadow 0");
-        check(&index, "www.watched.example", "- shadow 0");
-        check(&index, "www.good.watched.example", "-");
-        check(&index, "early.example", "2 sinkhole");
-        check(&index, "freed.example", "1 sinkhole");
-    }
-
-    #[test]
-    fn an_exception_beats_a_block_of_the_same_feed_and_name() {
-        let index = policy(
-            "0 subtree both.example sinkhole
-             0 subtree both.example passthru",
-        );
-        check(&index, "www.both.example", "0 passthru");
-    }
-
-    /// What [`decide`] promises, written without an index.
-    fn naive(rules: &[(u16, Scope, Name, Action)], qname: &Name) -> Option<(u16, usize, Action)> {
-        let mut best: Option<(u16, usize, Action)> = None;
-        for (feed, scope, name, action) in rules {
-            let is_met = match scope {
-                Scope::Exact => qname == name,
-                Scope::Below => qname != name && qname.is_within(name),
-                Scope::Subtree => qname.is_within(name),
-            };
-            if !is_met {
-                continue;
-            }
-            let labels = name.label_count();
-            let is_better = best.as_ref().is_none_or(|(best_feed, best_labels, best_action)| {
-                feed < best_feed
-                    || feed == best_feed
-                        && (labels > *best_labels
-                            || labels == *best_labels
-                                && *action == Action::Passthru
-                                && *best_action != Action::Passthru)
-            });
-            if is_better {
-                best = Some((*feed, labels, action.clone()));
-            }
-        }
-        best
-    }
-
-    fn small_name() -> impl Strategy<Value = Name> {
-        // Few labels over few letters, so that random names meet.
-        prop::collection::vec("[ab]{1,2}", 1..5)
-            .prop_map(|labels| Name::from_host(&labels.join(".")).unwrap())
-    }
-
-    fn any_rule() -> impl Strategy<Value = (u16, Scope, Name, Action)> {
-        let scope = prop::sample::select(vec![Scope::Exact, Scope::Below, Scope::Subtree]);
-        let action = prop::sample::select(vec![Action::Passthru, Action::Sinkhole, Action::Nxdomain]);
-        (0..3u16, scope, small_name(), action)
-    }
-
-    proptest! {
-        #![proptest_config(ProptestConfig::with_cases(512))]
-        #[test]
-        fn the_walk_agrees_with_a_naive_matcher(
-            rules in prop::collection::vec(any_rule(), 0..40),
-            qnames in prop::collection::vec(small_name(), 1..20),
-        ) {
-            let mut compiler = Compiler::new(
-                (0..3).map(|n| Feed { name: format!("feed{n}").into(), kind: FeedKind::Threat }).collect(),
-            );
-            for (feed, scope, name, action) in &rules {
-                let (scope, action, mode) = (*scope, action.clone(), Mode::Enforced);
-                compiler.add(name, Listing { feed: *feed, scope, action, mode, family: None }).unwrap();
-            }
-            let index = compiler.finish().unwrap().into_index().unwrap();
-            for four in qnames.chunks(4) {
-                let keys = std::array::from_fn::<_, 4, _>(|n| four.get(n).map(Key::from));
-                for (qname, decision) in four.iter().zip(decide_many(&index, &keys)) {
-                    let alone = decide(&index, &Key::from(qname), &mut Unobserved);
-                    let show = |it: Option<Ruling<'_>>| it.map(|it| (it.rule.feed, it.labels, it.rule.action.clone()));
-                    prop_assert_eq!(show(decision.ruling), show(alone.ruling), "{}", qname);
-                    prop_assert_eq!(show(decision.shadow), show(alone.shadow), "{}", qname);
-                }
-            }
-            for qname in &qnames {
-                let decision = decide(&index, &Key::from(qname), &mut Unobserved);
-                let got = decision.ruling.map(|r| (r.rule.feed, r.labels, r.rule.action.clone()));
-                prop_assert_eq!(got, naive(&rules, qname), "{}", qname);
-            }
-        }
-    }
-}
+mod tests;

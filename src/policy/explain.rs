@@ -1,12 +1,12 @@
 //! Explaining: the steps of a decision, taken down while `decide` itself runs.
 
-use super::decide::{self, Decision, Observer, Ruling};
+use super::decide::{Decision, Observer, Reckoning, Ruling};
 use super::index::Index;
-use crate::name::Key;
 
 /// A decision with every rule that was considered for it.
 pub struct Explanation<'p> {
-    /// All rules of the qname and its ancestors, from the shortest listed name to the longest.
+    /// All rules of what was told: of a name and its ancestors, from the shortest listed name to the longest;
+    /// of the networks that hold an address, likewise.
     pub steps: Vec<Step<'p>>,
     /// What came of them.
     pub decision: Decision<'p>,
@@ -21,14 +21,20 @@ pub struct Step<'p> {
     pub covers: bool,
 }
 
-/// Runs [`decide::decide`] and keeps what it looked at.
-pub fn explain<'p, D: AsRef<[u8]>>(index: &'p Index<D>, key: &Key) -> Explanation<'p> {
+/// Runs a reckoning, which `tell` tells all that is known, and keeps what it looked at.
+pub fn explain<'p, D: AsRef<[u8]>>(
+    index: &'p Index<D>,
+    tell: impl FnOnce(&mut Reckoning<'p, '_, D, Notes<'p>>),
+) -> Explanation<'p> {
     let mut notes = Notes(Vec::new());
-    let decision = decide::decide(index, key, &mut notes);
+    let mut reckoning = Reckoning::new(index, &mut notes);
+    tell(&mut reckoning);
+    let decision = reckoning.decision();
     Explanation { steps: notes.0, decision }
 }
 
-struct Notes<'p>(Vec<Step<'p>>);
+/// What a reckoning looked at, in that order.
+pub struct Notes<'p>(Vec<Step<'p>>);
 
 impl<'p> Observer<'p> for Notes<'p> {
     fn considers(&mut self, ruling: Ruling<'p>, covers: bool) {

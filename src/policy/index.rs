@@ -1,8 +1,12 @@
-//! The index: all listed names as one automaton, walked once from the root for any qname.
+//! The index: all listed names and networks as one automaton, walked once from the root for any qname, and
+//! once from where their kind begins for anything else.
 
 use fst::raw::{CompiledAddr, Fst, Output};
 
-use super::rule::{Provenance, Rule};
+use std::net::IpAddr;
+
+use super::rule::{FeedIndex, Mode, Provenance, Rule};
+use super::trigger::{Family, Nibbles, Trigger, end, names_of, networks_of};
 use crate::name::{Key, SEPARATOR};
 
 /// All rules of one policy image, ready to be asked.
@@ -12,6 +16,21 @@ pub struct Index<D> {
     names: Fst<D>,
     rule_sets: Vec<Vec<Rule>>,
     provenance: Provenance,
+    /// Where the keys of name servers' names begin.
+    servers: Option<Place>,
+    /// Where the keys of networks begin: of clients, answers and name servers, IPv4 before IPv6.
+    networks: [[Option<Place>; 2]; 3],
+    /// The first feed that has enforced rules on answers.
+    first_on_response: Option<FeedIndex>,
+    /// The first feed that has rules, enforced or not, on name servers.
+    first_on_servers: Option<FeedIndex>,
+}
+
+/// A place in the automaton.
+#[derive(Clone, Copy)]
+struct Place {
+    addr: CompiledAddr,
+    output: Output,
 }
 
 /// Why the parts of an image do not fit together.
@@ -28,12 +47,12 @@ pub enum IndexError {
     },
 }
 
-/// A listed name that is the qname or one of its ancestors.
+/// A listed name that is the one asked for or one of its ancestors.
 #[derive(Debug, Clone, Copy)]
 pub struct Listed<'p> {
     /// How many labels the listed name has.
     pub labels: usize,
-    /// Whether it is the whole qname.
+    /// Whether it is the whole name.
     pub is_qname: bool,
     /// Its rules, in order of precedence.
     pub rules: &'p [Rule],
@@ -68,7 +87,47 @@ impl<D: AsRef<[u8]>> Index<D> {
                 return Err(IndexError::Provenance { rule_set: number });
             }
         }
-        Ok(Self { names: Fst::new(names)?, rule_sets, provenance })
+        let names = Fst::new(names)?;
+        let place = |start: &[u8]| {
+            let root = Place { addr: names.root().addr(), output: Output::zero() };
+            start.iter().try_fold(root, |place, &octet| step(&names, place, octet))
+        };
+        let servers = place(names_of(Trigger::Nsdname));
+        let networks = [Trigger::ClientIp, Trigger::Ip, Trigger::Nsip]
+            .map(|trigger| [Family::V4, Family::V6].map(|family| place(&networks_of(trigger, family))));
+        let first = |is_wanted: &dyn Fn(&Rule) -> bool| {
+            rule_sets.iter().flatten().filter(|rule| is_wanted(rule)).map(|rule| rule.feed).min()
+        };
+        let first_on_response = first(&|rule| rule.trigger.is_on_response() && rule.mode == Mode::Enforced);
+        let first_on_servers = first(&|rule| matches!(rule.trigger, Trigger::Nsdname | Trigger::Nsip));
+        Ok(Self { servers, networks, first_on_response, first_on_servers, names, rule_sets, provenance })
+    }
+
+    /// Whether there are rules of this kind.
+    pub fn has(&self, trigger: Trigger) -> bool {
+        match trigger {
+            Trigger::Qname => !self.names.is_empty(),
+            Trigger::Nsdname => self.servers.is_some(),
+            _ => self.networks_of(trigger).iter().any(Option::is_some),
+        }
+    }
+
+    /// The first feed that has enforced rules on answers.
+    pub fn first_on_response(&self) -> Option<FeedIndex> {
+        self.first_on_response
+    }
+
+    /// The first feed that has rules on name servers, enforced or not.
+    pub fn first_on_servers(&self) -> Option<FeedIndex> {
+        self.first_on_servers
+    }
+
+    fn networks_of(&self, trigger: Trigger) -> &[Option<Place>; 2] {
+        match trigger {
+            Trigger::ClientIp => &self.networks[0],
+            Trigger::Nsip => &self.networks[2],
+            Trigger::Qname | Trigger::Ip | Trigger::Nsdname => &self.networks[1],
+        }
     }
 
     /// The words behind the rules' numbers.
@@ -76,7 +135,7 @@ impl<D: AsRef<[u8]>> Index<D> {
         &self.provenance
     }
 
-    /// How many names are listed.
+    /// How many names and networks are listed.
     pub fn name_count(&self) -> usize {
         self.names.len()
     }
@@ -92,27 +151,64 @@ impl<D: AsRef<[u8]>> Index<D> {
     }
 
     /// Calls `visit` for every listed name on the way from the root to `key`, shortest first.
-    pub fn walk<'p>(&'p self, key: &Key, mut visit: impl FnMut(Listed<'p>)) {
+    pub fn walk<'p>(&'p self, key: &Key, visit: impl FnMut(Listed<'p>)) {
+        self.walk_from(Place { addr: self.names.root().addr(), output: Output::zero() }, key, visit);
+    }
+
+    /// As [`Self::walk`], for names of name servers.
+    pub fn walk_servers<'p>(&'p self, key: &Key, visit: impl FnMut(Listed<'p>)) {
+        if let Some(place) = self.servers {
+            self.walk_from(place, key, visit);
+        }
+    }
+
+    fn walk_from<'p>(&'p self, mut place: Place, key: &Key, mut visit: impl FnMut(Listed<'p>)) {
         let bytes = key.as_bytes();
-        let mut node = self.names.root();
-        let mut output = Output::zero();
         let mut labels = 0;
         for (at, &byte) in bytes.iter().enumerate() {
-            let Some(found) = node.find_input(byte) else { return };
-            let transition = node.transition(found);
-            output = output.cat(transition.out);
-            node = self.names.node(transition.addr);
+            let Some(next) = step(&self.names, place, byte) else { return };
+            place = next;
             if byte != SEPARATOR {
                 continue;
             }
             labels += 1;
-            if node.is_final() {
-                let number = output.cat(node.final_output()).value();
-                if let Some(rules) = self.rules(number) {
-                    visit(Listed { labels, is_qname: at + 1 == bytes.len(), rules });
-                }
+            if let Some(rules) = self.rules_at(place) {
+                visit(Listed { labels, is_qname: at + 1 == bytes.len(), rules });
             }
         }
+    }
+
+    /// Calls `visit` with the length of every listed network that holds `address`, shortest first, and its
+    /// rules; an IPv4-mapped address counts as the IPv4 address it is.
+    pub fn walk_networks<'p>(
+        &'p self,
+        trigger: Trigger,
+        address: IpAddr,
+        mut visit: impl FnMut(u8, &'p [Rule]),
+    ) {
+        let address = address.to_canonical();
+        let width = if address.is_ipv4() { 32 } else { 128 };
+        let Some(mut place) = self.networks_of(trigger)[usize::from(width == 128)] else { return };
+        let nibbles = Nibbles::new(address);
+        for depth in 0..=width / 4 {
+            let nibble = nibbles.at(usize::from(depth));
+            for bits in 0..4 {
+                let ended = step(&self.names, place, end(nibble, bits));
+                if let Some(rules) = ended.and_then(|ended| self.rules_at(ended)) {
+                    visit(4 * depth + bits, rules);
+                }
+            }
+            let Some(next) = step(&self.names, place, nibble) else { return };
+            place = next;
+        }
+    }
+
+    fn rules_at(&self, place: Place) -> Option<&[Rule]> {
+        let node = self.names.node(place.addr);
+        if !node.is_final() {
+            return None;
+        }
+        self.rules(place.output.cat(node.final_output()).value())
     }
 
     /// As [`Self::walk`], for several keys side by side; `visit` is told whose turn it is. The automaton is
@@ -166,7 +262,7 @@ impl<D: AsRef<[u8]>> Index<D> {
         usize::try_from(number).ok().and_then(|number| self.rule_sets.get(number)).map(Vec::as_slice)
     }
 
-    /// Every listed name's key with its rules, in the order of keys.
+    /// Every listed name's or network's key with its rules, in the order of keys.
     pub fn for_each(&self, mut visit: impl FnMut(&[u8], &[Rule])) {
         use fst::Streamer as _;
         let mut stream = self.names.stream();
@@ -174,4 +270,10 @@ impl<D: AsRef<[u8]>> Index<D> {
             visit(key, self.rules(number.value()).unwrap_or_default());
         }
     }
+}
+
+fn step<D: AsRef<[u8]>>(names: &Fst<D>, place: Place, octet: u8) -> Option<Place> {
+    let node = names.node(place.addr);
+    let transition = node.transition(node.find_input(octet)?);
+    Some(Place { addr: transition.addr, output: place.output.cat(transition.out) })
 }

@@ -5,6 +5,7 @@
 
 pub mod action;
 pub mod compile;
+pub mod data;
 pub mod decide;
 pub mod explain;
 pub mod index;

@@ -1,19 +1,21 @@
-//! Rules: a trigger's scope, an action and where both come from.
+//! Rules: a trigger, an action and where both come from.
 
 use std::sync::Arc;
 
 use super::action::Action;
-use super::trigger::Scope;
+use super::trigger::{Scope, Trigger};
 
 /// The place of a feed in configured order; the lower one wins.
 pub type FeedIndex = u16;
 
-/// One rule of a listed name.
+/// One rule of a listed name or network.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Rule {
-    /// Which feed lists the name: an index into [`Provenance::feeds`].
+    /// Which feed lists it: an index into [`Provenance::feeds`].
     pub feed: FeedIndex,
-    /// What around the listed name is covered.
+    /// What of a query or its answer is looked at.
+    pub trigger: Trigger,
+    /// What around the listed name is covered; `Exact` for a network.
     pub scope: Scope,
     /// What happens to the query.
     pub action: Action,
@@ -48,6 +50,38 @@ pub struct Feed {
     pub name: Arc<str>,
     /// What a match of one of its rules says about the client.
     pub kind: FeedKind,
+    /// When its rules act on what would also resolve.
+    pub timing: Timing,
+    /// Whether they act on signed answers.
+    pub signed: Signed,
+}
+
+impl Feed {
+    /// A feed whose rules act at once, and on signed answers too.
+    pub fn new(name: Arc<str>, kind: FeedKind) -> Self {
+        Self { name, kind, timing: Timing::default(), signed: Signed::default() }
+    }
+}
+
+/// When rules act that need no answer to be told: those on clients and qnames.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Timing {
+    /// At once: nobody is asked about the name.
+    #[default]
+    AtOnce,
+    /// Once the name is resolved, so that its owners do not learn by their silence that it is listed (BIND's
+    /// `qname-wait-recurse yes`).
+    AfterResolving,
+}
+
+/// What rules do where a client that asks for DNSSEC records would get a signed answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Signed {
+    /// They act all the same; a client that validates takes the answer for a forgery (`break-dnssec yes`).
+    #[default]
+    Rewritten,
+    /// They only note that they would have acted.
+    LeftAlone,
 }
 
 /// What a match says about the client.

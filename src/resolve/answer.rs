@@ -8,10 +8,12 @@ use std::net::IpAddr;
 use super::Aged;
 use super::chain::Chain;
 use crate::name;
-use crate::wire::{self, Response, Section, option, rcode, rtype};
+use crate::wire::{self, Response, Section, WireName, option, rcode, rtype};
 
 /// Most addresses that are taken down for the record.
 pub const MAX_ADDRESSES: usize = 16;
+/// The most aliases that are followed in one answer: resolvers end a longer chain themselves.
+pub const MAX_ALIASES: usize = 16;
 /// The longest that any answer counts as fresh, in seconds: a TTL may be up to 68 years.
 const LONGEST: u32 = 86_400;
 /// The longest TTL that clients are told, in seconds: a week (RFC 8767, section 4).
@@ -35,6 +37,8 @@ pub struct Answer {
     addresses: Box<[IpAddr]>,
     life: u32,
     is_authentic: bool,
+    has_alias: bool,
+    is_signed: bool,
 }
 
 impl Answer {
@@ -133,6 +137,8 @@ impl Answer {
             addresses: Box::default(),
             life: 0,
             is_authentic: false,
+            has_alias: false,
+            is_signed: false,
             message: message.into(),
         };
         // Both kinds were put together from what parses.
@@ -157,6 +163,8 @@ impl Answer {
             }
             shortest = shortest.min(record.ttl);
             let rdata = &response.packet()[record.rdata.clone()];
+            answer.is_signed |= record.rtype == rtype::RRSIG && record.section != Section::Additional;
+            answer.has_alias |= record.rtype == rtype::CNAME && record.section == Section::Answer;
             match (record.section, record.rtype) {
                 (Section::Answer, kind) => {
                     has_data |= kind == qtype || qtype == rtype::ANY;
@@ -229,6 +237,68 @@ impl Answer {
     /// The first addresses in the answer section.
     pub fn addresses(&self) -> &[IpAddr] {
         &self.addresses
+    }
+
+    /// Every address in the answer section.
+    pub fn all_addresses(&self) -> impl Iterator<Item = IpAddr> {
+        self.records(Section::Answer)
+            .filter_map(|record| address(record.rtype, &self.message[record.rdata.clone()]))
+    }
+
+    /// The data of the answer section's NS records of the question's own name.
+    pub fn name_servers(&self) -> impl Iterator<Item = WireName> {
+        self.records(Section::Answer)
+            .filter(|record| record.rtype == rtype::NS)
+            .filter(|record| wire::is_name_at(&self.message, record.start, self.qname()))
+            .filter_map(|record| WireName::read(&self.message, record.rdata.start))
+    }
+
+    /// Whether there is an alias in the answer section.
+    pub fn has_alias(&self) -> bool {
+        self.has_alias
+    }
+
+    /// Whether there are signatures in it.
+    pub fn is_signed(&self) -> bool {
+        self.is_signed
+    }
+
+    /// Calls `visit` with each name that aliases lead to from the qname, in that order, and the alias's TTL; at
+    /// most [`MAX_ALIASES`] of them. Allocates nothing.
+    pub fn for_each_alias(&self, mut visit: impl FnMut(&WireName, u32)) {
+        if !self.has_alias {
+            return;
+        }
+        let Some(mut name) = WireName::new(self.qname()) else { return };
+        let mut left = MAX_ALIASES;
+        loop {
+            // Nearly always in one go: records stand in the order in which they are followed.
+            let mut has_moved = false;
+            for record in self.records(Section::Answer).filter(|record| record.rtype == rtype::CNAME) {
+                if !wire::is_name_at(&self.message, record.start, name.as_wire()) {
+                    continue;
+                }
+                let Some(target) = WireName::read(&self.message, record.rdata.start) else { return };
+                visit(&target, record.ttl);
+                (name, has_moved, left) = (target, true, left - 1);
+                if left == 0 {
+                    return;
+                }
+            }
+            if !has_moved {
+                return;
+            }
+        }
+    }
+
+    fn qname(&self) -> &[u8] {
+        self.message.get(wire::HEADER..self.records_at().saturating_sub(4)).unwrap_or_default()
+    }
+
+    fn records(&self, section: Section) -> impl Iterator<Item = wire::Record> {
+        // It was put together from what parses.
+        let records = Response::parse(&self.message).ok().map(|response| response.records());
+        records.into_iter().flatten().flatten().take_while(move |record| record.section == section)
     }
 
     /// For how many seconds it is fresh; 0: it must not be kept.

@@ -144,6 +144,11 @@ impl Resolver {
         self.cache.find(key, now)
     }
 
+    /// How long a question about this name, in wire format, may take.
+    pub fn deadline(&self, qname: &[u8]) -> Duration {
+        self.routes.load().find(qname).deadline()
+    }
+
     /// The time by which answers age, in seconds.
     pub fn seconds(&self, now: Instant) -> u32 {
         self.cache.seconds(now)
@@ -407,10 +412,7 @@ impl Takeoff {
 
     /// After this the question has failed.
     pub fn deadline(&self) -> Duration {
-        match &self.source {
-            Source::Forwarder(forwarder) => forwarder.options().deadline,
-            Source::Recursor(recursor) => recursor.options().deadline,
-        }
+        self.source.deadline()
     }
 }
 

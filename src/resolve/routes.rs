@@ -4,6 +4,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::runtime::Handle;
 
@@ -50,7 +51,7 @@ impl Options {
     }
 
     /// How long a question may take, at the most.
-    pub fn longest(&self) -> std::time::Duration {
+    pub fn longest(&self) -> Duration {
         // Recursion has the deadline of upstreams.
         self.all().map(|options| options.deadline).max().unwrap_or_default()
     }
@@ -88,6 +89,14 @@ impl Source {
             (Self::Recursor(recursor), Some(recursion)) => recursor.options() == recursion,
             (Self::Forwarder(forwarder), None) => *forwarder.options() == options.upstreams,
             _ => false,
+        }
+    }
+
+    /// After this a question has failed.
+    pub(super) fn deadline(&self) -> Duration {
+        match self {
+            Self::Forwarder(forwarder) => forwarder.options().deadline,
+            Self::Recursor(recursor) => recursor.options().deadline,
         }
     }
 
@@ -293,7 +302,7 @@ mod tests {
     async fn what_no_route_takes_may_be_recursed_for() {
         let recursion = |text: &str| recurse::Options {
             hints: Arc::new(recurse::hints::parse(text).unwrap()),
-            deadline: std::time::Duration::from_secs(4),
+            deadline: Duration::from_secs(4),
             max_size: 1 << 20,
             validation: None,
         };

@@ -8,9 +8,10 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::client::cookie;
+use crate::policy::data::LocalData;
 use crate::resolve::Aged;
 use crate::resolve::answer::Answer;
-use crate::wire::{self, Query, Reject, Response, Section, Speaks, rcode, rtype};
+use crate::wire::{self, Query, Reject, Response, Section, Speaks, WireName, rcode, rtype};
 
 /// The UDP payload size that clients are told, and the most that is sent to one.
 pub const PAYLOAD_SIZE: u16 = 1232;
@@ -37,6 +38,77 @@ impl Ede<'_> {
     pub const STALE: u16 = 3;
     /// 0, Other.
     pub const OTHER: u16 = 0;
+}
+
+/// What a rule's answer stands on: the query, and the aliases that lead from its qname to the name whose rule
+/// it is.
+#[derive(Clone, Copy)]
+pub struct Stem<'a> {
+    query: &'a Query<'a>,
+    aliases: Option<Aliases<'a>>,
+}
+
+/// The first aliases of an answer.
+#[derive(Clone, Copy)]
+struct Aliases<'a> {
+    answer: &'a Answer,
+    count: u8,
+}
+
+impl<'a> Stem<'a> {
+    /// The rule is the qname's.
+    pub fn at_qname(query: &'a Query<'a>) -> Self {
+        Self { query, aliases: None }
+    }
+
+    /// The rule is that of the name at this stage of the answer's chain, 0 being the qname.
+    pub fn along(query: &'a Query<'a>, answer: &'a Answer, stage: u8) -> Self {
+        Self { query, aliases: (stage > 0).then_some(Aliases { answer, count: stage }) }
+    }
+
+    /// The query.
+    pub fn query(&self) -> &'a Query<'a> {
+        self.query
+    }
+
+    /// The name whose rule it is.
+    pub fn name(&self) -> Option<WireName> {
+        let mut name = WireName::new(self.query.qname());
+        self.for_each(|target, _| name = Some(*target));
+        name
+    }
+
+    fn for_each(&self, mut visit: impl FnMut(&WireName, u32)) {
+        let Some(Aliases { answer, count }) = self.aliases else { return };
+        let mut left = count;
+        answer.for_each_alias(|target, ttl| {
+            if left > 0 {
+                left -= 1;
+                visit(target, ttl);
+            }
+        });
+    }
+
+    /// Header, question and aliases, none of them for longer than `ttl`.
+    fn begin(&self, rcode: u16, ttl: u32, out: &mut Vec<u8>) -> Owner {
+        begin(self.query, rcode, out);
+        let mut owner = Owner { at: wire::HEADER as u16, aliases: 0 };
+        self.for_each(|target, of_alias| {
+            record(owner, rtype::CNAME, of_alias.min(ttl), target.as_wire(), out);
+            // At most 16 names behind the question: far below 2¹⁴.
+            owner = Owner { at: (out.len() - target.as_wire().len()) as u16, aliases: owner.aliases + 1 };
+        });
+        set_count(out, Section::Answer, owner.aliases);
+        owner
+    }
+}
+
+/// A name in the message that further records are of.
+#[derive(Clone, Copy)]
+struct Owner {
+    at: u16,
+    /// How many records led to it.
+    aliases: u16,
 }
 
 /// Answers a packet that is no well-formed query, or has an unknown opcode: its header and, where it
@@ -74,38 +146,58 @@ pub fn truncated(query: &Query<'_>, rcode: u16, out: &mut Vec<u8>) {
     out[2] |= wire::TC;
 }
 
-/// Addresses for the qname. Those of the other family than the qtype are left out; where none is
-/// left, the answer is NODATA.
-pub fn addresses(query: &Query<'_>, addresses: &[IpAddr], ttl: u32, ede: Ede<'_>, out: &mut Vec<u8>) {
-    begin(query, rcode::NOERROR, out);
+/// Addresses. Those of the other family than the qtype are left out; where none is left, the answer is
+/// NODATA.
+pub fn addresses(stem: Stem<'_>, addresses: &[IpAddr], ttl: u32, ede: Ede<'_>, out: &mut Vec<u8>) {
+    let query = stem.query;
+    let owner = stem.begin(rcode::NOERROR, ttl, out);
     let mut count = 0;
     for address in addresses {
         match (address, query.qtype()) {
-            (IpAddr::V4(address), rtype::A) => record(rtype::A, ttl, &address.octets(), out),
-            (IpAddr::V6(address), rtype::AAAA) => record(rtype::AAAA, ttl, &address.octets(), out),
+            (IpAddr::V4(address), rtype::A) => record(owner, rtype::A, ttl, &address.octets(), out),
+            (IpAddr::V6(address), rtype::AAAA) => record(owner, rtype::AAAA, ttl, &address.octets(), out),
             _ => continue,
         }
         count += 1;
     }
     if count == 0 {
-        authority(query, Apex::Qname, ttl, out);
+        authority(owner, Apex::Name, ttl, out);
     }
-    set_count(out, Section::Answer, count);
+    set_count(out, Section::Answer, owner.aliases + count);
     edns(query, rcode::NOERROR, Some(ede), out);
+}
+
+/// A rule's own records of the qtype; where there are none, NODATA for `ttl`. Returns the rcode: SERVFAIL when
+/// no message holds them all.
+pub fn local_data(stem: Stem<'_>, data: &LocalData, ttl: u32, ede: Ede<'_>, out: &mut Vec<u8>) -> u16 {
+    let query = stem.query;
+    let owner = stem.begin(rcode::NOERROR, ttl, out);
+    let rtype = Some(query.qtype()).filter(|qtype| *qtype != rtype::ANY);
+    let mut count = 0;
+    for found in data.records(rtype) {
+        record(owner, found.rtype, found.ttl, &found.rdata, out);
+        count += 1;
+    }
+    if count == 0 {
+        authority(owner, Apex::Name, ttl, out);
+    }
+    set_count(out, Section::Answer, owner.aliases + count);
+    edns(query, rcode::NOERROR, Some(ede), out);
+    within_bounds(query, rcode::NOERROR, out)
 }
 
 /// NODATA with an SOA record, so that resolvers in between may cache it (RFC 2308).
-pub fn nodata(query: &Query<'_>, ttl: u32, ede: Ede<'_>, out: &mut Vec<u8>) {
-    begin(query, rcode::NOERROR, out);
-    authority(query, Apex::Qname, ttl, out);
-    edns(query, rcode::NOERROR, Some(ede), out);
+pub fn nodata(stem: Stem<'_>, ttl: u32, ede: Ede<'_>, out: &mut Vec<u8>) {
+    let owner = stem.begin(rcode::NOERROR, ttl, out);
+    authority(owner, Apex::Name, ttl, out);
+    edns(stem.query, rcode::NOERROR, Some(ede), out);
 }
 
 /// NXDOMAIN with an SOA record.
-pub fn nxdomain(query: &Query<'_>, ttl: u32, ede: Ede<'_>, out: &mut Vec<u8>) {
-    begin(query, rcode::NXDOMAIN, out);
-    authority(query, Apex::Parent, ttl, out);
-    edns(query, rcode::NXDOMAIN, Some(ede), out);
+pub fn nxdomain(stem: Stem<'_>, ttl: u32, ede: Ede<'_>, out: &mut Vec<u8>) {
+    let owner = stem.begin(rcode::NXDOMAIN, ttl, out);
+    authority(owner, Apex::Parent, ttl, out);
+    edns(stem.query, rcode::NXDOMAIN, Some(ede), out);
 }
 
 /// Records of the qname with data of our own, all of one type.
@@ -116,10 +208,10 @@ pub fn records<'a>(
     all: impl Iterator<Item = &'a [u8]>,
     out: &mut Vec<u8>,
 ) {
-    begin(query, rcode::NOERROR, out);
+    let owner = Stem::at_qname(query).begin(rcode::NOERROR, ttl, out);
     let mut count = 0;
     for rdata in all {
-        record(rtype, ttl, rdata, out);
+        record(owner, rtype, ttl, rdata, out);
         count += 1;
     }
     set_count(out, Section::Answer, count);
@@ -129,17 +221,18 @@ pub fn records<'a>(
 /// An alias, and behind it what was resolved for the target (`None`: the alias alone). Returns
 /// the rcode: SERVFAIL when no message holds it all.
 pub fn alias(
-    query: &Query<'_>,
+    stem: Stem<'_>,
     target: &[u8],
     ttl: u32,
     ede: Ede<'_>,
     resolved: Option<(&Answer, Aged)>,
     out: &mut Vec<u8>,
 ) -> u16 {
+    let query = stem.query;
     let code = resolved.map_or(rcode::NOERROR, |(answer, _)| answer.rcode()) & 0x0f;
-    begin(query, code, out);
-    record(rtype::CNAME, ttl, target, out);
-    let mut counts = [1u16, 0];
+    let owner = stem.begin(code, ttl, out);
+    record(owner, rtype::CNAME, ttl, target, out);
+    let mut counts = [owner.aliases + 1, 0];
     let message = resolved.map(|(answer, aged)| {
         let mut message = answer.message().to_vec();
         age(answer, aged, &mut message);
@@ -160,6 +253,12 @@ pub fn alias(
     set_count(out, Section::Authority, counts[1]);
     edns(query, code, Some(ede), out);
     within_bounds(query, code, out)
+}
+
+/// YXDOMAIN, where an alias would lead to a name that is too long to be one.
+pub fn too_long(stem: Stem<'_>, ttl: u32, ede: Ede<'_>, out: &mut Vec<u8>) {
+    stem.begin(rcode::YXDOMAIN, ttl, out);
+    edns(stem.query, rcode::YXDOMAIN, Some(ede), out);
 }
 
 /// What was resolved, made to fit this client: its id, RD, CD and letter case, our RA, not AA, AD where the
@@ -293,11 +392,14 @@ fn expand(packet: &[u8], record: &wire::Record, out: &mut Vec<u8>) -> u16 {
     }
 }
 
-/// A record of the qname.
-fn record(rtype: u16, ttl: u32, rdata: &[u8], out: &mut Vec<u8>) {
-    // The qname always stands right behind the header.
-    out.extend([0xc0, wire::HEADER as u8]);
+/// A record of a name that stands in the message.
+fn record(owner: Owner, rtype: u16, ttl: u32, rdata: &[u8], out: &mut Vec<u8>) {
+    pointer(owner.at, out);
     record_tail(rtype, ttl, rdata, out);
+}
+
+fn pointer(at: u16, out: &mut Vec<u8>) {
+    out.extend((0xc000 | at).to_be_bytes());
 }
 
 fn record_tail(rtype: u16, ttl: u32, rdata: &[u8], out: &mut Vec<u8>) {
@@ -311,21 +413,18 @@ fn record_tail(rtype: u16, ttl: u32, rdata: &[u8], out: &mut Vec<u8>) {
 /// Where the zone of a negative answer is said to begin.
 #[derive(Clone, Copy)]
 enum Apex {
-    /// At the qname: it exists.
-    Qname,
+    /// At the name: it exists.
+    Name,
     /// Above it: it does not exist.
     Parent,
 }
 
 /// The SOA record of a negative answer: its TTL and MINIMUM say how long it may be kept.
-fn authority(query: &Query<'_>, apex: Apex, ttl: u32, out: &mut Vec<u8>) {
-    let first = query.qname().first().map_or(0, |&len| usize::from(len));
+fn authority(owner: Owner, apex: Apex, ttl: u32, out: &mut Vec<u8>) {
+    let first = out.get(usize::from(owner.at)).map_or(0, |&len| u16::from(len));
     match apex {
-        Apex::Parent if first > 0 => {
-            // At most 12 + 64: one octet of the pointer is enough.
-            out.extend([0xc0, (wire::HEADER + 1 + first) as u8]);
-        }
-        _ => out.extend([0xc0, wire::HEADER as u8]),
+        Apex::Parent if first > 0 => pointer(owner.at + 1 + first, out),
+        _ => pointer(owner.at, out),
     }
     // MNAME, RNAME, then SERIAL, REFRESH, RETRY and EXPIRE, which nobody transfers by, and MINIMUM.
     const NAMES: &[u8] = b"\x07sachdns\x07invalid\x00\x06nobody\x07invalid\x00";

@@ -4,10 +4,10 @@
 
 use std::net::IpAddr;
 
-use super::answer::{self, Ede};
+use super::answer::{self, Ede, Stem};
 use crate::client::prefix::PrefixMap;
 use crate::evidence::record::{Outcome, Transport};
-use crate::name::Name;
+use crate::name::{Name, labels};
 use crate::policy::action::Action;
 use crate::policy::decide::Ruling;
 use crate::wire::{CLASS_IN, Query, rcode, rtype};
@@ -22,36 +22,60 @@ pub struct Sinkhole {
 }
 
 /// What a rule makes of a query.
-pub enum Applied<'p> {
+pub enum Applied {
     /// This outcome with this rcode; the answer is in the buffer. No rcode: no answer.
     Answer(Outcome, Option<u16>),
     /// An alias to this name, which must be resolved.
-    Alias(&'p Name),
+    Alias(Name),
     /// It must be resolved as if there were no rule.
     Resolve(Outcome),
 }
 
+impl Sinkhole {
+    /// The addresses that a query which this rule answers is told.
+    pub fn told<'a>(&'a self, action: &'a Action, qtype: u16) -> &'a [IpAddr] {
+        match action {
+            Action::Sinkhole => {
+                let is_asked = |address: &&IpAddr| address_type(**address) == qtype;
+                // The sinkhole has at most one address of a family.
+                self.addresses.iter().find(is_asked).map_or(&[][..], std::slice::from_ref)
+            }
+            Action::LocalData(data) => data.addresses(qtype),
+            _ => &[],
+        }
+    }
+}
+
+fn address_type(address: IpAddr) -> u16 {
+    if address.is_ipv4() { rtype::A } else { rtype::AAAA }
+}
+
 /// Applies the rule that was decided on to a query.
-pub fn apply<'p>(
+pub fn apply(
     sinkhole: &Sinkhole,
-    ruling: &Ruling<'p>,
-    query: &Query<'_>,
+    ruling: &Ruling<'_>,
+    stem: Stem<'_>,
     transport: Transport,
     out: &mut Vec<u8>,
-) -> Applied<'p> {
+) -> Applied {
+    let query = stem.query();
     let ede = Ede { code: Ede::BLOCKED, text: &ruling.feed.name };
     let ttl = sinkhole.ttl;
     match &ruling.rule.action {
         Action::Sinkhole => {
-            answer::addresses(query, &sinkhole.addresses, ttl, ede, out);
+            answer::addresses(stem, &sinkhole.addresses, ttl, ede, out);
             Applied::Answer(Outcome::Sinkhole, Some(rcode::NOERROR))
         }
+        Action::LocalData(data) => {
+            let rcode = answer::local_data(stem, data, ttl, ede, out);
+            Applied::Answer(Outcome::LocalData, Some(rcode))
+        }
         Action::Nxdomain => {
-            answer::nxdomain(query, ttl, ede, out);
+            answer::nxdomain(stem, ttl, ede, out);
             Applied::Answer(Outcome::Nxdomain, Some(rcode::NXDOMAIN))
         }
         Action::Nodata => {
-            answer::nodata(query, ttl, ede, out);
+            answer::nodata(stem, ttl, ede, out);
             Applied::Answer(Outcome::Nodata, Some(rcode::NOERROR))
         }
         Action::Drop => Applied::Answer(Outcome::Drop, None),
@@ -60,18 +84,34 @@ pub fn apply<'p>(
             Applied::Answer(Outcome::TcpOnly, Some(rcode::NOERROR))
         }
         Action::TcpOnly => Applied::Resolve(Outcome::TcpOnly),
-        // An alias to itself would lead nowhere: the feed that names its own walled garden.
-        Action::Cname(target) if target.as_wire().eq_ignore_ascii_case(query.qname()) => {
-            Applied::Resolve(Outcome::Passthru)
+        Action::Cname(target) => {
+            let name = stem.name();
+            let name = name.as_ref().map_or(query.qname(), |name| name.as_wire());
+            let Some(target) = expand(target, name) else {
+                answer::too_long(stem, ttl, ede, out);
+                return Applied::Answer(Outcome::Cname, Some(rcode::YXDOMAIN));
+            };
+            match query.qtype() {
+                // An alias to itself would lead nowhere: the feed that names its own walled garden.
+                _ if target.as_wire().eq_ignore_ascii_case(name) => Applied::Resolve(Outcome::Passthru),
+                // The alias itself is what these ask for (RFC 1034, section 4.3.2, step 3a).
+                rtype::CNAME | rtype::ANY => {
+                    answer::alias(stem, target.as_wire(), ttl, ede, None, out);
+                    Applied::Answer(Outcome::Cname, Some(rcode::NOERROR))
+                }
+                _ => Applied::Alias(target),
+            }
         }
-        // The alias itself is what these ask for (RFC 1034, section 4.3.2, step 3a).
-        Action::Cname(target) if matches!(query.qtype(), rtype::CNAME | rtype::ANY) => {
-            answer::alias(query, target.as_wire(), ttl, ede, None, out);
-            Applied::Answer(Outcome::Cname, Some(rcode::NOERROR))
-        }
-        Action::Cname(target) => Applied::Alias(target),
         Action::Passthru => Applied::Resolve(Outcome::Passthru),
     }
+}
+
+/// Where an alias leads whose first label may be `*`, for which `name` stands; `None` past 255 octets.
+fn expand(target: &Name, name: &[u8]) -> Option<Name> {
+    if labels(target.as_wire()).next() != Some(b"*") {
+        return Some(target.clone());
+    }
+    Name::from_wire(name)?.under(&target.parent()?)
 }
 
 /// Whether a client may ask.

@@ -11,7 +11,9 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
-use super::answer::{self, Ede};
+mod response;
+
+use super::answer::{self, Ede, Stem};
 use super::apply::{Access, Applied, Sinkhole, apply, refusal};
 use super::ddr::Designation;
 use super::proxy::Proxies;
@@ -24,15 +26,17 @@ use crate::client::rate::Rate;
 use crate::client::{Agencies, Agency};
 use crate::clock;
 use crate::evidence::journal::Journal;
-use crate::evidence::record::{Head, Outcome, Record, Transport};
+use crate::evidence::record::{self, Head, Outcome, Record, Transport};
 use crate::image::Image;
 use crate::name::{Key, Name};
-use crate::policy::decide::{Decision, Ruling, Unobserved, decide, decide_many};
-use crate::resolve::cache::{AskFlags, Found, Freshness, Key as CacheKey};
+use crate::policy::decide::{Decision, Ruling, Unobserved, decide, decide_many, must_wait};
+use crate::policy::rule::Signed;
+use crate::policy::trigger::Trigger;
+use crate::resolve::cache::{AskFlags, Found, Key as CacheKey};
 use crate::resolve::exchange::Ask;
 use crate::resolve::pool::Word;
 use crate::resolve::{Aged, Origin, Resolver, Served, Takeoff, routes};
-use crate::wire::{Query, Reject, Response, option, rcode, rtype};
+use crate::wire::{Query, Reject, Response, option, rcode};
 
 /// What a reload replaces as one, with every new policy.
 pub struct State {
@@ -138,15 +142,23 @@ pub struct Job {
     packet: Vec<u8>,
     arrival: Arrival,
     state: Arc<State>,
-    outcome: Outcome,
-    is_hit: bool,
-    feed: Option<Arc<str>>,
-    family: Option<Box<str>>,
-    /// The target of an alias that a rule asked for.
-    alias: Option<Name>,
+    course: Course,
     /// What the cache had: nothing, or an answer past its time.
     found: Option<Found>,
+    /// The answer, where it is there and more must be known for the rules.
+    resolved: Option<Served>,
     permit: Permit,
+}
+
+/// What is to become of a query that must be resolved.
+#[derive(Debug, Clone)]
+enum Course {
+    /// It met no rule yet.
+    Plain,
+    /// It met one that waits for the answer, or that has it resolved.
+    Ruled,
+    /// A rule leads it here; the target is what must be resolved.
+    Alias(Name),
 }
 
 /// A place among the queries that wait; hold it until the answer is sent.
@@ -162,15 +174,37 @@ struct Met<'a> {
     is_hit: bool,
     feed: Option<&'a Arc<str>>,
     family: Option<&'a str>,
+    trigger: Option<record::Trigger>,
+    /// The name or address that met the rule, where it is not the qname or the client.
+    matched: Option<&'a str>,
 }
 
 impl<'a> Met<'a> {
     fn nothing(outcome: Outcome) -> Self {
-        Self { outcome, is_hit: false, feed: None, family: None }
+        Self { outcome, is_hit: false, feed: None, family: None, trigger: None, matched: None }
     }
 
     fn rule(outcome: Outcome, ruling: &Ruling<'a>) -> Self {
-        Self { outcome, is_hit: ruling.is_hit(), feed: Some(&ruling.feed.name), family: ruling.family }
+        let trigger = match ruling.rule.trigger {
+            Trigger::ClientIp => record::Trigger::ClientIp,
+            Trigger::Qname => record::Trigger::Qname,
+            Trigger::Ip => record::Trigger::Ip,
+            Trigger::Nsdname => record::Trigger::Nsdname,
+            Trigger::Nsip => record::Trigger::Nsip,
+        };
+        Self {
+            outcome,
+            is_hit: ruling.is_hit(),
+            feed: Some(&ruling.feed.name),
+            family: ruling.family,
+            trigger: Some(trigger),
+            matched: None,
+        }
+    }
+
+    /// A rule that would act.
+    fn shadow(ruling: &Ruling<'a>) -> Self {
+        Self { is_hit: false, ..Self::rule(Outcome::Shadow, ruling) }
     }
 
     /// An answer that was cut or left out; where a rule was met, its outcome tells more.
@@ -272,7 +306,11 @@ impl Pipeline {
             }
             let qname = |undecided: &Undecided<'_>| Key::from_wire(undecided.query.qname());
             let keys = undecided.each_ref().map(|undecided| undecided.as_ref().and_then(qname));
-            let decisions = decide_many(&state.image.index, &keys);
+            let mut clients = [None; LANES];
+            for (client, turn) in clients.iter_mut().zip(turns.iter()) {
+                *client = turn.as_ref().map(|turn| turn.arrival.client);
+            }
+            let decisions = decide_many(&state.image.index, &keys, &clients);
             for ((turn, undecided), decision) in turns.iter_mut().zip(&undecided).zip(decisions) {
                 let (Some(turn), Some(undecided)) = (turn, undecided) else { continue };
                 let Undecided { query, cookie, question } = undecided;
@@ -346,7 +384,9 @@ impl Pipeline {
             return Some(step);
         }
         // Where answers are limited, each must be looked at anew.
-        let ready = ready.filter(|_| !state.limits.are_answers_limited(visit.proof()));
+        let is_shared =
+            || !state.limits.are_answers_limited(visit.proof()) && !has_own_rules(state, arrival.client);
+        let ready = ready.filter(|_| is_shared());
         let question = ready.as_deref().and_then(|ready| ready.question(&query));
         if let (Some(ready), Some(question)) = (ready, &question)
             && let Some(found) = ready.find(question, self.resolver.seconds(now))
@@ -375,25 +415,32 @@ impl Pipeline {
         out: &mut Vec<u8>,
     ) -> Step {
         let Visit { state, query, arrival, now, .. } = *visit;
-        let shadow = decision.shadow.map(|ruling| Met::rule(Outcome::Shadow, &ruling));
-        let Some(ruling) = decision.ruling else {
-            if let Some(designation) = state.designation.as_ref().filter(|it| it.is_asked(query)) {
+        let has_dnssec = query.edns().is_some_and(|edns| edns.dnssec_ok);
+        let waits = |ruling: &Ruling<'_>| {
+            must_wait(&state.image.index, ruling) || ruling.feed.signed == Signed::LeftAlone && has_dnssec
+        };
+        let Some(ruling) = decision.ruling.filter(|ruling| !waits(ruling)) else {
+            if let (Some(designation), None) = (&state.designation, &decision.ruling)
+                && designation.is_asked(query)
+            {
+                let met = decision.shadow.as_ref().map_or(Met::nothing(Outcome::Local), Met::shadow);
                 if visit.is_exceeded() {
-                    return visit.refuse_excess(shadow.unwrap_or(Met::nothing(Outcome::Local)), journal, out);
+                    return visit.refuse_excess(met, journal, out);
                 }
                 designation.answer(query, out);
-                let met = shadow.unwrap_or(Met::nothing(Outcome::Local));
                 return visit.close(journal, met, Some(rcode::NOERROR), &[], Origin::Upstream, out);
             }
-            let met = shadow.unwrap_or(Met::nothing(Outcome::Forward));
-            return self.wait(visit, met, None, place, journal, out);
+            // Until it is known what comes of it, for its limits.
+            let (met, course) = match (&decision.ruling, &decision.shadow) {
+                (Some(ruling), _) => (Met::rule(Outcome::Shadow, ruling), Course::Ruled),
+                (None, Some(ruling)) => (Met::shadow(ruling), Course::Ruled),
+                (None, None) => (Met::nothing(Outcome::Forward), Course::Plain),
+            };
+            return self.wait(visit, met, course, place, journal, out);
         };
-        match apply(&state.sinkhole, &ruling, query, arrival.transport, out) {
+        match apply(&state.sinkhole, &ruling, Stem::at_qname(query), arrival.transport, out) {
             Applied::Answer(outcome, rcode) => {
-                let addresses = if outcome == Outcome::Sinkhole { &*state.sinkhole.addresses } else { &[] };
-                let is_asked = |address: &&IpAddr| address_type(**address) == query.qtype();
-                // The sinkhole has at most one address of a family.
-                let answered = addresses.iter().find(is_asked).map_or(&[][..], std::slice::from_ref);
+                let answered = state.sinkhole.told(&ruling.rule.action, query.qtype());
                 let met = Met::rule(outcome, &ruling);
                 let step = visit.close(journal, met, rcode, answered, Origin::Upstream, out);
                 if let (Some((ready, question)), Step::Answered) = (place, &step)
@@ -410,11 +457,11 @@ impl Pipeline {
                 step
             }
             Applied::Alias(target) => {
-                self.wait(visit, Met::rule(Outcome::Cname, &ruling), Some(target), None, journal, out)
+                let met = Met::rule(Outcome::Cname, &ruling);
+                self.wait(visit, met, Course::Alias(target), None, journal, out)
             }
             Applied::Resolve(outcome) => {
-                let met = shadow.unwrap_or(Met::rule(outcome, &ruling));
-                self.wait(visit, met, None, place, journal, out)
+                self.wait(visit, Met::rule(outcome, &ruling), Course::Ruled, place, journal, out)
             }
         }
     }
@@ -423,8 +470,8 @@ impl Pipeline {
         &self,
         visit: &Visit<'_, '_>,
         met: Met<'_>,
-        alias: Option<&Name>,
-        place: Option<(&mut Ready, &Question<'_>)>,
+        course: Course,
+        mut place: Option<(&mut Ready, &Question<'_>)>,
         journal: &mut Journal,
         out: &mut Vec<u8>,
     ) -> Step {
@@ -432,15 +479,19 @@ impl Pipeline {
         if !met.is_hit && visit.is_exceeded() {
             return visit.refuse_excess(met, journal, out);
         }
-        let found = match alias {
+        let found = match course {
             // An alias's target has another name than the key; the resolver looks it up.
-            Some(_) => None,
-            None => self.resolver.find(&cache_key(visit.query), visit.now),
+            Course::Alias(_) => None,
+            Course::Plain | Course::Ruled => self.resolver.find(&cache_key(visit.query), visit.now),
         };
+        let mut resolved = None;
         if let Some(found) = &found
             && let Some(aged) = found.at_once()
         {
-            return self.give(visit, met, (found, aged), place, journal, out);
+            if let Some(step) = self.give(visit, &course, (found, aged), place.take(), journal, out) {
+                return step;
+            }
+            resolved = Some(Served { entry: Arc::clone(&found.entry), aged, origin: Origin::Cache });
         }
         let Arrival { client, .. } = visit.arrival;
         // One that asks for a whole site may take all places.
@@ -451,8 +502,10 @@ impl Pipeline {
         let seat = Arc::clone(&self.pending).try_acquire_owned().ok();
         let (Some(share), Some(seat)) = (share, seat) else {
             // Past its time, and better than nothing (RFC 8767).
-            if let Some(found) = &found {
-                return self.give(visit, met, (found, Aged::Stale), place, journal, out);
+            let stale = found.as_ref().map(|found| (found, Aged::Stale));
+            let step = stale.and_then(|stale| self.give(visit, &course, stale, place, journal, out));
+            if let Some(step) = step {
+                return step;
             }
             let busy = Ede { code: Ede::OTHER, text: "too many queries are waiting" };
             answer::error(visit.query, rcode::SERVFAIL, Some(busy), out);
@@ -462,65 +515,18 @@ impl Pipeline {
             packet: visit.query.packet().to_vec(),
             arrival: visit.arrival,
             state: Arc::clone(visit.state),
-            outcome: met.outcome,
-            is_hit: met.is_hit,
-            feed: met.feed.cloned(),
-            family: met.family.map(Box::from),
-            alias: alias.cloned(),
+            course,
             found,
+            resolved,
             permit: Permit { _place: seat, _share: share },
         }))
-    }
-
-    /// Answers from the resolver's cache.
-    fn give(
-        &self,
-        visit: &Visit<'_, '_>,
-        met: Met<'_>,
-        (found, aged): (&Found, Aged),
-        place: Option<(&mut Ready, &Question<'_>)>,
-        journal: &mut Journal,
-        out: &mut Vec<u8>,
-    ) -> Step {
-        let Visit { state, query, arrival, now, .. } = *visit;
-        let kept = &found.entry.answer;
-        let rcode = answer::relay(query, kept, aged, out);
-        if found.state == Freshness::Ending {
-            self.resolver.refresh(ask(query, None));
-        }
-        let step = visit.close(journal, met, Some(rcode), kept.addresses(), Origin::Cache, out);
-        if let (Some((ready, question)), Step::Answered) = (place, &step)
-            && let Some(seconds) = found.fresh_for()
-        {
-            let facts = Facts {
-                is_recorded: is_recorded(state, met.outcome, met.is_hit),
-                is_counted: !met.is_hit,
-                is_authentic: kept.is_authentic(),
-            };
-            let record = entry(state, arrival, now, Some(query), met, Some(rcode), kept.addresses());
-            let record = Record { is_cached: true, ..record };
-            let now = self.resolver.seconds(now);
-            let life = Life::Seconds(seconds, kept.ttls());
-            ready.insert(question, out, life, facts, now, |tail| record.encode_tail(tail));
-        }
-        step
-    }
-
-    /// Resolves a query that had to wait. The answer, or nothing where none is to be sent, replaces what is
-    /// in `out`, its record is written; the query counts as waiting until the permit is dropped.
-    pub async fn finish(&self, job: Job, out: &mut Vec<u8>) -> Permit {
-        let asked = Query::parse(&job.packet).map(|query| ask(&query, job.alias.as_ref()));
-        // It was parsed once already; the packet is the same.
-        let Ok(asked) = asked else { return job.permit };
-        let served = self.resolver.resolve(asked, job.found.clone()).await;
-        self.with_journal(|journal| self.complete(job, &served, Instant::now(), journal, out))
     }
 
     /// Leaves the question of a query that must wait to the caller, as [`Resolver::take_off`] does.
     pub fn take_off(&self, job: &Job) -> Option<Takeoff> {
         // An alias is put together from two names, and what is past its time has a patience of its own:
         // both go the long way.
-        if job.alias.is_some() || job.found.is_some() {
+        if matches!(job.course, Course::Alias(_)) || job.found.is_some() || job.resolved.is_some() {
             return None;
         }
         let query = Query::parse(&job.packet).ok()?;
@@ -535,40 +541,6 @@ impl Pipeline {
     /// Goes on with a question that was left to the caller, as [`Resolver::overdue`] does.
     pub fn overdue(&self, takeoff: Takeoff, late: oneshot::Receiver<Vec<u8>>, asked_at: Instant) {
         self.resolver.overdue(takeoff, late, asked_at);
-    }
-
-    /// Answers a query that had to wait, by what was resolved; its record is added to `journal`. Where no
-    /// answer is to be sent, `out` is empty afterwards.
-    pub fn complete(
-        &self,
-        job: Job,
-        served: &Served,
-        now: Instant,
-        journal: &mut Journal,
-        out: &mut Vec<u8>,
-    ) -> Permit {
-        let Job { packet, arrival, state, outcome, is_hit, feed, family, alias, permit, .. } = job;
-        let Ok(query) = Query::parse(&packet) else { return permit };
-        let resolved = &served.entry.answer;
-        let rcode = match &alias {
-            None => answer::relay(&query, resolved, served.aged, out),
-            Some(target) => {
-                let ede = Ede { code: Ede::BLOCKED, text: feed.as_deref().unwrap_or("") };
-                let resolved = Some((resolved, served.aged));
-                answer::alias(&query, target.as_wire(), state.sinkhole.ttl, ede, resolved, out)
-            }
-        };
-        let met = Met { outcome, is_hit, feed: feed.as_ref(), family: family.as_deref() };
-        // A malformed cookie did not come as far as here.
-        let cookie = state.cookie(&query, arrival).unwrap_or_default();
-        let visit = Visit { state: &state, query: &query, arrival, now, cookie };
-        // What became a failure on its way out told the client no address.
-        let answers = if rcode == rcode::SERVFAIL { &[] } else { resolved.addresses() };
-        match visit.close(journal, met, Some(rcode), answers, served.origin, out) {
-            Step::Answered => visit.fit(out),
-            Step::Silent | Step::Wait(_) => out.clear(),
-        }
-        permit
     }
 
     /// Waits until no query waits for an upstream or for being sent, or until `longest` has passed.
@@ -772,6 +744,8 @@ fn entry<'a>(
         is_cached: false,
         feed: met.feed.map(|feed| (&**feed).into()),
         family: met.family.map(Into::into),
+        trigger: met.trigger,
+        matched: met.matched.map(Into::into),
         answers: answers.into(),
         latency,
     }
@@ -787,6 +761,9 @@ fn is_recorded(state: &State, outcome: Outcome, is_hit: bool) -> bool {
     state.log == LogScope::All || is_hit || outcome == Outcome::Shadow
 }
 
-fn address_type(address: IpAddr) -> u16 {
-    if address.is_ipv4() { rtype::A } else { rtype::AAAA }
+/// Whether rules on clients may make this one's answers others than everybody's.
+fn has_own_rules(state: &State, client: IpAddr) -> bool {
+    let mut is_listed = false;
+    state.image.index.walk_networks(Trigger::ClientIp, client, |_, _| is_listed = true);
+    is_listed
 }

@@ -24,6 +24,7 @@ use super::{Built, FeedReport, Plan, UpdateError, build, lock, make};
 use crate::feed::source::Source;
 use crate::image::{self, Digest, Image, ImageError};
 use crate::name::Name;
+use crate::policy::rule::{Signed, Timing};
 
 /// The arguments after which the program builds what its standard input asks for.
 pub const ARGUMENTS: [&str; 2] = ["policy", "compile"];
@@ -63,6 +64,8 @@ struct OrderedFeed {
     path: PathBuf,
     format: String,
     action: String,
+    waits: bool,
+    leaves_signed: bool,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -77,6 +80,7 @@ struct Report {
     name: String,
     format: String,
     names: u64,
+    networks: u64,
     addresses: u64,
     urls: u64,
     faults: BTreeMap<String, u64>,
@@ -269,11 +273,13 @@ impl Order {
         let feeds: Vec<Source> = self
             .feeds
             .iter()
-            .map(|OrderedFeed { name, path, format, action }| Source {
-                name: name.as_str().into(),
-                path: path.clone(),
-                format: format.parse().expect(same),
-                action: action.parse().expect(same),
+            .map(|feed| Source {
+                name: feed.name.as_str().into(),
+                path: feed.path.clone(),
+                format: feed.format.parse().expect(same),
+                action: feed.action.parse().expect(same),
+                timing: if feed.waits { Timing::AfterResolving } else { Timing::AtOnce },
+                signed: if feed.leaves_signed { Signed::LeftAlone } else { Signed::Rewritten },
             })
             .collect();
         // The server opens what it serves itself.
@@ -284,27 +290,29 @@ impl Order {
 
 impl From<&Source> for OrderedFeed {
     fn from(source: &Source) -> Self {
-        let Source { name, path, format, action } = source;
+        let Source { name, path, format, action, timing, signed } = source;
         Self {
             name: name.to_string(),
             path: path.clone(),
             format: format.to_string(),
             action: action.to_string(),
+            waits: *timing == Timing::AfterResolving,
+            leaves_signed: *signed == Signed::LeftAlone,
         }
     }
 }
 
 impl From<FeedReport> for Report {
     fn from(report: FeedReport) -> Self {
-        let FeedReport { name, format, names, addresses, urls, faults, examples } = report;
-        Self { name, format: format.to_string(), names, addresses, urls, faults, examples }
+        let FeedReport { name, format, names, networks, addresses, urls, faults, examples } = report;
+        Self { name, format: format.to_string(), names, networks, addresses, urls, faults, examples }
     }
 }
 
 impl From<Report> for FeedReport {
     fn from(report: Report) -> Self {
-        let Report { name, format, names, addresses, urls, faults, examples } = report;
+        let Report { name, format, names, networks, addresses, urls, faults, examples } = report;
         let format = format.parse().expect("both ends are one release");
-        Self { name, format, names, addresses, urls, faults, examples }
+        Self { name, format, names, networks, addresses, urls, faults, examples }
     }
 }

@@ -58,7 +58,8 @@ fn addresses_answer_their_type_and_nodata_the_others() {
     let sinkhole = [Ipv4Addr::new(10, 10, 10, 10).into(), "fd00::10".parse().unwrap()];
     for has_edns in [true, false] {
         let ede = if has_edns { vec![15] } else { vec![] };
-        let make = |query: &Query<'_>, out: &mut Vec<u8>| addresses(query, &sinkhole, 30, EDE, out);
+        let make =
+            |query: &Query<'_>, out: &mut Vec<u8>| addresses(Stem::at_qname(query), &sinkhole, 30, EDE, out);
 
         let message = answer(rtype::A, has_edns, make);
         assert_eq!(message.answers.len(), 1);
@@ -83,7 +84,7 @@ fn addresses_answer_their_type_and_nodata_the_others() {
 
 #[test]
 fn nxdomain_denies_below_the_parent() {
-    let message = answer(1, true, |query, out| nxdomain(query, 60, EDE, out));
+    let message = answer(1, true, |query, out| nxdomain(Stem::at_qname(query), 60, EDE, out));
     assert_eq!(message.metadata.response_code, ResponseCode::NXDomain);
     assert_eq!(message.authorities[0].name.to_ascii(), "Example.");
 }
@@ -154,7 +155,14 @@ fn only_who_asks_is_told_that_an_answer_is_authentic() {
             assert_eq!(out[3] & wire::AD != 0, expected, "{flags} {has_edns} {aged:?}");
             answer.set_authentic();
         }
-        alias(&Query::parse(&query).unwrap(), b"\x01w\x00", 30, EDE, Some((&answer, Aged::By(0))), &mut out);
+        alias(
+            Stem::at_qname(&Query::parse(&query).unwrap()),
+            b"\x01w\x00",
+            30,
+            EDE,
+            Some((&answer, Aged::By(0))),
+            &mut out,
+        );
         assert_eq!(out[3] & wire::AD, 0, "what a rule made is not authentic");
     };
     // With DO, with AD, with neither; then past its time.
@@ -183,8 +191,9 @@ fn ttls_are_told_as_they_are_now() {
             message.answers.iter().chain(&message.additionals).map(|record| record.ttl).collect();
         assert_eq!(ttls, [expected; 3], "{aged:?}");
         assert_eq!(ede_codes(&message), ede, "{aged:?}");
-        let message =
-            answer(1, true, |query, out| alias(query, b"\x01w\x00", 30, EDE, Some((&kept, aged)), out));
+        let message = answer(1, true, |query, out| {
+            alias(Stem::at_qname(query), b"\x01w\x00", 30, EDE, Some((&kept, aged)), out)
+        });
         assert_eq!(message.answers[2].ttl, expected, "{aged:?}");
     };
     check(Aged::By(0), 60, &[3]);
@@ -199,7 +208,14 @@ fn an_alias_leads_to_what_its_target_holds() {
     packet[wire::HEADER + 1] = b'W';
     let response = Response::parse(&packet).unwrap();
     let message = answer(1, true, |query, out| {
-        alias(query, b"\x04wvil\x07example\x00", 30, EDE, Some((&Answer::new(&response), Aged::By(10))), out)
+        alias(
+            Stem::at_qname(query),
+            b"\x04wvil\x07example\x00",
+            30,
+            EDE,
+            Some((&Answer::new(&response), Aged::By(10))),
+            out,
+        )
     });
     let names: Vec<String> = message.answers.iter().map(|record| record.name.to_ascii()).collect();
     assert_eq!(names, ["Evil.Example.", "Wvil.Example.", "www.Example."]);
@@ -212,7 +228,7 @@ fn a_cookie_is_added_where_there_is_an_opt_record() {
     let cookie = *b"a clientand a server, us";
     for has_edns in [true, false] {
         let message = answer(1, has_edns, |query, out| {
-            nxdomain(query, 60, EDE, out);
+            nxdomain(Stem::at_qname(query), 60, EDE, out);
             append_cookie(out, &cookie);
         });
         let options = message.edns.as_ref().map(|edns| edns.options().options.clone()).unwrap_or_default();
@@ -258,7 +274,7 @@ fn padding_fills_blocks_and_no_more_than_a_message() {
     // No room for an option at all.
     check(65_532, 65_532);
     let bare = answer(1, false, |query, out| {
-        nxdomain(query, 60, EDE, out);
+        nxdomain(Stem::at_qname(query), 60, EDE, out);
         pad(out);
         append_keepalive(out, Duration::from_secs(1));
     });
@@ -299,7 +315,7 @@ fn clients_sizes_are_honoured_within_ours() {
 fn the_root_can_be_denied() {
     let packet = b"\x12\x34\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00\x00\x00\x01\x00\x01";
     let mut out = Vec::new();
-    nxdomain(&Query::parse(packet).unwrap(), 60, EDE, &mut out);
+    nxdomain(Stem::at_qname(&Query::parse(packet).unwrap()), 60, EDE, &mut out);
     assert!(Message::from_vec(&out).is_ok());
 }
 

@@ -264,8 +264,13 @@ impl Desk<'_> {
         match self.pipeline.settle(takeoff, word, asked_at) {
             Some(served) => {
                 let mut out = self.late.spare.pop().unwrap_or_default();
-                let permit = self.pipeline.complete(*job, &served, self.now, self.journal, &mut out);
-                self.late.answers.push((path, out, permit));
+                match self.pipeline.complete(job, &served, self.now, self.journal, &mut out) {
+                    Ok(permit) => self.late.answers.push((path, out, permit)),
+                    Err(job) => {
+                        self.late.spare.push(out);
+                        self.leave(job, path);
+                    }
+                }
             }
             None => self.leave(job, path),
         }
