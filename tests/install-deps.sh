@@ -14,6 +14,7 @@ need dnsdist dnsdist
 need ip iproute2
 need kdig knot-dnsutils
 need ldns-signzone ldnsutils
+need named bind9
 need nsd nsd
 need unbound unbound
 need unshare util-linux

@@ -75,11 +75,20 @@ impl Setup {
     }
 
     /// Adds a plain feed with this action.
-    pub(crate) fn feed_as(mut self, name: &str, action: &str, text: &str) -> Self {
+    pub(crate) fn feed_as(self, name: &str, action: &str, text: &str) -> Self {
+        self.feed_of("plain", name, action, "", text)
+    }
+
+    /// Adds a response policy zone with this action and more lines of settings.
+    pub(crate) fn rpz(self, name: &str, action: &str, settings: &str, text: &str) -> Self {
+        self.feed_of("rpz", name, action, settings, text)
+    }
+
+    fn feed_of(mut self, format: &str, name: &str, action: &str, settings: &str, text: &str) -> Self {
         let file = format!("{name}.txt");
         write!(
             self.rest,
-            "\n[[feed]]\nname = \"{name}\"\nsource = \"{file}\"\nformat = \"plain\"\naction = \"{action}\"\n"
+            "\n[[feed]]\nname = \"{name}\"\nsource = \"{file}\"\nformat = \"{format}\"\naction = \"{action}\"\n{settings}\n"
         )
         .unwrap();
         self.feeds.push((file, text.to_owned()));

@@ -7,6 +7,7 @@ pub(crate) mod dig;
 pub(crate) mod house;
 pub(crate) mod http;
 pub(crate) mod internet;
+pub(crate) mod named;
 pub(crate) mod nsd;
 pub(crate) mod record;
 pub(crate) mod scripted;
@@ -90,6 +91,7 @@ pub(crate) fn spawn(command: &mut Command) -> Child {
             "dig" => "bind9-dnsutils",
             "dnsdist" => "dnsdist",
             "kdig" => "knot-dnsutils",
+            "named" => "bind9",
             "ldns-keygen" | "ldns-signzone" => "ldnsutils",
             "unbound" => "unbound",
             "unshare" | "nsenter" => "util-linux",

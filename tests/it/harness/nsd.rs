@@ -15,7 +15,17 @@ use super::{Lines, PATIENCE, run, spawn, wire};
 /// The running NSD's address, on which it serves UDP and TCP.
 pub(crate) fn address() -> SocketAddr {
     static NSD: OnceLock<Nsd> = OnceLock::new();
-    NSD.get_or_init(Nsd::start).address
+    NSD.get_or_init(|| Nsd::start(&["example.test", "signed.test"], "ns.example.test", write_zones)).address
+}
+
+/// Starts an NSD of a test's own, for zones given as their names and texts. It ends when dropped.
+pub(crate) fn serving(zones: &[(String, String)]) -> Nsd {
+    let names: Vec<&str> = zones.iter().map(|(name, _)| name.as_str()).collect();
+    Nsd::start(&names, names[0], |folder| {
+        for (name, text) in zones {
+            fs::write(folder.join(format!("{name}.zone")), text).unwrap();
+        }
+    })
 }
 
 /// What `large` and `huge` hold: more than a UDP answer of 1232 octets, and more than one of 4096.
@@ -29,8 +39,9 @@ pub(crate) fn txt_strings(count: usize) -> Vec<String> {
     (0..count).map(|number| format!("{number:03}-{}", "x".repeat(196))).collect()
 }
 
-struct Nsd {
-    address: SocketAddr,
+/// A running NSD.
+pub(crate) struct Nsd {
+    pub(crate) address: SocketAddr,
     /// Held for its standard input, the leash.
     _leash: Child,
 }
@@ -46,14 +57,14 @@ rm -rf "$1"
 "#;
 
 impl Nsd {
-    fn start() -> Self {
+    fn start(zones: &[&str], probe: &str, write_zones: impl Fn(&Path)) -> Self {
         // The shell removes the folder: a `static` is never dropped.
         let folder = tempfile::Builder::new().prefix("sachdns-nsd-").tempdir().unwrap().keep();
         write_zones(&folder);
         // Between the choice of a port and NSD's bind, somebody else may take it.
         for _ in 0..10 {
             let address = free_address();
-            fs::write(folder.join("nsd.conf"), configuration(&folder, address)).unwrap();
+            fs::write(folder.join("nsd.conf"), configuration(&folder, address, zones)).unwrap();
             let mut leash = spawn(
                 Command::new("sh")
                     .args(["-c", LEASH, "sh"])
@@ -68,7 +79,7 @@ impl Nsd {
             };
             match lines.wait(PATIENCE, is_telling) {
                 Some(line) if line.contains("nsd started") => {
-                    let probe = wire::Query::new("ns.example.test", wire::A).bytes();
+                    let probe = wire::Query::new(probe, wire::A).bytes();
                     wire::udp(address, &probe).expect("an NSD that has started answers");
                     return Self { address, _leash: leash };
                 }
@@ -100,7 +111,7 @@ pub(crate) fn free_address() -> SocketAddr {
     }
 }
 
-fn configuration(folder: &Path, address: SocketAddr) -> String {
+fn configuration(folder: &Path, address: SocketAddr, zones: &[&str]) -> String {
     let folder = folder.display();
     let mut text = format!(
         r#"server:
@@ -126,7 +137,7 @@ remote-control:
         ip = address.ip(),
         port = address.port(),
     );
-    for zone in ["example.test", "signed.test"] {
+    for zone in zones {
         write!(text, "zone:\n  name: \"{zone}\"\n  zonefile: \"{zone}.zone\"\n").unwrap();
     }
     text
