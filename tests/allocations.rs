@@ -72,14 +72,23 @@ fn no_query_that_is_answered_at_once_allocates() {
     let folder = tempfile::tempdir().unwrap();
     let list = folder.path().join("list.txt");
     std::fs::write(&list, "evil.example\temotet\n").unwrap();
-    let feeds = [Source {
-        name: "authority".into(),
-        path: PathBuf::from(&list),
+    let zone = folder.path().join("zone.txt");
+    let rules = "24.0.9.0.203.rpz-ip CNAME .\n16.0.0.9.10.rpz-client-ip CNAME rpz-passthru.\n\
+                 32.5.8.9.10.rpz-client-ip A 10.66.0.1\n";
+    std::fs::write(&zone, rules).unwrap();
+    let feed = |name: &str, path: &PathBuf, action| Source {
+        name: name.into(),
+        path: path.clone(),
         format: Format::Auto,
-        action: FeedAction::default(),
+        action,
         timing: Timing::default(),
         signed: Signed::default(),
-    }];
+    };
+    // Rules on answers last, or the listed name would be resolved first.
+    let feeds = [
+        feed("authority", &list, FeedAction::default()),
+        Source { format: Format::Rpz, ..feed("zone", &zone, FeedAction::Given) },
+    ];
     let (image, _) =
         update::build(Plan { canaries: &[], feeds: &feeds }, &folder.path().join("policy.img"), 0).unwrap();
     let agency = Agency {
@@ -88,7 +97,8 @@ fn no_query_that_is_answered_at_once_allocates() {
         contact: None,
         networks: vec!["10.1.0.0/16".parse().unwrap()],
     };
-    let exempt = PrefixMap::new([("10.1.0.0/16".parse().unwrap(), ())]).unwrap();
+    let exempt = ["10.1.0.0/16", "10.9.0.0/16"].map(|net| (net.parse().unwrap(), ()));
+    let exempt = PrefixMap::new(exempt).unwrap();
     let state = State {
         allow: PrefixMap::new([("10.0.0.0/8".parse().unwrap(), ())]).unwrap(),
         limits: Limits::new(RATES, exempt, Instant::now()),
@@ -143,6 +153,8 @@ fn no_query_that_is_answered_at_once_allocates() {
         ("a sinkholed address", query("www.evil.example", 1), "10.1.2.3"),
         ("a sinkholed name's NODATA", query("evil.example", 65), "10.1.2.3"),
         ("a cached answer", query("GOOD.example", 1), "10.1.2.3"),
+        ("a cached answer for a client with a rule", query("good.example", 1), "10.9.0.1"),
+        ("local data for a client with a rule", query("good.example", 1), "10.9.8.5"),
         ("a first cookie", with_cookie(query("evil.example", 1), &[1; 8]), "10.1.2.3"),
         ("a cookie of another secret", with_cookie(query("good.example", 1), &[1; 24]), "10.1.2.3"),
         ("a malformed cookie", with_cookie(query("good.example", 1), &[1; 9]), "10.1.2.3"),

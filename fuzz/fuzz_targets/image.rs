@@ -20,17 +20,24 @@ use sachdns::image::{self, Image};
 use sachdns::name::{Key, Name};
 use sachdns::policy::action::Action;
 use sachdns::policy::compile::{Compiler, Listing};
-use sachdns::policy::decide::{Observer, Ruling, Unobserved, decide};
+use sachdns::policy::decide::{Observer, Reckoning, Ruling, Unobserved, decide, must_wait, needs_servers};
 use sachdns::policy::rule::{Feed, FeedKind, Mode};
-use sachdns::policy::trigger::Scope;
+use sachdns::policy::trigger::{Scope, Trigger};
 use sha2::{Digest as _, Sha256};
 
 const HEADER: usize = 112;
 const DIGEST: usize = 80;
 const PIECE: usize = 256 << 10;
 
-/// Their rule sets differ, so the automaton holds the numbers 0 to 3.
+/// Their rule sets differ, so the automaton holds the numbers 0 to 3; those of a name server and of networks
+/// follow.
 const NAMES: [&str; 4] = ["evil.example", "www.evil.example", "drop.example", "example"];
+const NETWORKS: [(Trigger, &str); 4] = [
+    (Trigger::ClientIp, "10.0.0.0/8"),
+    (Trigger::Ip, "192.0.2.0/24"),
+    (Trigger::Ip, "2001:db8::/32"),
+    (Trigger::Nsip, "192.0.2.53/32"),
+];
 const ASKED: [&str; 5] = ["evil.example", "a.www.evil.example", "drop.example", "a.example", "other.test"];
 
 /// What all images share, and where they are written.
@@ -67,6 +74,12 @@ impl Fixture {
             let (scope, mode, family) = (Scope::Subtree, Mode::Shadow, "Mã độc".into());
             let listing = Listing { feed: 0, scope, action, mode, family: Some(&family) };
             compiler.add(&host(name), listing).expect("far below 4 GiB");
+        }
+        let listing = |action| Listing { feed: 0, scope: Scope::Exact, action, mode: Mode::Enforced, family: None };
+        compiler.add_server(&host(NAMES[0]), listing(Action::Nodata)).expect("far below 4 GiB");
+        for (trigger, net) in NETWORKS {
+            let net = net.parse().expect("a network");
+            compiler.add_network(trigger, net, listing(Action::TcpOnly)).expect("far below 4 GiB");
         }
         image::write(&path, &compiler.finish().expect("in memory"), &[7; 32], 1).expect("the scratch folder can be written");
         let mut front = std::fs::read(&path).expect("it was just written");
@@ -107,6 +120,23 @@ fn check(image: &Image, keys: &[Key]) {
         assert_eq!(observed.ruling.is_some(), decision.ruling.is_some());
         assert!(count.0 > 0 || decision.ruling.is_none() && decision.shadow.is_none());
     }
+    for key in keys {
+        let mut unobserved = Unobserved;
+        let mut reckoning = Reckoning::new(&image.index, &mut unobserved);
+        reckoning.client("10.1.2.3".parse().expect("an address"));
+        reckoning.name(0, key);
+        reckoning.name(1, &keys[0]);
+        reckoning.address(1, "192.0.2.1".parse().expect("an address"));
+        reckoning.address(1, "2001:db8::1".parse().expect("an address"));
+        reckoning.server(0, 7, key);
+        reckoning.server_address(0, 7, "192.0.2.53".parse().expect("an address"));
+        let decision = reckoning.decision();
+        let _ = needs_servers(&image.index, &decision);
+        if let Some(ruling) = decision.ruling {
+            let _ = must_wait(&image.index, &ruling);
+            assert!(ruling.stage <= 1 && (ruling.server == 0 || ruling.server == 7));
+        }
+    }
     let mut listed = 0;
     image.index.for_each(|_, rules| {
         listed += 1;
@@ -114,7 +144,7 @@ fn check(image: &Image, keys: &[Key]) {
             assert_eq!(rule.action.to_string().parse().as_ref(), Ok(&rule.action));
         }
     });
-    assert_eq!(listed, NAMES.len());
+    assert_eq!(listed, NAMES.len() + 1 + NETWORKS.len());
 }
 
 struct Count(usize);

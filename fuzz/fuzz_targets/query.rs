@@ -13,7 +13,7 @@ use libfuzzer_sys::fuzz_target;
 use sachdns::client::cookie::{self, Cookies, Secret};
 use sachdns::client::limits::Proof;
 use sachdns::name::{Key, Name, Presentation, from_key};
-use sachdns::serve::answer::{self, Ede};
+use sachdns::serve::answer::{self, Ede, Stem};
 use sachdns::wire::{self, Query, Reject, Response, Speaks, rcode};
 
 const ADDRESSES: [IpAddr; 2] =
@@ -50,14 +50,14 @@ fuzz_target!(|packet: &[u8]| {
 
 /// Every answer that is made without an upstream.
 fn check_answers(query: &Query<'_>) {
-    check_answer(query, rcode::NOERROR, |out| answer::addresses(query, &ADDRESSES, 30, EDE, out));
-    check_answer(query, rcode::NOERROR, |out| answer::addresses(query, &[], 30, EDE, out));
-    check_answer(query, rcode::NOERROR, |out| answer::nodata(query, 30, EDE, out));
-    check_answer(query, rcode::NXDOMAIN, |out| answer::nxdomain(query, 30, EDE, out));
+    check_answer(query, rcode::NOERROR, |out| answer::addresses(Stem::at_qname(query), &ADDRESSES, 30, EDE, out));
+    check_answer(query, rcode::NOERROR, |out| answer::addresses(Stem::at_qname(query), &[], 30, EDE, out));
+    check_answer(query, rcode::NOERROR, |out| answer::nodata(Stem::at_qname(query), 30, EDE, out));
+    check_answer(query, rcode::NXDOMAIN, |out| answer::nxdomain(Stem::at_qname(query), 30, EDE, out));
     check_answer(query, rcode::REFUSED, |out| answer::error(query, rcode::REFUSED, Some(EDE), out));
     check_answer(query, rcode::BADVERS, |out| answer::error(query, rcode::BADVERS, None, out));
     check_answer(query, rcode::NOERROR, |out| answer::truncated(query, rcode::NOERROR, out));
-    check_answer(query, rcode::NOERROR, |out| answer::alias(query, TARGET, 30, EDE, None, out));
+    check_answer(query, rcode::NOERROR, |out| answer::alias(Stem::at_qname(query), TARGET, 30, EDE, None, out));
 }
 
 fn check_answer<T>(query: &Query<'_>, rcode: u16, make: impl FnOnce(&mut Vec<u8>) -> T) {

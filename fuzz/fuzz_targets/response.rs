@@ -1,4 +1,4 @@
-//! Any octets from an upstream: what parses can be kept, relayed and aliased.
+//! Any octets from an upstream: what parses can be kept, relayed, aliased and rewritten.
 //!
 //! Whatever its records hold, the client's message parses, has the client's id and question, fits a
 //! message, and has an OPT record exactly when the client had one.
@@ -13,7 +13,9 @@
 use libfuzzer_sys::fuzz_target;
 use sachdns::resolve::Aged;
 use sachdns::resolve::answer::Answer;
-use sachdns::serve::answer::{self, Ede};
+use sachdns::policy::data::LocalData;
+use sachdns::resolve::answer::MAX_ALIASES;
+use sachdns::serve::answer::{self, Ede, Stem};
 use sachdns::wire::{self, Query, Response};
 
 const OPT: &[u8] = b"\x00\x00\x29\x04\xd0\x00\x00\x80\x00\x00\x00";
@@ -35,18 +37,39 @@ fuzz_target!(|data: &[u8]| {
     for at in kept.ttls() {
         assert!(at + 4 <= kept.message().len());
     }
+    let mut stages = 0;
+    kept.for_each_alias(|target, _| {
+        assert_eq!(wire::WireName::new(target.as_wire()).map(|name| name.as_wire().len()), Some(target.as_wire().len()));
+        stages += 1;
+    });
+    assert!(stages <= MAX_ALIASES && (stages == 0 || kept.has_alias()));
+    assert!(kept.all_addresses().count() >= kept.addresses().len());
+    for server in kept.name_servers() {
+        assert_eq!(server.as_wire().last(), Some(&0));
+    }
     let question = response.question();
     for packet in [query(question, None), query(question, Some(OPT))] {
         let query = Query::parse(&packet).expect("the question of a response can be asked");
         for aged in [Aged::By(7), Aged::Stale] {
             check(&query, |out| answer::relay(&query, &kept, aged, out));
         }
+        // A rule that was met at each name of the chain, and one past its end.
+        let data: LocalData = "60 A 192.0.2.1; 60 AAAA 2001:db8::1".parse().expect("local data");
+        for stage in 0..=stages as u8 + 1 {
+            let stem = Stem::along(&query, &kept, stage);
+            assert!(stem.name().is_some());
+            check(&query, |out| answer::nxdomain(stem, 30, EDE, out));
+            check(&query, |out| answer::nodata(stem, 30, EDE, out));
+            check(&query, |out| answer::local_data(stem, &data, 30, EDE, out));
+            check(&query, |out| answer::too_long(stem, 30, EDE, out));
+            check(&query, |out| answer::alias(stem, b"\x01w\x00", 30, EDE, Some((&kept, Aged::Stale)), out));
+        }
     }
     // Behind an alias the upstream was asked for its target, not for the client's qname.
     let target = &question[..question.len() - 4];
     for packet in [query(QUESTION, None), query(QUESTION, Some(OPT))] {
         let query = Query::parse(&packet).expect("a query by hand");
-        check(&query, |out| answer::alias(&query, target, 30, EDE, Some((&kept, Aged::By(7))), out));
+        check(&query, |out| answer::alias(Stem::at_qname(&query), target, 30, EDE, Some((&kept, Aged::By(7))), out));
     }
 });
 

@@ -326,6 +326,12 @@ fn address_value(owner: &Name, word: &'static str) -> Result<Value, Fault> {
         (None, _) | (_, "") => Err(fault()),
         // Another program would take it for another owner.
         (_, prefix) if prefix.starts_with('0') && prefix.len() > 1 => Err(fault()),
+        (Some(IpAddr::V6(address)), prefix) if address.to_ipv4_mapped().is_some() => {
+            // A network of IPv4 addresses, counted from 96 bits.
+            let len = prefix.parse::<u8>().ok().and_then(|len| len.checked_sub(96));
+            let len = len.ok_or(Fault::PrefixLength)?;
+            token::network(IpAddr::V6(address).to_canonical(), &len.to_string())
+        }
         (Some(address), prefix) => token::network(address, prefix),
     }
 }

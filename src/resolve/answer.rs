@@ -528,4 +528,33 @@ mod tests {
         assert_eq!(answer.records_at(), answer.message().len());
         assert!(Response::parse(answer.message()).is_ok());
     }
+
+    /// An answer to `q.` with these aliases, each to and from a name of one letter.
+    fn with_aliases(aliases: &[(u8, u8)]) -> Answer {
+        let mut octets =
+            b"\x00\x00\x81\x80\x00\x01\x00\x00\x00\x00\x00\x00\x01q\x00\x00\x01\x00\x01".to_vec();
+        octets[7] = aliases.len() as u8;
+        for (from, to) in aliases {
+            octets.extend([1, *from, 0, 0, 5, 0, 1, 0, 0, 0, 60, 0, 3, 1, *to, 0]);
+        }
+        Answer::new(&Response::parse(&octets).unwrap())
+    }
+
+    #[test]
+    fn aliases_are_followed_in_any_order_and_not_for_ever() {
+        fn check(aliases: &[(u8, u8)], expected: &str) {
+            let mut followed = String::new();
+            with_aliases(aliases).for_each_alias(|target, ttl| {
+                assert_eq!(ttl, 60);
+                followed.push(char::from(target.as_wire()[1]));
+            });
+            assert_eq!(followed, expected, "{aliases:?}");
+        }
+        check(&[], "");
+        check(&[(b'q', b'a'), (b'a', b'b')], "ab");
+        check(&[(b'c', b'd'), (b'b', b'c'), (b'Q', b'b')], "bcd");
+        check(&[(b'x', b'y'), (b'q', b'a')], "a");
+        check(&[(b'q', b'q')], &"q".repeat(MAX_ALIASES));
+        check(&[(b'q', b'a'), (b'a', b'q')], &"aq".repeat(MAX_ALIASES / 2));
+    }
 }

@@ -165,3 +165,32 @@ fn an_owner_points_back_to_a_name_that_stands_there() {
         false,
     );
 }
+
+#[test]
+fn names_are_read_and_compared_where_they_stand() {
+    // b.example at 12, a.b.example at 23 by a pointer, then a pointer to that.
+    let mut packet = vec![0; HEADER];
+    packet.extend(b"\x01b\x07eXample\x00\x01a\xc0\x0c\xc0\x17");
+    let check = |at: usize, expected: &[u8]| {
+        assert_eq!(WireName::read(&packet, at).unwrap().as_wire(), expected, "at {at}");
+        assert!(is_name_at(&packet, at, &expected.to_ascii_uppercase()));
+        assert!(!is_name_at(&packet, at, &expected[..expected.len() - 1]));
+        assert!(!is_name_at(&packet, at, &[expected, b"\x00"].concat()));
+        assert!(!is_name_at(&packet, at, b"\x01c\x07example\x00"));
+    };
+    check(12, b"\x01b\x07eXample\x00");
+    check(23, b"\x01a\x01b\x07eXample\x00");
+    check(27, b"\x01a\x01b\x07eXample\x00");
+    for (odd, at) in [(&b"\xc0\x0c"[..], 12), (b"\xc0\x20", 12), (b"\x05ab", 12), (b"\x40a", 12), (b"", 12)] {
+        let packet = [&[0; HEADER], odd].concat();
+        assert!(WireName::read(&packet, at).is_none(), "{odd:?}");
+        assert!(!is_name_at(&packet, at, b"\x02ab\x00"), "{odd:?}");
+    }
+    let long = [
+        &[0; HEADER][..],
+        &b"\x3faaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa".repeat(4),
+        b"\x00",
+    ]
+    .concat();
+    assert!(WireName::read(&long, HEADER).is_none(), "257 octets");
+}

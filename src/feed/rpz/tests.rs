@@ -66,6 +66,10 @@ fn addresses_stand_reversed() {
     check("rpz-ip CNAME .", &["1! AddressTrigger(\"rpz-ip\")"]);
     check("*.24.0.2.0.192.rpz-ip CNAME .", &["1! AddressTrigger(\"rpz-ip\")"]);
     check("32.1.zz.2.0.192.zz.1.rpz-ip CNAME .", &["1! AddressTrigger(\"rpz-ip\")"]);
+    check("128.201.c000.ffff.zz.rpz-ip CNAME .", &["1 ip 192.0.2.1 trigger=ip action=nxdomain"]);
+    check("120.200.c000.ffff.zz.rpz-ip CNAME .", &["1 net 192.0.2.0/24 trigger=ip action=nxdomain"]);
+    check("96.0.0.ffff.zz.rpz-ip CNAME .", &["1! Everything"]);
+    check("95.0.0.ffff.zz.rpz-ip CNAME .", &["1! PrefixLength"]);
     check("129.1.zz.db8.2001.rpz-ip CNAME .", &["1! PrefixLength"]);
     check("032.1.2.0.192.rpz-nsip CNAME .", &["1! AddressTrigger(\"rpz-nsip\")"]);
     check("x.1.2.0.192.rpz-nsip CNAME .", &["1! PrefixLength"]);
