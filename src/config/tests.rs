@@ -32,6 +32,8 @@ fn the_samples_examples_are_the_defaults_of_their_tables() {
     let bare = parse("[[feed]]\nname = \"authority\"\nsource = \"zones/quickstart.txt\"\n").unwrap();
     assert_eq!(*feed, bare.feeds[0]);
     assert_eq!(&*with_examples.agencies[0].id, "so-tttt");
+    let route = "[[route]]\ndomain = \"agency.example.vn\"\nupstreams = [\"192.0.2.53:53\"]\n";
+    assert_eq!(with_examples.forward.routes, parse(route).unwrap().forward.routes);
 }
 
 #[test]
