@@ -170,7 +170,8 @@ impl Internet {
             leash
                 .args(["sh", "-c", LEASH, "sh"])
                 .arg(&folder)
-                .arg(ipv6.join(" "))
+                // Some programs take a machine without other addresses than loopback ones for one without IPv4.
+                .arg(format!("198.51.100.1/32 {}", ipv6.join(" ")))
                 .stdin(Stdio::piped())
                 .stdout(Stdio::piped())
                 .stderr(Stdio::inherit()),
