@@ -1,4 +1,4 @@
-//! DNSSEC validation as recursion's judge: [`validate`](super::super::validate) takes what recursion fetches.
+//! DNSSEC validation as recursion's judge: [`validate`] takes what recursion fetches.
 //!
 //! Joins the two and decides nothing.
 

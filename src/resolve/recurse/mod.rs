@@ -1,7 +1,7 @@
 //! Recursion: names are resolved from the root down, by asking the name servers in charge.
 //!
-//! [`walk`] goes down, [`ask`] asks a zone's servers, [`digest`] takes from their responses what they may
-//! say, [`store`] and [`servers`] remember, [`task`] bounds it all, [`piece`] makes an answer of what was found, [`judge`] is
+//! `walk` goes down, `ask` asks a zone's servers, [`digest`] takes from their responses what they may
+//! say, `store` and `servers` remember, [`task`] bounds it all, [`piece`] makes an answer of what was found, [`judge`] is
 //! the seam to validation. Answers to clients are kept and shared by [`super::Resolver`], which calls this.
 
 mod ask;

@@ -1,7 +1,7 @@
 //! What one client's question may cost, and why resolving it fails.
 //!
 //! Everything that is done for a question, be it the address of a name server or a key, spends from one
-//! [`Budget`]: nobody who writes zones can make us work more than that (NXNSAttack, CVE-2020-8616, and its kin).
+//! `Budget`: nobody who writes zones can make us work more than that (NXNSAttack, CVE-2020-8616, and its kin).
 
 use std::net::IpAddr;
 use std::sync::Arc;
