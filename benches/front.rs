@@ -25,8 +25,11 @@ use sachdns::feed::Format;
 use sachdns::feed::source::{FeedAction, Signed, Source, Timing};
 use sachdns::resolve::{Resolver, cache, forward};
 use sachdns::serve::apply::Sinkhole;
+use sachdns::serve::identity::Identity;
 use sachdns::serve::pipeline::{Arrival, LogScope, Pipeline, State, Step, Turn, Waiting};
 use sachdns::serve::ready::Ready;
+use sachdns::serve::special::Special;
+use sachdns::serve::tsig::Keys;
 use sachdns::update::{self, Plan};
 use sachdns::wire;
 
@@ -110,6 +113,9 @@ impl Bench {
             idle: Duration::from_secs(10),
             proxies: None,
             designation: None,
+            special: Special::new([]),
+            identity: Identity::default(),
+            keys: Keys::default(),
         };
         let options =
             Options { folder: folder.join("log"), sync: Duration::from_secs(1), max_size: 256 << 20 };

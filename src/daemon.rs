@@ -5,6 +5,7 @@
 mod control;
 mod encrypted;
 mod landing;
+mod zones;
 
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Read as _, Write as _};
@@ -33,16 +34,20 @@ use crate::evidence::keeper::Keeper;
 use crate::evidence::ledger::Ledger;
 use crate::image::Image;
 use crate::listener;
+use crate::resolve::zone::Zones;
 use crate::resolve::{Resolver, cache, pool};
 use crate::serve::credentials::Credentials;
 use crate::serve::pipeline::{Pipeline, State, Waiting};
 use crate::serve::proxy::Proxies;
 use crate::serve::ready::Ready;
 use crate::serve::stream::Door;
+use crate::serve::tsig::Keys;
 use crate::serve::{tcp, udp};
 use crate::sinkhole::http;
 use crate::update::child::{Pace, Workshop};
 use crate::update::{self, FeedReport, Plan, UpdateError};
+
+use zones::ZoneErrors;
 
 pub use control::ask_to_reload;
 
@@ -68,6 +73,9 @@ pub enum DaemonError {
     /// There is no policy to serve.
     #[error(transparent)]
     Update(#[from] UpdateError),
+    /// A local zone cannot be read.
+    #[error(transparent)]
+    Zones(#[from] ZoneErrors),
     /// An address cannot be used.
     #[error("{place}: {address}: {source}{mend}")]
     Bind {
@@ -138,6 +146,15 @@ fn folder_error(path: &Path) -> impl FnOnce(io::Error) -> DaemonError + '_ {
     move |source| DaemonError::Folder { path: path.to_owned(), source }
 }
 
+/// Reads all local zones once.
+///
+/// # Errors
+/// [`DaemonError::Zones`]: what is wrong with any of them.
+pub fn check_zones(config: &Config) -> Result<(), DaemonError> {
+    zones::load(&config.zones, &Zones::default())?;
+    Ok(())
+}
+
 /// Serves until SIGINT or SIGTERM. Once every listener answers, calls `ready` with their addresses.
 ///
 /// # Errors
@@ -154,6 +171,7 @@ pub fn run(config: Config, ready: impl FnOnce(&Listening)) -> Result<(), DaemonE
     }
     let sources = config.sources()?;
     let credentials = encrypted::credentials(&config)?;
+    let local_zones = zones::load(&config.zones, &Zones::default())?;
     let sockets = Sockets::bind(&config)?;
     let listening = sockets.listening();
     let (workshop, path) = (Arc::new(Workshop::default()), config.image_path());
@@ -174,6 +192,7 @@ pub fn run(config: Config, ready: impl FnOnce(&Listening)) -> Result<(), DaemonE
     };
     let resolver = Resolver::new(sources, &kept, pending, runtime.handle().clone());
     let pipeline = Arc::new(Pipeline::new(state, Arc::new(resolver), shared, waiting));
+    zones::put_in_force(&pipeline, local_zones.zones);
     let control = control::bind(&config.data_dir)?;
     let stop = StopOnDrop(Arc::default());
     let (stop_sender, stop_receiver) = watch::channel(false);
@@ -222,6 +241,7 @@ pub fn run(config: Config, ready: impl FnOnce(&Listening)) -> Result<(), DaemonE
         }));
         let control = tokio::spawn(control::run(control, reloader.clone()));
         let reloads = tokio::spawn(reloader.clone().run());
+        let watch = tokio::spawn(zones::watch(reloader.clone()));
         ready(&listening);
 
         let outcome = tokio::select! {
@@ -232,6 +252,7 @@ pub fn run(config: Config, ready: impl FnOnce(&Listening)) -> Result<(), DaemonE
         tracing::info!("stopping");
         control.abort();
         reloads.abort();
+        watch.abort();
         workshop.close();
         // No query may come in any more when those on their way are waited for.
         stop.0.store(true, Ordering::Release);
@@ -459,6 +480,9 @@ fn state(config: &Config, image: Image, own: &Secret, listening: &Listening) -> 
         proxies: (!config.server.transports.proxies.is_empty())
             .then(|| Proxies::new(networks(&config.server.transports.proxies))),
         designation: encrypted::designation(&config.server.transports, listening),
+        special: config.special_names(),
+        identity: config.server.identity.clone(),
+        keys: Keys::new(config.tsig_keys.clone()),
     }
 }
 
@@ -572,6 +596,7 @@ impl Reloader {
         let path = self.started.image_path();
         let build = || self.workshop.build(plan(&config), &path, clock::now(), Pace::Gentle);
         let (image, reports) = update::renew(plan(&config), &path, build)?;
+        let local_zones = zones::load(&config.zones, &self.pipeline.zones())?;
         tell(&image, reports.as_deref());
         let names = image.facts.name_count;
         let before = self.pipeline.state().image.facts.name_count;
@@ -591,6 +616,10 @@ impl Reloader {
             line.push_str("; the certificate stays as it was: ");
             line.push_str(&trouble);
         }
+        for kept in &local_zones.kept {
+            line.push_str(&format!("; zone {} is still the old one: {}", kept.0, kept.1));
+        }
+        zones::put_in_force(&self.pipeline, local_zones.zones);
         let fixed = only_at_start(&self.started, &config);
         if !fixed.is_empty() {
             line.push_str("; restart for ");

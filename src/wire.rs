@@ -35,17 +35,29 @@ pub const DO: u32 = 0x8000;
 
 /// Class IN.
 pub const CLASS_IN: u16 = 1;
+/// Class CH, in which servers tell of themselves.
+pub const CLASS_CH: u16 = 3;
+/// Class ANY, which TSIG records have.
+pub const CLASS_ANY: u16 = 255;
 
 /// Record types that the code names.
 pub mod rtype {
     /// IPv4 address.
     pub const A: u16 = 1;
-    /// Name server of a zone.
+    /// Name server.
     pub const NS: u16 = 2;
     /// Alias.
     pub const CNAME: u16 = 5;
     /// Start of authority.
     pub const SOA: u16 = 6;
+    /// Name of an address.
+    pub const PTR: u16 = 12;
+    /// What a host is; here the answer to ANY (RFC 8482).
+    pub const HINFO: u16 = 13;
+    /// Text.
+    pub const TXT: u16 = 16;
+    /// Key of former days, which may stand beside an alias.
+    pub const KEY: u16 = 25;
     /// IPv6 address.
     pub const AAAA: u16 = 28;
     /// Rules that make names of strings (RFC 3403).
@@ -64,15 +76,26 @@ pub mod rtype {
     pub const DNSKEY: u16 = 48;
     /// Next hashed name, and the types of this one.
     pub const NSEC3: u16 = 50;
+    /// How a zone's NSEC3 records are made.
+    pub const NSEC3PARAM: u16 = 51;
     /// Where a service is (RFC 9460).
     pub const SVCB: u16 = 64;
+    /// Says in a proof that a name does not exist (RFC 9824); never asked for.
+    pub const NXNAME: u16 = 128;
+    /// Signature of a transaction.
+    pub const TSIG: u16 = 250;
+    /// What has changed in a zone.
+    pub const IXFR: u16 = 251;
+    /// A whole zone.
+    pub const AXFR: u16 = 252;
     /// Every type there is; in questions only.
     pub const ANY: u16 = 255;
 
     /// Whether no resolver has data of this type: EDNS, keys and signatures of transactions, zone
-    /// transfers, the obsolete mail types, and the reserved 0 (RFC 6895, section 3.1). ANY is none.
+    /// transfers, the obsolete mail types, the reserved 0, and all that is set aside for their like
+    /// (RFC 6895, section 3.1). ANY is none.
     pub fn is_meta(rtype: u16) -> bool {
-        matches!(rtype, 0 | OPT | 249..=254)
+        matches!(rtype, 0 | OPT | 128..=254)
     }
 }
 
@@ -92,6 +115,8 @@ pub mod rcode {
     pub const REFUSED: u16 = 5;
     /// The name that a DNAME record makes is too long (RFC 6672, section 2.2).
     pub const YXDOMAIN: u16 = 6;
+    /// Not authorised: the signature of the transaction does not hold (RFC 8945).
+    pub const NOTAUTH: u16 = 9;
     /// The EDNS version is not supported.
     pub const BADVERS: u16 = 16;
     /// The server cookie is missing or not valid (RFC 7873, section 8).
@@ -102,6 +127,8 @@ pub mod rcode {
 pub mod option {
     /// Extended DNS error (RFC 8914).
     pub const EDE: u16 = 15;
+    /// Which server this is (RFC 5001).
+    pub const NSID: u16 = 3;
     /// DNS cookie (RFC 7873).
     pub const COOKIE: u16 = 10;
     /// How long a connection may be idle (RFC 7828).
@@ -116,6 +143,7 @@ pub struct Query<'a> {
     packet: &'a [u8],
     question_end: usize,
     edns: Option<Edns>,
+    tsig: Option<Record>,
 }
 
 /// What a client's OPT record says.
@@ -183,9 +211,18 @@ impl<'a> Query<'a> {
         }
         let malformed = Reject::Malformed(Some(question_end));
         let mut edns = None;
+        let mut tsig = None;
         let mut records = Records::after_question(packet, question_end);
         for record in &mut records {
             let record = record.map_err(|_| malformed)?;
+            // RFC 8945, section 5.1: one at most, and nothing behind it.
+            if tsig.is_some() || record.rtype == rtype::TSIG && record.section != Section::Additional {
+                return Err(malformed);
+            }
+            if record.rtype == rtype::TSIG {
+                tsig = Some(record);
+                continue;
+            }
             if record.rtype != rtype::OPT || record.section != Section::Additional {
                 continue;
             }
@@ -203,7 +240,7 @@ impl<'a> Query<'a> {
         if records.at != packet.len() {
             return Err(malformed);
         }
-        Ok(Self { packet, question_end, edns })
+        Ok(Self { packet, question_end, edns, tsig })
     }
 
     /// The whole packet.
@@ -261,6 +298,16 @@ impl<'a> Query<'a> {
     pub fn has_option(&self, code: u16) -> bool {
         let Some(edns) = &self.edns else { return false };
         options(&self.packet[edns.options.clone()]).any(|(found, _)| found == code)
+    }
+
+    /// The record that signs the query, if there is one: its last.
+    pub fn tsig(&self) -> Option<&Record> {
+        self.tsig.as_ref()
+    }
+
+    /// The records behind the question, section by section.
+    pub fn records(&self) -> Records<'a> {
+        Records::after_question(self.packet, self.question_end)
     }
 
     /// The data of the first COOKIE option; others do not count (RFC 7873, section 5.2).

@@ -17,9 +17,12 @@ use sachdns::feed::Format;
 use sachdns::feed::source::{FeedAction, Signed, Source, Timing};
 use sachdns::resolve::{Resolver, cache, forward};
 use sachdns::serve::apply::Sinkhole;
+use sachdns::serve::identity::Identity;
 use sachdns::serve::pipeline::{Arrival, LogScope, Pipeline, State, Step, Turn, Waiting};
 use sachdns::serve::proxy::Proxies;
 use sachdns::serve::ready::Ready;
+use sachdns::serve::special::Special;
+use sachdns::serve::tsig::Keys;
 use sachdns::update::{self, Plan};
 use sachdns::wire;
 
@@ -110,6 +113,9 @@ fn no_query_that_is_answered_at_once_allocates() {
         idle: Duration::from_secs(10),
         proxies: None,
         designation: None,
+        special: Special::new([]),
+        identity: Identity::default(),
+        keys: Keys::default(),
     };
     let options = Options {
         folder: folder.path().join("log"),

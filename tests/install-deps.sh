@@ -15,6 +15,7 @@ need ip iproute2
 need kdig knot-dnsutils
 need ldns-signzone ldnsutils
 need named bind9
+need named-checkzone bind9-utils
 need nsd nsd
 need unbound unbound
 need unshare util-linux

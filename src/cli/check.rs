@@ -3,6 +3,7 @@
 use std::io::Write as _;
 
 use super::{CliError, ConfigArg};
+use crate::daemon;
 use crate::update::{self, Plan};
 
 pub(super) fn run(arguments: &ConfigArg) -> Result<(), CliError> {
@@ -13,6 +14,7 @@ pub(super) fn run(arguments: &ConfigArg) -> Result<(), CliError> {
     for concern in config.check_credentials()? {
         eprintln!("warning: {concern}");
     }
+    daemon::check_zones(&config)?;
     let (_, reports) = update::compile(Plan { canaries: &config.canaries, feeds: &config.feeds })?;
     let mut out = std::io::stdout().lock();
     if config.feeds.is_empty() {
@@ -21,11 +23,12 @@ pub(super) fn run(arguments: &ConfigArg) -> Result<(), CliError> {
     super::policy::write_reports(&mut out, &reports)?;
     writeln!(
         out,
-        "{}: good; feeds: {}, names in them: {}, agencies: {}",
+        "{}: good; feeds: {}, names in them: {}, agencies: {}, zones: {}",
         config.path.display(),
         config.feeds.len(),
         reports.iter().map(|report| report.names).sum::<u64>(),
-        config.agencies.len()
+        config.agencies.len(),
+        config.zones.len()
     )?;
     Ok(())
 }

@@ -295,7 +295,7 @@ fn write_answer(
         None => Applied::Resolve(Outcome::Forward),
     };
     match applied {
-        Applied::Resolve(_) => return writeln!(out, "whatever the upstreams say"),
+        Applied::Resolve(_) => return writeln!(out, "{}", resolved_by(config, &arguments.name)),
         Applied::Alias(target) => return writeln!(out, "CNAME {target}, and what the upstreams say for it"),
         Applied::Answer(..) => {}
     }
@@ -325,6 +325,18 @@ fn write_answer(
         }
     }
     writeln!(out, "{}", if is_empty { ", no data" } else { "" })
+}
+
+/// Who answers a name that no rule answers.
+fn resolved_by(config: &Config, name: &Name) -> String {
+    let zones = config.zones.iter().map(|zone| &zone.name).filter(|zone| name.is_within(zone));
+    if let Some(zone) = zones.max_by_key(|zone| zone.label_count()) {
+        return format!("whatever the local zone {zone} says");
+    }
+    match config.special_names().find(name.as_wire()) {
+        Some(_) => "made here: it is a special-use name, which is asked of nobody".to_owned(),
+        None => "whatever the upstreams say".to_owned(),
+    }
 }
 
 /// The ancestor of `name` (or itself) with this many labels.

@@ -16,7 +16,7 @@ use super::reader::{
     Reader, Table, Value, address, boolean, count, duration, integer, list, parsed, size, some, text,
 };
 use super::upstreams::{Reading, strategy};
-use super::{Config, Dnssec, Limits, Recursion, Server, Way, transports};
+use super::{Config, Dnssec, Limits, Recursion, Server, SpecialNames, Way, transports};
 use crate::client::cookie::{Secret, SecretError};
 use crate::client::limits::Rates;
 use crate::client::{Agencies, Agency};
@@ -28,6 +28,7 @@ use crate::resolve::forward::{self, LetterCase};
 use crate::resolve::upstream::Trust;
 use crate::resolve::{cache, routes};
 use crate::serve::apply::Sinkhole;
+use crate::serve::identity::Identity;
 use crate::serve::pipeline::{LogScope, Waiting};
 use crate::sinkhole::http;
 
@@ -63,7 +64,7 @@ pub(super) fn read(path: &Path, text: &str) -> Result<Config, Faults> {
 #[cfg(test)]
 pub(super) fn all_settings() -> Vec<String> {
     // The arrays' settings are asked for only where there is an element.
-    let text = "[[feed]]\n[[agency]]\n[[route]]\n";
+    let text = "[[feed]]\n[[agency]]\n[[route]]\n[[zone]]\n[[tsig_key]]\n";
     let mut reader = Reader::new(Path::new(""), text);
     let (document, _) = DeTable::parse_recoverable(text);
     settings(&mut reader, Path::new(""), document.get_ref());
@@ -81,9 +82,11 @@ fn settings<'a>(reader: &mut Reader<'a>, path: &Path, document: &'a DeTable<'a>)
     );
     let server = server(reader, &mut top);
     let reading = Reading::new(&server);
-    let (recursion, upstreams) = resolver(reader, &mut top, &reading);
+    let (recursion, upstreams, special) = resolver(reader, &mut top, &reading);
     let routes = reading.routes(reader, &mut top, &upstreams);
     let forward = routes::Options { upstreams, recursion: None, routes };
+    let tsig_keys = super::zones::keys(reader, &mut top);
+    let zones = super::zones::zones(reader, &mut top, &tsig_keys);
     let cache = cache(reader, &mut top);
     let canaries = policy(reader, &mut top);
     let limits_table = reader.sub_table(&mut top, "limits");
@@ -92,7 +95,7 @@ fn settings<'a>(reader: &mut Reader<'a>, path: &Path, document: &'a DeTable<'a>)
     let feeds = feeds(reader, &mut top);
     let agencies = agencies(reader, &mut top);
     let (log_scope, log) = log(reader, &mut top, &data_dir);
-    reader.finish(top, &["zone", "gate", "console"]);
+    reader.finish(top, &["gate", "console"]);
     Config {
         path: path.to_owned(),
         data_dir,
@@ -100,6 +103,9 @@ fn settings<'a>(reader: &mut Reader<'a>, path: &Path, document: &'a DeTable<'a>)
         server,
         recursion,
         forward,
+        special,
+        zones,
+        tsig_keys,
         cache,
         canaries,
         sinkhole,
@@ -124,16 +130,20 @@ fn server<'a>(reader: &mut Reader<'a>, top: &mut Table<'a>) -> Server {
     let cookies = reader.take(&mut table, "cookies", true, boolean);
     let cookie_secrets = reader.take(&mut table, "cookie_secrets", Vec::new(), list(secret));
     let transports = transports::read(reader, &mut table);
+    let identity = Identity {
+        version: reader.take(&mut table, "version", Box::default(), short_text),
+        id: reader.take(&mut table, "id", Box::default(), short_text),
+    };
     reader.finish(table, &[]);
     let workers = if workers == 0 { cores } else { workers as usize };
-    Server { listen, workers, allow, cookies, cookie_secrets, transports }
+    Server { listen, workers, allow, cookies, cookie_secrets, transports, identity }
 }
 
 fn resolver<'a>(
     reader: &mut Reader<'a>,
     top: &mut Table<'a>,
     reading: &Reading<'_>,
-) -> (Recursion, forward::Options) {
+) -> (Recursion, forward::Options, SpecialNames) {
     let mut table = reader.sub_table(top, "resolver");
     let default = forward::Options::default();
     let way = reader.take(
@@ -168,9 +178,18 @@ fn resolver<'a>(
         );
     }
     let dnssec = dnssec(reader, &mut table);
+    let special = SpecialNames {
+        are_on: reader.take(&mut table, "special_names", true, boolean),
+        except: reader.take(
+            &mut table,
+            "special_except",
+            Vec::new(),
+            list(parsed("a name such as \"10.in-addr.arpa\"", Name::from_host)),
+        ),
+    };
     reader.finish(table, &[]);
     let upstreams = forward::Options { upstreams, strategy, letter_case, patience, deadline, ..default };
-    (Recursion { way, root_hints, dnssec }, upstreams)
+    (Recursion { way, root_hints, dnssec }, upstreams, special)
 }
 
 fn dnssec<'a>(reader: &mut Reader<'a>, table: &mut Table<'a>) -> Dnssec {
@@ -406,7 +425,14 @@ fn log_size(value: Value<'_>) -> Result<u64, Problem> {
     })
 }
 
-fn file_path(value: Value<'_>) -> Result<PathBuf, Problem> {
+/// A text that fits one string of a TXT record; empty for none.
+fn short_text(value: Value<'_>) -> Result<Box<str>, Problem> {
+    parsed("at most 255 octets of text, or \"\" for none", |text| {
+        if text.len() > 255 { Err("it is longer") } else { Ok(text.into()) }
+    })(value)
+}
+
+pub(super) fn file_path(value: Value<'_>) -> Result<PathBuf, Problem> {
     some_text(value).map(PathBuf::from)
 }
 
@@ -422,7 +448,7 @@ fn feed_path(value: Value<'_>) -> Result<PathBuf, Problem> {
     Ok(PathBuf::from(text))
 }
 
-fn some_text(value: Value<'_>) -> Result<String, Problem> {
+pub(super) fn some_text(value: Value<'_>) -> Result<String, Problem> {
     let text = text(value)?;
     if text.trim().is_empty() {
         let (got, why) = (text.to_owned(), "there is nothing in it".to_owned());

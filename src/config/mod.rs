@@ -8,6 +8,7 @@ mod file;
 mod reader;
 mod transports;
 mod upstreams;
+mod zones;
 
 use std::collections::BTreeMap;
 use std::io::Read as _;
@@ -28,10 +29,13 @@ use crate::evidence::journal;
 use crate::feed::source::Source;
 use crate::name::Name;
 use crate::resolve::validate::anchor::{AnchorFault, Anchors};
-use crate::resolve::{cache, recurse, routes, validate};
+use crate::resolve::{cache, recurse, routes, validate, zone};
 use crate::serve::apply::Sinkhole;
 use crate::serve::credentials::{Concern, CredentialsError, Loaded};
+use crate::serve::identity::Identity;
 use crate::serve::pipeline::{LogScope, Waiting};
+use crate::serve::special::Special;
+use crate::serve::tsig::Key;
 use crate::sinkhole::http;
 
 /// Everything that can be set.
@@ -49,6 +53,12 @@ pub struct Config {
     pub recursion: Recursion,
     /// Forwarding. How names are recursed for is not known before [`Config::sources`].
     pub forward: routes::Options,
+    /// Names that are answered here and asked of nobody.
+    pub special: SpecialNames,
+    /// Local zones.
+    pub zones: Vec<zone::Source>,
+    /// With what transfers are signed.
+    pub tsig_keys: Vec<Key>,
     /// Keeping answers.
     pub cache: cache::Options,
     /// Names that are NXDOMAIN whatever the feeds say.
@@ -107,6 +117,8 @@ pub struct Server {
     pub cookie_secrets: Vec<Secret>,
     /// Encrypted transports, and balancers.
     pub transports: Transports,
+    /// What the server tells of itself.
+    pub identity: Identity,
 }
 
 /// What `[resolver]` says of DNSSEC.
@@ -118,6 +130,15 @@ pub struct Dnssec {
     pub trust_anchors: Vec<PathBuf>,
     /// Names at and below which nothing is validated.
     pub negative_trust_anchors: Vec<Name>,
+}
+
+/// Which names are special.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SpecialNames {
+    /// Whether any is.
+    pub are_on: bool,
+    /// Names that are resolved all the same, with all below them.
+    pub except: Vec<Name>,
 }
 
 /// `[limits]`
@@ -265,6 +286,16 @@ impl Config {
             setting: setting.to_owned(),
             problem: Problem::File { path: error.path, why: error.why.to_string() },
         }])
+    }
+
+    /// The special names. What a local zone or a route takes is none.
+    pub fn special_names(&self) -> Special {
+        if !self.special.are_on {
+            return Special::none();
+        }
+        let zones = self.zones.iter().map(|zone| &zone.name);
+        let routes = self.forward.routes.iter().map(|route| &route.domain);
+        Special::new(self.special.except.iter().chain(zones).chain(routes).cloned())
     }
 
     /// Where the policy image is.

@@ -132,7 +132,7 @@ pub enum Outcome {
     Malformed = 10,
     /// One too many of its client or network.
     Limited = 11,
-    /// Answered by this server of its own knowledge.
+    /// Answered by this server of its own knowledge: a local zone, a special name, its own version.
     Local = 12,
     /// Answered with records of a rule's own.
     LocalData = 13,

@@ -16,6 +16,7 @@ pub mod routes;
 pub mod stream;
 pub mod upstream;
 pub mod validate;
+pub mod zone;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;

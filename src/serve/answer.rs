@@ -1,8 +1,10 @@
 //! Every octet of an answer that is made or changed here, and nothing about when.
 //!
 //! All functions put a whole message in place of whatever `out` held. The question is echoed as the client wrote it; RA
-//! is set, AA never is; AD only on what was resolved and is authentic, never on what a rule made; an OPT record
-//! is sent when, and only when, the client sent one (RFC 6891, section 6.1.1).
+//! is set; AA on what this server knows best alone ([`local`]); AD only on what was resolved and is authentic, never
+//! on what a rule made; an OPT record is sent when, and only when, the client sent one (RFC 6891, section 6.1.1).
+
+pub mod local;
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -38,6 +40,8 @@ impl Ede<'_> {
     pub const STALE: u16 = 3;
     /// 0, Other.
     pub const OTHER: u16 = 0;
+    /// 30, Invalid Query Type (RFC 9824).
+    pub const INVALID_QTYPE: u16 = 30;
 }
 
 /// What a rule's answer stands on: the query, and the aliases that lead from its qname to the name whose rule

@@ -138,6 +138,10 @@ pub fn refusal(query: &Query<'_>, access: Access) -> Option<(u16, Option<Ede<'st
     if access == Access::Prohibited {
         return Some((rcode::REFUSED, Some(Ede { code: Ede::PROHIBITED, text: "" })));
     }
+    if query.qtype() == rtype::NXNAME {
+        // RFC 9824, section 3.5.
+        return Some((rcode::FORMERR, Some(Ede { code: Ede::INVALID_QTYPE, text: "" })));
+    }
     let is_answered = query.qclass() == CLASS_IN && !rtype::is_meta(query.qtype());
     (!is_answered).then_some((rcode::REFUSED, Some(Ede { code: Ede::NOT_SUPPORTED, text: "" })))
 }

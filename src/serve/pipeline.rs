@@ -4,6 +4,9 @@
 //! synchronous and takes many queries at once; a query that must wait becomes a [`Job`] for the back half. Every
 //! answer has its record written before it may be sent.
 
+mod excess;
+mod local;
+
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -13,11 +16,15 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 mod response;
 
+use super::answer::local::Chain;
 use super::answer::{self, Ede, Stem};
 use super::apply::{Access, Applied, Sinkhole, apply, refusal};
 use super::ddr::Designation;
+use super::identity::Identity;
 use super::proxy::Proxies;
 use super::ready::{Facts, Life, Question, Ready};
+use super::special::Special;
+use super::tsig::{Keys, Signer};
 use crate::client::admission::{Admission, Ticket};
 use crate::client::cookie::{self, Cookie, Cookies};
 use crate::client::limits::{Limits, Proof, Sending};
@@ -35,6 +42,7 @@ use crate::policy::trigger::Trigger;
 use crate::resolve::cache::{AskFlags, Found, Key as CacheKey};
 use crate::resolve::exchange::Ask;
 use crate::resolve::pool::Word;
+use crate::resolve::zone::Zones;
 use crate::resolve::{Aged, Origin, Resolver, Served, Takeoff, routes};
 use crate::wire::{Query, Reject, Response, option, rcode};
 
@@ -60,6 +68,12 @@ pub struct State {
     pub proxies: Option<Proxies>,
     /// Where encrypted transports are; `None`: nobody is told.
     pub designation: Option<Designation>,
+    /// Names that are answered here and asked of nobody.
+    pub special: Special,
+    /// What this server tells of itself.
+    pub identity: Identity,
+    /// What signs transactions.
+    pub keys: Keys,
 }
 
 impl State {
@@ -89,6 +103,7 @@ pub enum LogScope {
 /// What all transports share.
 pub struct Pipeline {
     state: ArcSwap<State>,
+    zones: ArcSwap<Zones>,
     resolver: Arc<Resolver>,
     /// The journal of everything but the UDP workers' own answers.
     journal: Mutex<Journal>,
@@ -159,6 +174,10 @@ enum Course {
     Ruled,
     /// A rule leads it here; the target is what must be resolved.
     Alias(Name),
+    /// Aliases of local zones lead it here, and stand before what is resolved.
+    Zone(Name, Chain),
+    /// As [`Course::Ruled`], and its answer is here.
+    Here,
 }
 
 /// A place among the queries that wait; hold it until the answer is sent.
@@ -251,6 +270,8 @@ struct Visit<'a, 'q> {
     arrival: Arrival,
     now: Instant,
     cookie: Option<Cookie>,
+    /// Signs the answer of a query that was signed.
+    signer: Option<Box<Signer>>,
 }
 
 impl Pipeline {
@@ -260,6 +281,7 @@ impl Pipeline {
         let capacity = u32::try_from(pending.min(Semaphore::MAX_PERMITS)).unwrap_or(u32::MAX);
         Self {
             state: ArcSwap::from_pointee(state),
+            zones: ArcSwap::default(),
             resolver,
             journal: Mutex::new(journal),
             pending: Arc::new(Semaphore::new(capacity as usize)),
@@ -311,10 +333,11 @@ impl Pipeline {
                 *client = turn.as_ref().map(|turn| turn.arrival.client);
             }
             let decisions = decide_many(&state.image.index, &keys, &clients);
-            for ((turn, undecided), decision) in turns.iter_mut().zip(&undecided).zip(decisions) {
+            for ((turn, undecided), decision) in turns.iter_mut().zip(&mut undecided).zip(decisions) {
                 let (Some(turn), Some(undecided)) = (turn, undecided) else { continue };
-                let Undecided { query, cookie, question } = undecided;
-                let visit = Visit { state, query, arrival: turn.arrival, now, cookie: *cookie };
+                let Undecided { query, cookie, question, signer } = undecided;
+                let signer = signer.take();
+                let visit = Visit { state, query, arrival: turn.arrival, now, cookie: *cookie, signer };
                 let place = ready.as_deref_mut().zip(question.as_ref());
                 turn.step = self.act(&visit, &decision, place, journal, turn.out);
                 if matches!(turn.step, Step::Answered) {
@@ -369,9 +392,16 @@ impl Pipeline {
             }
         };
         let cookie = state.cookie(&query, arrival);
-        let visit = Visit { state, query: &query, arrival, now, cookie: cookie.unwrap_or_default() };
-        let refused = refusal(&query, state.access(arrival.client))
-            .or(cookie.is_err().then_some((rcode::FORMERR, None)));
+        let (is_cookie, cookie) = (cookie.is_ok(), cookie.unwrap_or_default());
+        let mut visit = Visit { state, query: &query, arrival, now, cookie, signer: None };
+        let access = state.access(arrival.client);
+        if access == Access::Allowed
+            && is_cookie
+            && let Some(step) = self.tell(&mut visit, journal, turn.out)
+        {
+            return Some(step);
+        }
+        let refused = refusal(&query, access).or((!is_cookie).then_some((rcode::FORMERR, None)));
         if let Some((rcode, ede)) = refused {
             let is_malformed = matches!(rcode, rcode::BADVERS | rcode::FORMERR);
             let outcome = if is_malformed { Outcome::Malformed } else { Outcome::Refused };
@@ -401,8 +431,8 @@ impl Pipeline {
                 return Some(Step::Answered);
             }
         }
-        let cookie = visit.cookie;
-        *undecided = Some(Undecided { query, cookie, question });
+        let Visit { cookie, signer, .. } = visit;
+        *undecided = Some(Undecided { query, cookie, question, signer });
         None
     }
 
@@ -479,9 +509,14 @@ impl Pipeline {
         if !met.is_hit && visit.is_exceeded() {
             return visit.refuse_excess(met, journal, out);
         }
+        let mut met = met;
+        let course = match self.answer_here(visit, &mut met, course, &mut place, journal, out) {
+            Ok(course) => course,
+            Err(step) => return step,
+        };
         let found = match course {
-            // An alias's target has another name than the key; the resolver looks it up.
-            Course::Alias(_) => None,
+            // An alias's target has another name than the key; the resolver looks it up. What is here is not in the cache.
+            Course::Alias(_) | Course::Zone(..) | Course::Here => None,
             Course::Plain | Course::Ruled => self.resolver.find(&cache_key(visit.query), visit.now),
         };
         let mut resolved = None;
@@ -526,7 +561,8 @@ impl Pipeline {
     pub fn take_off(&self, job: &Job) -> Option<Takeoff> {
         // An alias is put together from two names, and what is past its time has a patience of its own:
         // both go the long way.
-        if matches!(job.course, Course::Alias(_)) || job.found.is_some() || job.resolved.is_some() {
+        let is_plain = matches!(job.course, Course::Plain | Course::Ruled);
+        if !is_plain || job.found.is_some() || job.resolved.is_some() {
             return None;
         }
         let query = Query::parse(&job.packet).ok()?;
@@ -595,6 +631,7 @@ struct Undecided<'q> {
     cookie: Option<Cookie>,
     /// There where its answer may be kept.
     question: Option<Question<'q>>,
+    signer: Option<Box<Signer>>,
 }
 
 impl Visit<'_, '_> {
@@ -609,52 +646,21 @@ impl Visit<'_, '_> {
         self.cookie.map_or(Proof::Claimed, |cookie| cookie.proof).max(proof(self.arrival.transport))
     }
 
-    /// Ends the visit of a query that is one too many.
-    fn refuse_excess(&self, met: Met<'_>, journal: &mut Journal, out: &mut Vec<u8>) -> Step {
-        let rcode = self.limited(out);
-        let met = Met { outcome: Outcome::Limited, ..met };
-        self.close(journal, met, Some(rcode), &[], Origin::Upstream, out)
-    }
-
-    /// Answers a query that is one too many: over UDP with what a real client comes back from, with a cookie
-    /// (RFC 7873, section 5.2.3) or over TCP, and a forged one gets hardly more than it sent; REFUSED where the
-    /// client came back already. Returns the rcode.
-    fn limited(&self, out: &mut Vec<u8>) -> u16 {
-        if self.arrival.transport != Transport::Udp {
-            let ede = Ede { code: Ede::PROHIBITED, text: "too many queries a second" };
-            answer::error(self.query, rcode::REFUSED, Some(ede), out);
-            return rcode::REFUSED;
-        }
-        self.shorten(rcode::NOERROR, out)
-    }
-
-    /// Puts what makes a real client come back in place of an answer with this rcode. Returns the new one.
-    fn shorten(&self, rcode: u16, out: &mut Vec<u8>) -> u16 {
-        if self.cookie.is_some() && self.proof() == Proof::Claimed {
-            answer::error(self.query, rcode::BADCOOKIE, None, out);
-            return rcode::BADCOOKIE;
-        }
-        answer::truncated(self.query, rcode, out);
-        rcode
-    }
-
     /// Makes an answer what this client takes: with its cookie, and over UDP an empty one with TC set in
     /// place of one that is too long.
     fn fit(&self, out: &mut Vec<u8>) {
-        let add_cookie = |out: &mut Vec<u8>| {
-            if let Some(cookie) = &self.cookie {
-                answer::append_cookie(out, &cookie.answer);
-            }
-        };
-        add_cookie(out);
-        let transport = self.arrival.transport;
-        if transport != Transport::Udp {
-            return self.fit_stream(out);
-        }
-        if out.len() > answer::udp_limit(self.query) {
+        self.add_options(out);
+        let signature = self.signer.as_ref().map_or(0, |signer| signer.record_len());
+        if self.arrival.transport != Transport::Udp {
+            self.fit_stream(out);
+        } else if out.len() + signature > answer::udp_limit(self.query) {
             let rcode = Response::parse(out).map_or(rcode::SERVFAIL, |answer| answer.rcode());
             answer::truncated(self.query, rcode, out);
-            add_cookie(out);
+            self.add_options(out);
+        }
+        if let Some(signer) = &self.signer {
+            // Behind everything else; each query has one answer.
+            signer.as_ref().clone().sign(self.arrival.time / 1_000_000, out);
         }
     }
 

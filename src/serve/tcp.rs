@@ -15,6 +15,7 @@ use tokio::time::timeout;
 
 use super::pipeline::{Arrival, Pipeline, Step};
 use super::stream::{self, Door, Guest};
+use crate::clock;
 use crate::evidence::record::Transport;
 
 /// Queries of one connection that may be on their way at once; the next one is read after that.
@@ -85,8 +86,26 @@ async fn read(
         let arrival = Arrival::now(guest.client, transport);
         let state = pipeline.state();
         let mut message = Vec::with_capacity(512);
-        let step = pipeline
-            .with_journal(|journal| pipeline.front_one(&state, &packet, arrival, journal, &mut message));
+        let (transfer, step) =
+            pipeline.with_journal(|journal| match pipeline.transfer(&state, &packet, arrival, journal) {
+                Some(transfer) => (Some(transfer), Step::Silent),
+                None => (None, pipeline.front_one(&state, &packet, arrival, journal, &mut message)),
+            });
+        if let Some(mut transfer) = transfer {
+            // The semaphore is never closed.
+            let Ok(slot) = Arc::clone(&slots).acquire_owned().await else { return Ok(()) };
+            let outgoing = outgoing.clone();
+            tokio::spawn(async move {
+                // Each message is made when the client has taken those before.
+                while let Some(message) = transfer.next(clock::now() / 1_000_000) {
+                    if outgoing.send(Outgoing { message, _slot: None }).await.is_err() {
+                        break;
+                    }
+                }
+                drop(slot);
+            });
+            continue;
+        }
         match step {
             Step::Silent => {}
             Step::Answered => {

@@ -160,11 +160,13 @@ impl Pipeline {
         let served = match (resolved, &course) {
             (Some(served), _) => served,
             (None, Course::Alias(target)) => {
-                let target = self.resolver.resolve(ask(&query, Some(target)), found).await;
+                let target = self.resolve_target(&state, ask(&query, Some(target)), arrival.transport).await;
                 self.lead(&state, &query, arrival, &course, &target, out);
                 return permit;
             }
-            (None, _) => self.resolver.resolve(ask(&query, None), found).await,
+            (None, Course::Zone(target, chain)) => self.resolve_behind(&query, target, chain).await,
+            (None, Course::Here) => self.resolve_target(&state, ask(&query, None), arrival.transport).await,
+            (None, Course::Plain | Course::Ruled) => self.resolver.resolve(ask(&query, None), found).await,
         };
         let case =
             Case { state: &state, query: &query, arrival, answer: &served.entry.answer, aged: served.aged };
@@ -175,7 +177,8 @@ impl Pipeline {
                 // Once they are given they are not asked for again.
                 Verdict::Servers => servers = Some(self.servers(&case).await),
                 Verdict::Alias(told, stem, target) => {
-                    let resolved = self.resolver.resolve(ask(&query, Some(&target)), None).await;
+                    let asked = ask(&query, Some(&target));
+                    let resolved = self.resolve_target(&state, asked, arrival.transport).await;
                     let (answer, ttl) = (&resolved.entry.answer, state.sinkhole.ttl);
                     let ede = Ede { code: Ede::BLOCKED, text: told.met.feed.map_or("", |feed| feed) };
                     let behind = Some((answer, resolved.aged));
@@ -243,7 +246,7 @@ fn end(
 ) {
     // A malformed cookie did not come as far as here.
     let cookie = state.cookie(query, arrival).unwrap_or_default();
-    let visit = Visit { state, query, arrival, now, cookie };
+    let visit = Visit { state, query, arrival, now, cookie, signer: Pipeline::signer(state, query, arrival) };
     match visit.close(journal, told.met(), told.rcode, told.answers, served.origin, out) {
         Step::Answered => visit.fit(out),
         Step::Silent | Step::Wait(_) => out.clear(),

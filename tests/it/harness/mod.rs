@@ -11,6 +11,7 @@ pub(crate) mod named;
 pub(crate) mod nsd;
 pub(crate) mod record;
 pub(crate) mod scripted;
+pub(crate) mod secondary;
 pub(crate) mod secure;
 pub(crate) mod server;
 pub(crate) mod signed;
@@ -92,6 +93,7 @@ pub(crate) fn spawn(command: &mut Command) -> Child {
             "dnsdist" => "dnsdist",
             "kdig" => "knot-dnsutils",
             "named" => "bind9",
+            "named-checkzone" => "bind9-utils",
             "ldns-keygen" | "ldns-signzone" => "ldnsutils",
             "unbound" => "unbound",
             "unshare" | "nsenter" => "util-linux",
