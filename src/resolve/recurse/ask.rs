@@ -51,6 +51,20 @@ pub(super) async fn ask(
     let mut latest = None;
     let mut next_at = Instant::now();
     loop {
+        // Not by the timer, which rounds up to a millisecond: that is longer than a near server takes.
+        if next_at <= Instant::now() && next_at < deadline {
+            if let Some(server) = latest.take() {
+                engine.servers.note_silence(server, Instant::now().into_std());
+            }
+            match round.next() {
+                Some((patience, server)) => {
+                    (latest, next_at) = (server, Instant::now() + patience);
+                }
+                None if round.running.is_empty() => break,
+                // Nobody is left to ask: wait for those that were.
+                None => next_at = deadline,
+            }
+        }
         tokio::select! {
             biased;
             Some(done) = round.running.join_next(), if !round.running.is_empty() => {
@@ -67,19 +81,7 @@ pub(super) async fn ask(
                     (latest, next_at) = (None, Instant::now());
                 }
             }
-            () = sleep_until(next_at), if next_at < deadline => {
-                if let Some(server) = latest.take() {
-                    engine.servers.note_silence(server, Instant::now().into_std());
-                }
-                match round.next() {
-                    Some((patience, server)) => {
-                        (latest, next_at) = (server, Instant::now() + patience);
-                    }
-                    None if round.running.is_empty() => break,
-                    // Nobody is left to ask: wait for those that were.
-                    None => next_at = deadline,
-                }
-            }
+            () = sleep_until(next_at), if next_at < deadline => {}
             () = sleep_until(deadline) => {
                 round.is_late = true;
                 break;
