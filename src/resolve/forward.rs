@@ -211,6 +211,26 @@ impl Forwarder {
         let mut latest: Option<(usize, Instant)> = None;
         let mut ask_next_at = Instant::now();
         loop {
+            // Not by the timer, which rounds up to a millisecond.
+            if ask_next_at <= Instant::now() && ask_next_at < deadline {
+                if let Some((silent, asked_at)) = latest.take() {
+                    self.note_no_answer(silent, asked_at.into());
+                }
+                let next = std::iter::from_fn(|| plan.pop_front()).find(|&number| !spent[number]);
+                match next {
+                    Some(number) => {
+                        let (peer, ask) = (Arc::clone(&self.peers[number]), Arc::clone(&ask));
+                        let via = std::mem::replace(&mut via, Via::Udp);
+                        let now = Instant::now();
+                        asked.spawn(async move { (number, now, Some(exchange(&peer, &ask, via).await)) });
+                        latest = Some((number, now));
+                        ask_next_at = now + self.options.patience;
+                    }
+                    None if asked.is_empty() => break,
+                    // Nobody is left to ask: wait for those that were.
+                    None => ask_next_at = deadline,
+                }
+            }
             tokio::select! {
                 biased;
                 Some(done) = asked.join_next(), if !asked.is_empty() => {
@@ -244,26 +264,7 @@ impl Forwarder {
                         break;
                     }
                 }
-                () = sleep_until(ask_next_at), if ask_next_at < deadline => {
-                    if let Some((silent, asked_at)) = latest.take() {
-                        self.note_no_answer(silent, asked_at.into());
-                    }
-                    let next = std::iter::from_fn(|| plan.pop_front()).find(|&number| !spent[number]);
-                    let Some(number) = next else {
-                        if asked.is_empty() {
-                            break;
-                        }
-                        // Nobody is left to ask: wait for those that were.
-                        ask_next_at = deadline;
-                        continue;
-                    };
-                    let (peer, ask) = (Arc::clone(&self.peers[number]), Arc::clone(&ask));
-                    let via = std::mem::replace(&mut via, Via::Udp);
-                    let now = Instant::now();
-                    asked.spawn(async move { (number, now, Some(exchange(&peer, &ask, via).await)) });
-                    latest = Some((number, now));
-                    ask_next_at = now + self.options.patience;
-                }
+                () = sleep_until(ask_next_at), if ask_next_at < deadline => {}
                 () = sleep_until(deadline) => {
                     if let Some((silent, asked_at)) = latest {
                         self.note_no_answer(silent, asked_at.into());
