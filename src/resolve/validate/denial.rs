@@ -11,8 +11,8 @@ use super::rrset::{Nsec3Data, Rrset, Types};
 use crate::name::{Key, Name};
 use crate::wire::rtype;
 
-/// More iterations than these are not computed: the zone counts as insecure (RFC 9276, section 3.2; the number
-/// that BIND, Knot Resolver and PowerDNS agreed on in 2024).
+/// More iterations than these are not computed: the zone counts as insecure (RFC 9276, section 3.2, leaves the limit
+/// to the validator; each iteration costs, CVE-2023-50868).
 const MAX_ITERATIONS: u16 = 50;
 /// The only hash that there is, SHA-1, and its octets (RFC 5155, section 11).
 const SHA1: u8 = 1;
