@@ -197,6 +197,8 @@ fn answers_are_validated_from_the_root() {
     check("tinh.gov.vn", "DNSKEY", "NOERROR AD");
     check(".", "NS", "NOERROR AD");
     check("nothing", "A", "NXDOMAIN AD");
+    // Nothing that was not validated stands in it.
+    assert!(scene.dig().with("+dnssec").ask("www.signed.example", "A").authority.is_empty());
     // Insecurely delegated, by NSEC and by NSEC3 with opt-out, or by an algorithm that nobody knows.
     check("www.plain.example", "A", "NOERROR");
     check("plain.example", "DS", "NOERROR AD");
