@@ -22,6 +22,8 @@ use crate::wire::{self, Response};
 const PAYLOAD_SIZE: u16 = 1232;
 /// Some upstreams send more than they were told; what is longer than this is cut, and asked for over TCP.
 const BUFFER: usize = 4096;
+/// Datagrams that answer nothing, after which somebody is taken to guess: the question goes over TCP.
+const MOST_FOREIGN: usize = 8;
 /// Encrypted queries are padded to a multiple of this: their length tells nothing of the name (RFC 8467, section 4.1).
 const BLOCK: usize = 128;
 
@@ -190,6 +192,26 @@ async fn over_either(
     ask: &Ask,
     edns: Edns,
 ) -> Result<Reply, ExchangeError> {
+    match over_udp(upstream, ask, edns).await? {
+        Heard::Answer(answer) => Ok(Reply::Answer(answer)),
+        Heard::Headless => Ok(Reply::Headless),
+        Heard::Oddity => over_connection(peer, ask, edns).await,
+    }
+}
+
+/// What came over UDP.
+pub(super) enum Heard {
+    /// An answer to the question, whole.
+    Answer(Vec<u8>),
+    /// An error without a question.
+    Headless,
+    /// What must go over TCP: it is cut, garbled or in other letter case, or somebody guesses.
+    Oddity,
+}
+
+/// Asks by one datagram, from a new socket: a new random port. It is closed on return, so that a question holds one
+/// socket at a time.
+pub(super) async fn over_udp(upstream: SocketAddr, ask: &Ask, edns: Edns) -> Result<Heard, ExchangeError> {
     let any: IpAddr = match upstream {
         SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
         SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
@@ -199,23 +221,21 @@ async fn over_either(
     let id = rand::random();
     socket.send(&ask.query(id, edns)).await?;
     let mut buffer = vec![0; BUFFER];
-    loop {
+    for _ in 0..MOST_FOREIGN {
         let len = socket.recv(&mut buffer).await?;
         match Datagram::of(&buffer[..len], id, ask) {
             Datagram::Answer => {
                 buffer.truncate(len);
-                return Ok(Reply::Answer(buffer));
+                return Ok(Heard::Answer(buffer));
             }
-            Datagram::Headless => return Ok(Reply::Headless),
+            Datagram::Headless => return Ok(Heard::Headless),
             Datagram::Odd => break,
             Datagram::Foreign => {
                 tracing::debug!(%upstream, len, "ignored a datagram that answers something else");
             }
         }
     }
-    // A query holds one socket at a time.
-    drop(socket);
-    over_connection(peer, ask, edns).await
+    Ok(Heard::Oddity)
 }
 
 /// What a datagram from the upstream's address is to a question.

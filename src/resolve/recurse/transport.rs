@@ -1,24 +1,19 @@
 //! One question to one name server, and which octets count as its answer: [`super::super::exchange`]'s rules, for
 //! servers that are asked once in a while.
 //!
-//! A new socket for each question: a new random port. What is odd goes over TCP. Whom to ask, and what to
-//! make of the answer, is decided elsewhere; tests put a network of their own in place of this one.
+//! What is odd goes over TCP. Whom to ask, and what to make of the answer, is decided elsewhere; tests put a network
+//! of their own in place of this one.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpStream, UdpSocket};
+use tokio::net::TcpStream;
 
 use super::judge::Boxed;
 use crate::name;
-use crate::resolve::exchange::{Ask, Datagram, Edns, is_ignorance};
+use crate::resolve::exchange::{Ask, Datagram, Edns, ExchangeError, Heard, is_ignorance, over_udp};
 use crate::wire::{self, Response};
-
-/// What is longer than this is cut, and asked for over TCP.
-const BUFFER: usize = 4096;
-/// Datagrams that answer nothing, after which somebody is taken to guess: the question goes over TCP.
-const MOST_FOREIGN: usize = 8;
 
 /// Asks name servers.
 pub trait Transport: Send + Sync {
@@ -91,34 +86,15 @@ impl Transport for Network {
 
 /// `None`: an error without a question, of a server that could not even read ours.
 async fn over_either(server: SocketAddr, ask: &Ask, edns: Edns) -> Result<Option<Vec<u8>>, NoReply> {
-    let any: IpAddr = match server {
-        SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
-        SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
-    };
-    let socket = UdpSocket::bind((any, 0)).await.map_err(no_reply)?;
-    socket.connect(server).await.map_err(no_reply)?;
-    let id = rand::random();
-    let mut query = Vec::new();
-    ask.write_query(id, edns, &mut query);
-    socket.send(&query).await.map_err(no_reply)?;
-    let mut buffer = vec![0; BUFFER];
-    for _ in 0..MOST_FOREIGN {
-        let len = socket.recv(&mut buffer).await.map_err(no_reply)?;
-        match Datagram::of(&buffer[..len], id, ask) {
-            Datagram::Answer => {
-                buffer.truncate(len);
-                return Ok(Some(buffer));
-            }
-            Datagram::Headless => return Ok(None),
-            Datagram::Odd => break,
-            Datagram::Foreign => {
-                tracing::debug!(%server, len, "ignored a datagram that answers something else");
-            }
+    match over_udp(server, ask, edns).await {
+        Ok(Heard::Answer(answer)) => Ok(Some(answer)),
+        Ok(Heard::Headless) => Ok(None),
+        Ok(Heard::Oddity) => over_tcp(server, ask, edns).await,
+        Err(ExchangeError::Io(error) | ExchangeError::Local(error) | ExchangeError::OverTcp(error)) => {
+            Err(no_reply(error))
         }
+        Err(ExchangeError::Mismatch) => Err(NoReply::Mismatch),
     }
-    // A question holds one socket at a time.
-    drop(socket);
-    over_tcp(server, ask, edns).await
 }
 
 async fn over_tcp(server: SocketAddr, ask: &Ask, edns: Edns) -> Result<Option<Vec<u8>>, NoReply> {
