@@ -14,6 +14,7 @@ use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use base64::prelude::{BASE64_URL_SAFE_NO_PAD, Engine as _};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::{Body as _, Bytes, Incoming};
 use hyper::header::{self, HeaderValue};
@@ -352,33 +353,8 @@ fn refuse(refusal: Refusal) -> Response<Full<Bytes>> {
 pub fn read_get(query: Option<&str>) -> Result<Vec<u8>, Refusal> {
     let mut parameters = query.unwrap_or_default().split('&');
     let text = parameters.find_map(|parameter| parameter.strip_prefix("dns=")).ok_or(Refusal::NoQuery)?;
-    let message = from_base64url(text.as_bytes()).ok_or(Refusal::Encoding)?;
+    let message = BASE64_URL_SAFE_NO_PAD.decode(text).map_err(|_| Refusal::Encoding)?;
     if message.len() > wire::MAX_MESSAGE { Err(Refusal::Length) } else { Ok(message) }
-}
-
-/// Decodes base64url without padding (RFC 4648, section 5); bits behind the last octet must be zero.
-fn from_base64url(text: &[u8]) -> Option<Vec<u8>> {
-    let mut octets = Vec::with_capacity(text.len() / 4 * 3 + 2);
-    let (mut bits, mut count) = (0u32, 0);
-    for &letter in text {
-        let value = match letter {
-            b'A'..=b'Z' => letter - b'A',
-            b'a'..=b'z' => letter - b'a' + 26,
-            b'0'..=b'9' => letter - b'0' + 52,
-            b'-' => 62,
-            b'_' => 63,
-            _ => return None,
-        };
-        bits = bits << 6 | u32::from(value);
-        count += 6;
-        if count >= 8 {
-            count -= 8;
-            octets.push((bits >> count) as u8);
-            bits &= (1 << count) - 1;
-        }
-    }
-    // One letter alone is no octet.
-    (count < 6 && bits == 0).then_some(octets)
 }
 
 /// For how many seconds an answer may be kept: its smallest TTL, or that of a negative answer (RFC 8484,

@@ -5,6 +5,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use base64::alphabet;
+use base64::engine::{DecodePaddingMode, Engine as _, GeneralPurpose, GeneralPurposeConfig};
 use ring::hmac;
 
 use crate::name::{self, Name};
@@ -116,28 +118,9 @@ impl fmt::Debug for Key {
 
 /// Decodes base64 (RFC 4648, section 4), white space aside; padding may be left out.
 fn base64(text: &str) -> Option<Vec<u8>> {
-    let mut octets = Vec::with_capacity(text.len() * 3 / 4);
-    let (mut held, mut bits) = (0u32, 0);
-    let text = text.trim_end_matches(|c: char| c == '=' || c.is_whitespace());
-    for letter in text.bytes().filter(|letter| !letter.is_ascii_whitespace()) {
-        let six = match letter {
-            b'A'..=b'Z' => letter - b'A',
-            b'a'..=b'z' => letter - b'a' + 26,
-            b'0'..=b'9' => letter - b'0' + 52,
-            b'+' => 62,
-            b'/' => 63,
-            _ => return None,
-        };
-        held = held << 6 | u32::from(six);
-        bits += 6;
-        if bits >= 8 {
-            bits -= 8;
-            octets.push((held >> bits) as u8);
-            held &= (1 << bits) - 1;
-        }
-    }
-    // Six bits that are left are a letter too few.
-    (bits < 6 && held == 0).then_some(octets)
+    let padding = GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
+    let letters: Vec<u8> = text.bytes().filter(|letter| !letter.is_ascii_whitespace()).collect();
+    GeneralPurpose::new(&alphabet::STANDARD, padding).decode(letters).ok()
 }
 
 /// All keys.

@@ -8,6 +8,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
+use base64::prelude::{BASE64_STANDARD, Engine as _};
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::pki_types::pem::PemObject as _;
@@ -77,31 +78,9 @@ impl FromStr for Pin {
     type Err = PinError;
 
     fn from_str(text: &str) -> Result<Self, PinError> {
-        let digits = text.strip_prefix("sha256/").and_then(|text| text.strip_suffix('=')).ok_or(PinError)?;
-        if digits.len() != 43 {
-            return Err(PinError);
-        }
-        let mut pin = [0; 32];
-        let (mut bits, mut count, mut at) = (0u32, 0, 0);
-        for digit in digits.bytes() {
-            let value = match digit {
-                b'A'..=b'Z' => digit - b'A',
-                b'a'..=b'z' => digit - b'a' + 26,
-                b'0'..=b'9' => digit - b'0' + 52,
-                b'+' => 62,
-                b'/' => 63,
-                _ => return Err(PinError),
-            };
-            bits = bits << 6 | u32::from(value);
-            count += 6;
-            if count >= 8 {
-                count -= 8;
-                pin[at] = (bits >> count) as u8;
-                at += 1;
-            }
-        }
-        // 43 digits hold 258 bits: the last two must say nothing.
-        if bits & 3 == 0 { Ok(Self(pin)) } else { Err(PinError) }
+        let digest = text.strip_prefix("sha256/").and_then(|text| BASE64_STANDARD.decode(text).ok());
+        let digest = digest.and_then(|digest| digest.try_into().ok());
+        digest.map(Self).ok_or(PinError)
     }
 }
 

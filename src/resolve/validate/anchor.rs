@@ -9,6 +9,8 @@ use std::fs::File;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
+use base64::prelude::{BASE64_STANDARD, Engine as _};
+
 use super::key::{Dnskey, Ds, is_known_algorithm};
 use crate::name::{Name, NameError};
 
@@ -144,7 +146,8 @@ impl Anchors {
             let protocol = octet(1, "the protocol 3")?;
             let algorithm = octet(2, "the number of an algorithm, such as 8 or 13")?;
             check_algorithm(algorithm)?;
-            let key = base64(&data).ok_or(AnchorProblem::Base64)?;
+            let key = BASE64_STANDARD.decode(&data).ok().filter(|key| !key.is_empty());
+            let key = key.ok_or(AnchorProblem::Base64)?;
             let rdata = [&flags.to_be_bytes(), &[protocol, algorithm], &*key].concat();
             let key = Dnskey::read(&rdata).filter(Dnskey::is_usable).ok_or(AnchorProblem::Key)?;
             if !key.is_zone_key() {
@@ -230,33 +233,6 @@ pub(super) fn hex(text: &str) -> Option<Vec<u8>> {
         return None;
     }
     Some(pairs.map(|pair| (pair[0] << 4 | pair[1]) as u8).collect())
-}
-
-/// Octets of base 64 (RFC 4648, section 4).
-pub(super) fn base64(text: &str) -> Option<Vec<u8>> {
-    let digits = text.trim_end_matches('=').as_bytes();
-    if !text.len().is_multiple_of(4) || text.len() - digits.len() > 2 || digits.is_empty() {
-        return None;
-    }
-    let mut octets = Vec::with_capacity(digits.len() * 3 / 4);
-    for group in digits.chunks(4) {
-        let mut bits = 0u32;
-        for digit in group {
-            let value = match digit {
-                b'A'..=b'Z' => digit - b'A',
-                b'a'..=b'z' => digit - b'a' + 26,
-                b'0'..=b'9' => digit - b'0' + 52,
-                b'+' => 62,
-                b'/' => 63,
-                _ => return None,
-            };
-            bits = bits << 6 | u32::from(value);
-        }
-        let whole = group.len() * 6 / 8;
-        let bits = bits << (6 * (4 - group.len()));
-        octets.extend_from_slice(&bits.to_be_bytes()[1..=whole]);
-    }
-    Some(octets)
 }
 
 /// One thing that is wrong with a file of trust anchors.
