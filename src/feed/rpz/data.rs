@@ -3,6 +3,8 @@
 //! The `domain` crate reads it, one record at a time: it opens no file, and what it does not know is
 //! RFC 3597's. Nothing here knows what a record is for.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
 use domain::base::rdata::ComposeRecordData as _;
 use domain::zonefile::inplace::{Entry, Zonefile};
 
@@ -19,7 +21,9 @@ pub(super) fn record(rtype: &str, text: &str, origin: &Name, ttl: u32) -> Result
     let dot = if origin.is_root() { "" } else { "." };
     let zone = format!("$ORIGIN {origin}{dot}\n. {ttl} IN {rtype} {text}\n");
     let mut zone = Zonefile::from(zone.as_bytes());
-    let Ok(Some(Entry::Record(record))) = zone.next_entry() else {
+    // It panics at some misplaced parentheses, and one bad line must not cost a feed.
+    let entry = catch_unwind(AssertUnwindSafe(|| zone.next_entry()));
+    let Ok(Ok(Some(Entry::Record(record)))) = entry else {
         // It does not tell what is wrong by type: one of those that everybody knows is known.
         let known = zone_knows(rtype);
         let fault = if known { Fault::LocalData } else { Fault::DataType };

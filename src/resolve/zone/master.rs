@@ -6,6 +6,7 @@
 
 use std::borrow::Cow;
 use std::ops::Range;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use domain::base::iana::Class;
 use domain::base::name::{Name as Absolute, ToName as _};
@@ -43,18 +44,28 @@ pub(super) fn read(text: &[u8], origin: &Name, mut take: impl FnMut(MasterRecord
     // Whatever the class: a wrong one is told with its line.
     let mut scanner = scanner.allow_invalid();
     loop {
-        let entry = scanner.next_entry().map_err(|error| {
-            let fault = ZoneFault::syntax(&error.to_string());
-            // The scanner tells where it stopped, which may be the line behind.
-            let line = lines.next().map_or(fault.line, |begun| begun.min(fault.line));
-            ZoneFault { line, ..fault }
-        });
-        let (record, line) = match entry? {
+        // It panics at some misplaced parentheses.
+        let entry = catch_unwind(AssertUnwindSafe(|| scanner.next_entry()));
+        let line = |lines: &mut std::vec::IntoIter<usize>| lines.next().unwrap_or(0);
+        let entry = match entry {
+            Ok(Ok(entry)) => entry,
+            Ok(Err(error)) => {
+                let fault = ZoneFault::syntax(&error.to_string());
+                // The scanner tells where it stopped, which may be the line behind.
+                let line = lines.next().map_or(fault.line, |begun| begun.min(fault.line));
+                return Err(ZoneFault { line, ..fault });
+            }
+            Err(_) => {
+                let problem = Problem::Syntax("parentheses or quotes are not where they belong".to_owned());
+                return Err(ZoneFault { line: line(&mut lines), problem });
+            }
+        };
+        let (record, line) = match entry {
             None => return Ok(()),
-            Some(Entry::Record(record)) => (record, lines.next().unwrap_or(0)),
+            Some(Entry::Record(record)) => (record, line(&mut lines)),
             Some(Entry::Include { path, .. }) => {
                 let problem = Problem::Include(path.to_string());
-                return Err(ZoneFault { line: lines.next().unwrap_or(0), problem });
+                return Err(ZoneFault { line: line(&mut lines), problem });
             }
         };
         let mut rdata = Vec::new();

@@ -348,6 +348,15 @@ fn what_is_wrong_is_told_with_its_line() {
     assert!(faults[0].problem.to_string().contains("more A records"), "{faults:?}");
 }
 
+/// Found by fuzzing: the scanner panics at this.
+#[test]
+fn text_that_the_scanner_chokes_on_is_a_fault() {
+    let text = b"$TTL 3600\n@ SOA ns host 7 3600 600 86400 300\n@ NS ns\nns A 192.0.2.1\nwww 69 IN AAAA 2001:db8::1\n\
+        alias CNAME www\n*.wild(TXT \"a b\" c\ntree DNAME other.vn.\nsub NS nsbnu.uss.\nb]A 192.0.2.2\n";
+    let faults = Zone::parse(&Name::from_host("x.vn").unwrap(), text).unwrap_err();
+    assert_eq!((faults.len(), faults[0].line), (1, 7), "{faults:?}");
+}
+
 #[test]
 fn serial_numbers_go_round() {
     fn check(one: u32, other: u32, expected: Option<Ordering>) {
