@@ -135,3 +135,113 @@ fn no_reply(error: io::Error) -> NoReply {
 pub(super) fn is_in_other_case(answer: &[u8], ask: &Ask) -> bool {
     answer.get(wire::HEADER..wire::HEADER + ask.question.len()) != Some(&*ask.question)
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::{TcpListener, UdpSocket};
+
+    use super::*;
+    use crate::resolve::exchange::Flag;
+
+    fn ask() -> Ask {
+        Ask {
+            question: b"\x03wWw\x07example\x00\x00\x01\x00\x01".to_vec(),
+            recursion: Flag::Clear,
+            checking_disabled: Flag::Clear,
+            dnssec_ok: Flag::Set,
+        }
+    }
+
+    /// What a server sends back for a query.
+    type Behaviour = fn(&[u8]) -> Vec<Vec<u8>>;
+
+    fn echo(query: &[u8], change: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
+        let mut answer = query.to_vec();
+        answer[2] |= wire::QR;
+        change(&mut answer);
+        answer
+    }
+
+    /// Asks a server that does this over UDP, and that over TCP before it closes the connection.
+    async fn check(over_udp: Behaviour, over_tcp: Behaviour, expected: &str) {
+        let (tcp, udp) = loop {
+            let tcp = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            // Somebody may have the same port for UDP.
+            if let Ok(udp) = UdpSocket::bind(tcp.local_addr().unwrap()).await {
+                break (tcp, udp);
+            }
+        };
+        let server = tcp.local_addr().unwrap();
+        tokio::spawn(async move {
+            let mut buffer = [0; 512];
+            loop {
+                let (len, from) = udp.recv_from(&mut buffer).await.unwrap();
+                for answer in over_udp(&buffer[..len]) {
+                    udp.send_to(&answer, from).await.unwrap();
+                }
+            }
+        });
+        tokio::spawn(async move {
+            loop {
+                let (mut stream, _) = tcp.accept().await.unwrap();
+                let mut query = vec![0; usize::from(stream.read_u16().await.unwrap())];
+                stream.read_exact(&mut query).await.unwrap();
+                for answer in over_tcp(&query) {
+                    let framed = [&(answer.len() as u16).to_be_bytes()[..], &answer].concat();
+                    stream.write_all(&framed).await.unwrap();
+                }
+            }
+        });
+        let got = match Network.ask(server, &ask(), WithEdns::Yes).await {
+            Ok(Reply { packet, is_plain }) => {
+                let over = if packet[2] & wire::AA != 0 { "tcp" } else { "udp" };
+                format!("{over}{}", if is_plain { ", without EDNS" } else { "" })
+            }
+            Err(NoReply::Network(_)) => "nothing".to_owned(),
+            Err(error) => error.to_string(),
+        };
+        assert_eq!(got, expected);
+    }
+
+    #[tokio::test]
+    async fn only_the_answer_to_the_question_counts() {
+        const GOOD: Behaviour = |query| vec![echo(query, |answer| answer[2] |= wire::AA)];
+        const MISMATCH: &str = "answered something that was not asked";
+        check(|query| vec![echo(query, |_| {})], GOOD, "udp").await;
+        // Guesses: another id, another name. Many of them are no way to keep an answer out.
+        check(|query| vec![echo(query, |a| a[0] ^= 1), echo(query, |_| {})], GOOD, "udp").await;
+        check(|query| vec![echo(query, |a| a[20] = b'x'), echo(query, |_| {})], GOOD, "udp").await;
+        check(|query| (1..=8).map(|n| echo(query, |a| a[1] ^= n)).collect(), GOOD, "tcp").await;
+        // Cut, garbled, longer than it says, longer than is read, in another letter case.
+        check(|query| vec![echo(query, |a| a[2] |= wire::TC)], GOOD, "tcp").await;
+        check(|query| vec![echo(query, |a| a[7] = 9)], GOOD, "tcp").await;
+        check(|query| vec![echo(query, |a| a.push(0))], GOOD, "tcp").await;
+        check(|query| vec![echo(query, |a| a.resize(5000, 0))], GOOD, "tcp").await;
+        check(|query| vec![echo(query, |a| a[13] = b'W')], GOOD, "tcp").await;
+        // Over TCP letter case does not count, and all else does.
+        const CUT: Behaviour = |query| vec![echo(query, |answer| answer[2] |= wire::TC)];
+        let other_case: Behaviour = |query| {
+            vec![echo(query, |answer| {
+                answer[2] |= wire::AA;
+                answer[13] = b'W';
+            })]
+        };
+        check(CUT, other_case, "tcp").await;
+        check(CUT, |query| vec![echo(query, |a| a[1] ^= 1)], MISMATCH).await;
+        check(CUT, |query| vec![echo(query, |a| a[20] = b'x')], MISMATCH).await;
+        check(CUT, CUT, MISMATCH).await;
+        check(CUT, |query| vec![echo(query, |a| a.push(0))], MISMATCH).await;
+        check(CUT, |_| Vec::new(), "nothing").await;
+        // A server from before EDNS.
+        let old: Behaviour = |query| {
+            vec![echo(query, |answer| {
+                if answer[11] == 1 {
+                    answer.truncate(wire::HEADER);
+                    answer[4..].fill(0);
+                    answer[3] = 1;
+                }
+            })]
+        };
+        check(old, GOOD, "udp, without EDNS").await;
+    }
+}
