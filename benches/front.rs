@@ -22,7 +22,7 @@ use sachdns::evidence::keeper::Keeper;
 use sachdns::evidence::ledger::Ledger;
 use sachdns::evidence::record::Transport;
 use sachdns::feed::Format;
-use sachdns::feed::source::{FeedAction, Signed, Source, Timing};
+use sachdns::feed::source::Source;
 use sachdns::resolve::{Resolver, cache, forward};
 use sachdns::serve::apply::Sinkhole;
 use sachdns::serve::identity::Identity;
@@ -92,14 +92,7 @@ impl Bench {
             writeln!(file, "{name}").expect("the folder can be written");
         }
         file.into_inner().expect("the folder can be written");
-        let feeds = [Source {
-            name: "bench".into(),
-            path: list,
-            format: Format::Plain,
-            action: FeedAction::default(),
-            timing: Timing::default(),
-            signed: Signed::default(),
-        }];
+        let feeds = [Source { format: Format::Plain, ..Source::new("bench", list) }];
         let plan = Plan { canaries: &[], feeds: &feeds };
         let (image, _) = update::build(plan, &folder.join("policy.img"), 0).expect("the list is sound");
         let state = State {

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use random::Random;
-use sachdns::feed::{self, Format, Indicator, Parsed, Value};
+use sachdns::feed::{self, Format, Indicator, Parsed, Reading, Value};
 use sachdns::image;
 use sachdns::name::{Key, Name};
 use sachdns::policy::action::Action;
@@ -127,7 +127,8 @@ fn real_list() -> Option<List> {
         .spawn()
         .ok()?;
     let mut parsed = Parsed::default();
-    feed::parse(xz.stdout.take()?, Format::Plain, &mut parsed).ok()?;
+    let reading = Reading { format: Format::Plain, ..Reading::default() };
+    feed::parse(xz.stdout.take()?, &reading, &mut parsed).ok()?;
     if !xz.wait().ok()?.success() {
         return None;
     }

@@ -22,7 +22,7 @@ use crate::image::{self, Digest, Fingerprint, Image, ImageError};
 use crate::name::Name;
 use crate::policy::action::Action;
 use crate::policy::compile::{CompileError, Compiled, Compiler, Listing};
-use crate::policy::rule::{Feed, FeedIndex, FeedKind, Mode, Rule, Signed, Timing};
+use crate::policy::rule::{Feed, FeedIndex, FeedKind, Mode, Rule, Severity, Signed, Timing};
 use crate::policy::trigger::{Scope, Trigger};
 
 /// What a policy is made from.
@@ -250,7 +250,7 @@ fn make(plan: Plan<'_>, path: &Path, now: i64) -> Result<(Digest, Vec<FeedReport
     // Taken before the feeds are read: what changes meanwhile makes the image out of date.
     let fingerprint = fingerprint(plan).unwrap_or_default();
     let scratch = scratch(&path.with_extension("runs"))?;
-    let (compiled, reports) = collect(plan, |feeds| Compiler::with_scratch(feeds, scratch))?;
+    let (compiled, reports) = collect(plan, now, |feeds| Compiler::with_scratch(feeds, scratch))?;
     let digest = image::write(path, &compiled, &fingerprint, now)?;
     Ok((digest, reports))
 }
@@ -265,16 +265,17 @@ fn scratch(path: &Path) -> Result<File, UpdateError> {
     Ok(file)
 }
 
-/// Reads all feeds and compiles their rules in memory.
+/// Reads all feeds as of `now`, in microseconds since 1970, and compiles their rules in memory.
 ///
 /// # Errors
 /// [`UpdateError`], for the first feed that cannot be used.
-pub fn compile(plan: Plan<'_>) -> Result<(Compiled, Vec<FeedReport>), UpdateError> {
-    collect(plan, Compiler::new)
+pub fn compile(plan: Plan<'_>, now: i64) -> Result<(Compiled, Vec<FeedReport>), UpdateError> {
+    collect(plan, now, Compiler::new)
 }
 
 fn collect(
     plan: Plan<'_>,
+    now: i64,
     compiler: impl FnOnce(Vec<Feed>) -> Compiler,
 ) -> Result<(Compiled, Vec<FeedReport>), UpdateError> {
     let canary = Feed::new(CANARY.into(), FeedKind::Housekeeping);
@@ -303,7 +304,8 @@ fn collect(
             path: source.path.clone(),
             source: error,
         })?;
-        let format = feed::parse(file, source.format, &mut intake).map_err(|error| UpdateError::Read {
+        let reading = source.reading(now);
+        let format = feed::parse(file, &reading, &mut intake).map_err(|error| UpdateError::Read {
             feed: Arc::clone(&source.name),
             path: source.path.clone(),
             source: error,
@@ -411,6 +413,13 @@ fn fingerprint(plan: Plan<'_>) -> io::Result<Fingerprint> {
         field(source.name.as_bytes());
         field(source.path.as_os_str().as_encoded_bytes());
         field(source.format.as_str().as_bytes());
+        for (role, column) in source.columns.iter() {
+            field(role.as_str().as_bytes());
+            field(column.to_string().as_bytes());
+        }
+        field(source.urls.as_str().as_bytes());
+        field(source.family.as_deref().unwrap_or_default().as_bytes());
+        field(source.severity.map_or("", Severity::as_str).as_bytes());
         field(source.action.to_string().as_bytes());
         field(&[
             u8::from(source.timing == Timing::AfterResolving),
@@ -474,7 +483,8 @@ pub fn line_of(source: &Source, listed: Listed<'_>, rule: &Rule) -> Result<Optio
     }
     let file = File::open(&source.path).map_err(|source| ReadError::Io { after_line: 0, source })?;
     let mut finder = Finder { listed, rule, action: &source.action, line: None };
-    feed::parse(file, source.format, &mut finder)?;
+    // The image may be older than an indicator's end.
+    feed::parse(file, &source.reading(i64::MIN), &mut finder)?;
     Ok(finder.line)
 }
 
@@ -495,8 +505,7 @@ mod tests {
     fn source(folder: &Path, name: &str, text: &str) -> Source {
         let path = folder.join(name);
         fs::write(&path, text).unwrap();
-        let (action, timing, signed) = Default::default();
-        Source { name: name.into(), path, format: Format::Auto, action, timing, signed }
+        Source::new(name, path)
     }
 
     fn age(source: &Source) {
@@ -572,7 +581,7 @@ mod tests {
     fn an_empty_list_is_a_list() {
         let folder = tempfile::tempdir().unwrap();
         let feeds = [source(folder.path(), "own", "# nothing yet\n")];
-        let (compiled, _) = compile(Plan { canaries: &[], feeds: &feeds }).unwrap();
+        let (compiled, _) = compile(Plan { canaries: &[], feeds: &feeds }, 1).unwrap();
         assert_eq!(compiled.into_index().unwrap().name_count(), 0);
     }
 }

@@ -14,7 +14,7 @@ use sachdns::evidence::journal::{Journal, Options};
 use sachdns::evidence::ledger::Ledger;
 use sachdns::evidence::record::Transport;
 use sachdns::feed::Format;
-use sachdns::feed::source::{FeedAction, Signed, Source, Timing};
+use sachdns::feed::source::{FeedAction, Source};
 use sachdns::resolve::{Resolver, cache, forward};
 use sachdns::serve::apply::Sinkhole;
 use sachdns::serve::identity::Identity;
@@ -79,14 +79,7 @@ fn no_query_that_is_answered_at_once_allocates() {
     let rules = "24.0.9.0.203.rpz-ip CNAME .\n16.0.0.9.10.rpz-client-ip CNAME rpz-passthru.\n\
                  32.5.8.9.10.rpz-client-ip A 10.66.0.1\n";
     std::fs::write(&zone, rules).unwrap();
-    let feed = |name: &str, path: &PathBuf, action| Source {
-        name: name.into(),
-        path: path.clone(),
-        format: Format::Auto,
-        action,
-        timing: Timing::default(),
-        signed: Signed::default(),
-    };
+    let feed = |name: &str, path: &PathBuf, action| Source { action, ..Source::new(name, path.clone()) };
     // Rules on answers last, or the listed name would be resolved first.
     let feeds = [
         feed("authority", &list, FeedAction::default()),

@@ -16,7 +16,7 @@ use std::io::Read as _;
 use flate2::Compression;
 use flate2::read::GzEncoder;
 use libfuzzer_sys::fuzz_target;
-use sachdns::feed::{self, Diagnostic, Format, Indicator, Sink, Value, json};
+use sachdns::feed::{self, Diagnostic, Format, Indicator, Reading, Sink, Value, json};
 use sachdns::name::Name;
 
 const GZIP: u8 = 0x80;
@@ -35,16 +35,17 @@ fuzz_target!(|data: &[u8]| {
     let Some((&choice, file)) = data.split_first() else { return };
     let format = Format::ALL[usize::from(choice & !GZIP) % Format::ALL.len()];
     let mut checker = Checker { lines: file.split(|&byte| byte == b'\n').count() as u64 };
+    let reading = Reading { format, ..Reading::default() };
     let used = if choice & GZIP == 0 {
         // What is gzip by itself has other lines than can be counted here.
         if file.starts_with(b"\x1f\x8b") {
             checker.lines = u64::MAX;
         }
-        feed::parse(file, format, &mut checker)
+        feed::parse(file, &reading, &mut checker)
     } else {
         // Cut short where the file says so: an end too soon is an error, never a panic.
         let kept = file.last().filter(|&&last| last < 32).map_or(u64::MAX, |&last| u64::from(last));
-        feed::parse(GzEncoder::new(file, Compression::fast()).take(kept), format, &mut checker)
+        feed::parse(GzEncoder::new(file, Compression::fast()).take(kept), &reading, &mut checker)
     };
     if let Ok(used) = used {
         assert!(format == Format::Auto || used == format);

@@ -3,8 +3,8 @@
 use std::io::Write as _;
 
 use super::{CliError, ConfigArg};
-use crate::daemon;
 use crate::update::{self, Plan};
+use crate::{clock, daemon};
 
 pub(super) fn run(arguments: &ConfigArg) -> Result<(), CliError> {
     let config = arguments.load()?;
@@ -15,7 +15,8 @@ pub(super) fn run(arguments: &ConfigArg) -> Result<(), CliError> {
         eprintln!("warning: {concern}");
     }
     daemon::check_zones(&config)?;
-    let (_, reports) = update::compile(Plan { canaries: &config.canaries, feeds: &config.feeds })?;
+    let (_, reports) =
+        update::compile(Plan { canaries: &config.canaries, feeds: &config.feeds }, clock::now())?;
     let mut out = std::io::stdout().lock();
     if config.feeds.is_empty() {
         eprintln!("warning: no feed is configured: nothing is sinkholed; add [[feed]]");

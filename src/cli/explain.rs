@@ -9,6 +9,7 @@ use ipnet::IpNet;
 use super::{CliError, ConfigArg};
 use crate::client::Agencies;
 use crate::client::prefix::PrefixMap;
+use crate::clock;
 use crate::config::Config;
 use crate::evidence::record::{Outcome, Transport};
 use crate::feed::source::Source;
@@ -92,7 +93,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), CliError> {
         }
         Err(ImageError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
             writeln!(out, "policy    none was built yet; this is what the feeds say now")?;
-            let (compiled, _) = update::compile(plan)?;
+            let (compiled, _) = update::compile(plan, clock::now())?;
             let index = compiled.into_index().map_err(|source| ImageError::Index { path, source })?;
             write_rules(&mut out, &config, arguments, &index)
         }

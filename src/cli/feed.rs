@@ -7,7 +7,8 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 
 use super::CliError;
-use crate::feed::{self, Diagnostic, Format, Indicator, Sink, json};
+use crate::clock;
+use crate::feed::{self, Columns, ColumnsError, Diagnostic, Format, Indicator, Reading, Sink, Urls, json};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -23,7 +24,15 @@ pub(super) struct Parse {
     /// How it is written: auto, plain, hosts, adblock, dnsmasq or rpz.
     #[arg(long, default_value = "auto")]
     format: Format,
-    /// Print one JSON object a line: kind, value, match, family, action, line. Otherwise only counts.
+    /// Which columns of a table hold what, by heading or number: value=host,family=3; also type, severity
+    /// and expires.
+    #[arg(long, default_value = "", hide_default_value = true, value_parser = columns)]
+    columns: Columns,
+    /// What becomes of URLs: ignore, or host to list their hosts.
+    #[arg(long, default_value = "ignore")]
+    urls: Urls,
+    /// Print one JSON object a line: kind, value, match, family, severity, expires, action, line.
+    /// Otherwise only counts.
     #[arg(long)]
     json: bool,
 }
@@ -39,7 +48,15 @@ pub(super) fn run(command: &Command) -> Result<(), CliError> {
         indicators: 0,
         diagnostics: 0,
     };
-    let format = feed::parse(file, arguments.format, &mut printer)
+    let reading = Reading {
+        format: arguments.format,
+        columns: arguments.columns.clone(),
+        urls: arguments.urls,
+        file: path.file_name().map(|file| file.to_string_lossy().into()),
+        now: clock::now(),
+        ..Reading::default()
+    };
+    let format = feed::parse(file, &reading, &mut printer)
         .map_err(|source| CliError::Feed { path: path.clone(), source })?;
     if let Some(error) = printer.failed {
         return Err(error.into());
@@ -55,6 +72,10 @@ pub(super) fn run(command: &Command) -> Result<(), CliError> {
         )?,
     }
     Ok(())
+}
+
+fn columns(text: &str) -> Result<Columns, ColumnsError> {
+    if text.is_empty() { Ok(Columns::default()) } else { text.parse() }
 }
 
 struct Printer {

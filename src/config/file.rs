@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::{IpNet, Ipv4Net};
@@ -13,7 +14,7 @@ use toml::de::DeTable;
 
 use super::faults::{Faults, Problem};
 use super::reader::{
-    Reader, Table, Value, address, boolean, count, duration, integer, list, parsed, size, some, text,
+    Reader, Table, Value, address, boolean, count, duration, fields, integer, list, parsed, size, some, text,
 };
 use super::upstreams::{Reading, strategy};
 use super::{Config, Dnssec, Limits, Recursion, Server, SpecialNames, Way, transports};
@@ -21,9 +22,10 @@ use crate::client::cookie::{Secret, SecretError};
 use crate::client::limits::Rates;
 use crate::client::{Agencies, Agency};
 use crate::evidence::journal;
-use crate::feed::Format;
 use crate::feed::source::{FeedAction, Signed, Source, Timing};
+use crate::feed::{self, Column, Columns, Format, Urls};
 use crate::name::Name;
+use crate::policy::rule::Severity;
 use crate::resolve::forward::{self, LetterCase};
 use crate::resolve::upstream::Trust;
 use crate::resolve::{cache, routes};
@@ -267,6 +269,16 @@ fn feeds<'a>(reader: &mut Reader<'a>, top: &mut Table<'a>) -> Vec<Source> {
             Format::Auto,
             parsed("\"auto\" or one of the formats of config/sachdns.toml", str::parse),
         );
+        let columns = reader.take(&mut table, "columns", Columns::default(), columns);
+        let urls =
+            reader.take(&mut table, "urls", Urls::default(), parsed("\"ignore\" or \"host\"", str::parse));
+        let family = reader.take(&mut table, "family", None, family);
+        let severity = reader.take(
+            &mut table,
+            "severity",
+            None,
+            parsed("\"low\", \"medium\", \"high\" or \"critical\", or \"\" for none", empty_or::<Severity>),
+        );
         let action = reader.take(
             &mut table,
             "action",
@@ -284,9 +296,51 @@ fn feeds<'a>(reader: &mut Reader<'a>, top: &mut Table<'a>) -> Vec<Source> {
         reader.lines.insert(format!("feed.source {name}"), line_of_source);
         let timing = if wait { Timing::AfterResolving } else { Timing::AtOnce };
         let signed = if break_dnssec { Signed::Rewritten } else { Signed::LeftAlone };
-        feeds.push(Source { name: name.into(), path, format, action, timing, signed });
+        feeds.push(Source {
+            format,
+            columns,
+            urls,
+            family,
+            severity,
+            action,
+            timing,
+            signed,
+            ..Source::new(&name, path)
+        });
     }
     feeds
+}
+
+/// A malware family's name, as a feed may have it.
+fn family(value: Value<'_>) -> Result<Option<Arc<str>>, Problem> {
+    const EXPECTED: &str = "a malware family's name in one line of at most 200 octets, or \"\" for none";
+    parsed(EXPECTED, |text| match text.trim() {
+        "" => Ok(None),
+        text if feed::is_family(text) => Ok(Some(text.into())),
+        _ => Err("it is longer, or holds control characters"),
+    })(value)
+}
+
+/// Which columns of a table hold what, each by its heading or its number.
+fn columns(value: Value<'_>) -> Result<Columns, Problem> {
+    const EXPECTED: &str = "a table such as { value = \"Tên miền\", family = 3 }";
+    let wrong = |got: &str, why: &dyn std::fmt::Display| Problem::Value {
+        got: got.to_owned(),
+        why: why.to_string(),
+        expected: EXPECTED,
+    };
+    let named = fields(value).ok_or_else(|| wrong("…", &"no table"))?;
+    let named = named.map(|(role, column)| {
+        let role = role.parse().map_err(|error| wrong(role, &error))?;
+        let column = match integer(EXPECTED, 1..=u64::from(Column::LAST))(column) {
+            Ok(number) => Column::Number(number as u16),
+            Err(Problem::Type { .. }) => parsed(EXPECTED, str::parse)(column)?,
+            Err(problem) => return Err(problem),
+        };
+        Ok((role, column))
+    });
+    let named = named.collect::<Result<Vec<_>, _>>()?;
+    Columns::try_from(named).map_err(|error| wrong("…", &error))
 }
 
 fn agencies<'a>(reader: &mut Reader<'a>, top: &mut Table<'a>) -> Vec<Agency> {

@@ -48,6 +48,9 @@ pub enum Fault {
     /// Octets that are not UTF-8, outside a comment.
     #[error("not UTF-8")]
     NotUtf8,
+    /// An indicator whose time is over.
+    #[error("it has expired")]
+    Expired,
     /// A line that was not kept.
     #[error("longer than {MAX_LINE} octets, left out")]
     LineTooLong,

@@ -22,6 +22,7 @@ mod master;
 mod output;
 mod plain;
 mod read;
+mod reading;
 mod rpz;
 pub mod source;
 #[cfg(test)]
@@ -37,11 +38,13 @@ use ipnet::IpNet;
 
 use crate::name::Name;
 use crate::policy::action::Action;
+use crate::policy::rule::Severity;
 use crate::policy::trigger::{Scope, Trigger};
 
 pub use fault::Fault;
 pub use format::{Format, FormatError};
 pub use read::{MAX_LINE, MAX_SIZE, ReadError};
+pub use reading::{Column, Columns, ColumnsError, Reading, Role, Urls, UrlsError};
 
 use output::{Output, excerpt};
 use read::{Content, Line, Lines};
@@ -53,8 +56,12 @@ pub struct Indicator {
     pub value: Value,
     /// The line it stands on, from 1.
     pub line: u64,
-    /// The malware family, where the format has one.
+    /// The malware family, its own or the feed's.
     pub family: Option<Arc<str>>,
+    /// How bad it is, its own or the feed's.
+    pub severity: Option<Severity>,
+    /// When it ends, in microseconds since 1970; never before the time of reading.
+    pub expires: Option<i64>,
     /// What of a query an RPZ wants it compared with; `None` in a list, whose names are asked for.
     pub trigger: Option<Trigger>,
     /// What the feed itself asks for (an RPZ's CNAME, an Adblock exception); `None` leaves it to
@@ -73,6 +80,17 @@ pub enum Value {
     Net(IpNet),
     /// A URL, or a host with a path or a port, as written: it says nothing about the whole host.
     Url(String),
+}
+
+impl fmt::Display for Value {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Name(name, _) => name.fmt(f),
+            Self::Ip(address) => address.fmt(f),
+            Self::Net(network) => network.fmt(f),
+            Self::Url(url) => f.write_str(url),
+        }
+    }
 }
 
 /// A line that gave no indicator, though it is neither blank nor a comment.
@@ -119,6 +137,15 @@ impl Sink for Parsed {
     }
 }
 
+/// The longest family's name, in octets. Real ones have at most some fifty.
+const MAX_FAMILY: usize = 200;
+
+/// Whether a text can be a malware family's name: one line, at most 200 octets, all of them UTF-8.
+pub fn is_family(text: &str) -> bool {
+    let is_odd = |char: char| char.is_control() || char == char::REPLACEMENT_CHARACTER;
+    !text.is_empty() && text.len() <= MAX_FAMILY && !text.contains(is_odd)
+}
+
 /// Reads a feed, gzip or not, to its end, and returns the format that was used.
 ///
 /// Memory stays bounded whatever the size: one line of at most [`MAX_LINE`] octets is held, and an
@@ -128,16 +155,17 @@ impl Sink for Parsed {
 /// # Errors
 /// When the bytes end too soon or cannot be had. What was read until then is in the sink already,
 /// so a caller that must not take half a feed drops it.
-pub fn parse(reader: impl Read, format: Format, sink: &mut dyn Sink) -> Result<Format, ReadError> {
-    parse_within(reader, format, MAX_SIZE, sink)
+pub fn parse(reader: impl Read, reading: &Reading, sink: &mut dyn Sink) -> Result<Format, ReadError> {
+    parse_within(reader, reading, MAX_SIZE, sink)
 }
 
 fn parse_within(
     reader: impl Read,
-    format: Format,
+    reading: &Reading,
     max_size: u64,
     sink: &mut dyn Sink,
 ) -> Result<Format, ReadError> {
+    let format = reading.format;
     let mut lines = Lines::open(reader, max_size)?;
     let fault = match lines.content() {
         Content::Text => None,
@@ -151,7 +179,7 @@ fn parse_within(
         return Ok(format);
     }
     let format = if format == Format::Auto { detect::format(lines.head()) } else { format };
-    let mut out = Output::new(sink);
+    let mut out = Output::new(reading, sink);
     let mut zone = rpz::Reader::default();
     while let Some(line) = lines.next(&mut out.line)? {
         let text = match line {

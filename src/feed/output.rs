@@ -6,9 +6,10 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use crate::policy::action::Action;
+use crate::policy::rule::Severity;
 use crate::policy::trigger::Trigger;
 
-use super::{Diagnostic, Fault, Indicator, Sink, Value};
+use super::{Diagnostic, Fault, Indicator, Reading, Sink, Urls, Value, token};
 
 /// How much of a line a diagnostic repeats, in characters.
 const MAX_EXCERPT: usize = 80;
@@ -16,8 +17,18 @@ const MAX_EXCERPT: usize = 80;
 /// more only loses the sharing.
 const MAX_FAMILIES: usize = 65_536;
 
+/// What a format knows of an indicator beside what is listed.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Traits {
+    pub(super) family: Option<Arc<str>>,
+    pub(super) severity: Option<Severity>,
+    /// In microseconds since 1970.
+    pub(super) expires: Option<i64>,
+}
+
 /// The sink, and the line that is being read.
 pub(super) struct Output<'a> {
+    reading: &'a Reading,
     sink: &'a mut dyn Sink,
     /// The current line, from 1.
     pub(super) line: u64,
@@ -26,19 +37,33 @@ pub(super) struct Output<'a> {
 }
 
 impl<'a> Output<'a> {
-    pub(super) fn new(sink: &'a mut dyn Sink) -> Self {
-        Self { sink, line: 0, families: HashSet::new(), last_family: None }
+    pub(super) fn new(reading: &'a Reading, sink: &'a mut dyn Sink) -> Self {
+        Self { reading, sink, line: 0, families: HashSet::new(), last_family: None }
     }
 
     /// Hands on an indicator of the current line.
-    pub(super) fn indicator(&mut self, value: Value, family: Option<Arc<str>>, action: Option<Action>) {
-        self.sink.indicator(Indicator { value, line: self.line, family, trigger: None, action });
+    pub(super) fn indicator(&mut self, value: Value, traits: Traits, action: Option<Action>) {
+        self.hand_on(value, traits, None, action);
     }
 
     /// Hands on a rule of an RPZ.
     pub(super) fn rule(&mut self, value: Value, trigger: Trigger, action: Action) {
-        let (trigger, action) = (Some(trigger), Some(action));
-        self.sink.indicator(Indicator { value, line: self.line, family: None, trigger, action });
+        self.hand_on(value, Traits::default(), Some(trigger), Some(action));
+    }
+
+    fn hand_on(&mut self, value: Value, traits: Traits, trigger: Option<Trigger>, action: Option<Action>) {
+        let Reading { family, severity, urls, now, .. } = self.reading;
+        let Traits { family: own, severity: own_severity, expires } = traits;
+        if expires.is_some_and(|end| end <= *now) {
+            return self.fault(Fault::Expired, &value.to_string());
+        }
+        let value = match &value {
+            Value::Url(url) if *urls == Urls::Host => token::host(url).unwrap_or(value),
+            _ => value,
+        };
+        let (line, family, severity) =
+            (self.line, own.or_else(|| family.clone()), own_severity.or(*severity));
+        self.sink.indicator(Indicator { value, line, family, severity, expires, trigger, action });
     }
 
     /// Hands on why `text`, on the current line, gives no indicator.
@@ -49,7 +74,7 @@ impl<'a> Output<'a> {
     /// Hands on what `read` made of `text`.
     pub(super) fn result(&mut self, read: Result<Value, Fault>, action: Option<Action>, text: &str) {
         match read {
-            Ok(value) => self.indicator(value, None, action),
+            Ok(value) => self.indicator(value, Traits::default(), action),
             Err(fault) => self.fault(fault, text),
         }
     }
@@ -126,7 +151,8 @@ mod tests {
     #[test]
     fn equal_families_are_one_allocation() {
         let mut parsed = Parsed::default();
-        let mut out = Output::new(&mut parsed);
+        let reading = Reading::default();
+        let mut out = Output::new(&reading, &mut parsed);
         let first = out.family("emotet");
         let other = out.family("qakbot");
         assert!(Arc::ptr_eq(&first, &out.family("emotet")));

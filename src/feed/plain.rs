@@ -11,11 +11,8 @@
 //!
 //! What a token is, is `token`'s to say.
 
-use super::output::Output;
-use super::{Fault, Value, token};
-
-/// The longest family's name, in octets. Real ones have at most some fifty.
-const MAX_FAMILY: usize = 200;
+use super::output::{Output, Traits};
+use super::{Fault, Value, is_family, token};
 
 pub(super) fn read_line(line: &str, out: &mut Output<'_>) {
     let text = without_comment(line);
@@ -27,13 +24,13 @@ pub(super) fn read_line(line: &str, out: &mut Output<'_>) {
     }
     // Counts (how many lists agree) stand in the same place in lists of addresses.
     let family = family.filter(|family| !family.bytes().all(|byte| byte.is_ascii_digit()));
-    if family.is_some_and(|family| family.len() > MAX_FAMILY || family.contains(is_odd)) {
+    if family.is_some_and(|family| !is_family(family)) {
         return out.fault(Fault::Family, line);
     }
     match token::read(item) {
         Ok(value) => {
             let family = family.map(|family| out.family(family));
-            out.indicator(value, family, None);
+            out.indicator(value, Traits { family, ..Traits::default() }, None);
         }
         Err(fault) => out.fault(fault, line),
     }
@@ -66,10 +63,6 @@ fn without_comment(line: &str) -> &str {
 fn is_network(text: &str) -> bool {
     text.split_once('/').is_some_and(|(host, _)| token::address(host).is_some())
         && !matches!(token::read(text), Ok(Value::Url(_)))
-}
-
-fn is_odd(char: char) -> bool {
-    char.is_control() || char == char::REPLACEMENT_CHARACTER
 }
 
 #[cfg(test)]

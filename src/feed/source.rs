@@ -4,9 +4,9 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use super::Format;
+use super::{Columns, Format, Reading, Urls};
 use crate::policy::action::{Action, ActionError};
-use crate::policy::rule::Mode;
+use crate::policy::rule::{Mode, Severity};
 
 pub use crate::policy::rule::{Signed, Timing};
 
@@ -19,12 +19,51 @@ pub struct Source {
     pub path: PathBuf,
     /// How it is written.
     pub format: Format,
+    /// Which columns of a table hold what.
+    pub columns: Columns,
+    /// What becomes of URLs.
+    pub urls: Urls,
+    /// The family of what brings none of its own.
+    pub family: Option<Arc<str>>,
+    /// The severity of what brings none of its own.
+    pub severity: Option<Severity>,
     /// What its rules do.
     pub action: FeedAction,
     /// When those do it that need no answer to be told.
     pub timing: Timing,
     /// Whether they do it to signed answers.
     pub signed: Signed,
+}
+
+impl Source {
+    /// A file as a feed, every setting at its default.
+    pub fn new(name: &str, path: PathBuf) -> Self {
+        Self {
+            name: name.into(),
+            path,
+            format: Format::default(),
+            columns: Columns::default(),
+            urls: Urls::default(),
+            family: None,
+            severity: None,
+            action: FeedAction::default(),
+            timing: Timing::default(),
+            signed: Signed::default(),
+        }
+    }
+
+    /// How it is to be read at this time, in microseconds since 1970.
+    pub fn reading(&self, now: i64) -> Reading {
+        Reading {
+            format: self.format,
+            columns: self.columns.clone(),
+            urls: self.urls,
+            family: self.family.clone(),
+            severity: self.severity,
+            file: self.path.file_name().map(|file| file.to_string_lossy().into()),
+            now,
+        }
+    }
 }
 
 /// What the rules of a feed do.

@@ -43,6 +43,11 @@ impl Sink for Transcript {
     }
 }
 
+/// This format, and nothing else said.
+pub(super) fn as_is(format: Format) -> Reading {
+    Reading { format, ..Reading::default() }
+}
+
 /// Reads `text` as `format` and compares all that it gives, in order.
 pub(super) fn check(format: Format, text: &str, expected: &[&str]) {
     check_bytes(format, text.as_bytes(), expected);
@@ -50,7 +55,7 @@ pub(super) fn check(format: Format, text: &str, expected: &[&str]) {
 
 fn check_bytes(format: Format, bytes: &[u8], expected: &[&str]) {
     let mut transcript = Transcript::default();
-    assert_eq!(parse(bytes, format, &mut transcript).unwrap(), format);
+    assert_eq!(parse(bytes, &as_is(format), &mut transcript).unwrap(), format);
     let shown = String::from_utf8_lossy(&bytes[..bytes.len().min(200)]);
     assert_eq!(transcript.0, expected, "{format}: {shown:?}");
 }
@@ -93,7 +98,7 @@ fn a_zero_octet_far_down_spoils_its_line_only() {
         };
         let text = format!("{}{bad}\n{list}\n", format!("{list}\n").repeat(10_000));
         let mut parsed = Parsed::default();
-        parse(text.as_bytes(), format, &mut parsed).unwrap();
+        parse(text.as_bytes(), &as_is(format), &mut parsed).unwrap();
         assert_eq!(parsed.indicators.len(), 10_001, "{format}");
         let expected = Fault::Name(crate::name::NameError::Character('\0'));
         let faults: Vec<_> = parsed.diagnostics.iter().map(|it| (it.line, &it.fault)).collect();
@@ -142,7 +147,7 @@ fn lines_that_are_too_long_are_left_out() {
     fn check(octets: u64, expected: &[&str]) {
         let mut transcript = Transcript::default();
         let feed = long_line("a.example\n", octets, "\nb.example\n");
-        assert_eq!(parse(feed, Format::Auto, &mut transcript).unwrap(), Format::Plain);
+        assert_eq!(parse(feed, &as_is(Format::Auto), &mut transcript).unwrap(), Format::Plain);
         assert_eq!(transcript.0[0], "1 name a.example subtree");
         assert_eq!(&transcript.0[1..], expected, "{octets}");
     }
@@ -163,11 +168,11 @@ fn a_feed_that_ends_too_soon_is_an_error() {
     }
     let whole = gzip(text.as_bytes());
     for end in [2, 5, 10, 11, 100, whole.len() / 2, whole.len() - 9, whole.len() - 1] {
-        let error = parse(&whole[..end], Format::Plain, &mut Parsed::default()).unwrap_err();
+        let error = parse(&whole[..end], &as_is(Format::Plain), &mut Parsed::default()).unwrap_err();
         assert!(matches!(error, ReadError::Gzip { .. }), "{end}: {error}");
     }
     let mut parsed = Parsed::default();
-    let error = parse(&whole[..whole.len() / 2], Format::Auto, &mut parsed).unwrap_err();
+    let error = parse(&whole[..whole.len() / 2], &as_is(Format::Auto), &mut parsed).unwrap_err();
     let ReadError::Gzip { after_line, .. } = error else { panic!("{error}") };
     assert!(after_line > 1_000);
     assert_eq!(parsed.indicators.len() as u64, after_line);
@@ -175,7 +180,7 @@ fn a_feed_that_ends_too_soon_is_an_error() {
     let mut flipped = whole.clone();
     let checksum = flipped.len() - 8;
     flipped[checksum] ^= 1;
-    let error = parse(&flipped[..], Format::Plain, &mut Parsed::default()).unwrap_err();
+    let error = parse(&flipped[..], &as_is(Format::Plain), &mut Parsed::default()).unwrap_err();
     assert!(matches!(error, ReadError::Gzip { after_line: 20_000, .. }), "{error}");
 }
 
@@ -189,16 +194,16 @@ fn a_reader_that_fails_is_an_error() {
     }
     let mut parsed = Parsed::default();
     let feed = b"a.example\nb.example\nc.exa".chain(Broken);
-    let error = parse(feed, Format::Auto, &mut parsed).unwrap_err();
+    let error = parse(feed, &as_is(Format::Auto), &mut parsed).unwrap_err();
     assert!(matches!(error, ReadError::Io { after_line: 2, .. }), "{error}");
     assert_eq!(parsed.indicators.len(), 2);
-    assert!(parse(Broken, Format::Auto, &mut parsed).is_err());
+    assert!(parse(Broken, &as_is(Format::Auto), &mut parsed).is_err());
 }
 
 #[test]
 fn size_is_counted_unpacked() {
     fn check(bytes: &[u8], limit: u64, is_read: bool) {
-        let result = parse_within(bytes, Format::Auto, limit, &mut Parsed::default());
+        let result = parse_within(bytes, &as_is(Format::Auto), limit, &mut Parsed::default());
         match result {
             Ok(_) => assert!(is_read),
             Err(error) => {
@@ -222,10 +227,10 @@ fn check_golden(file: &str, format: Format, expected: &str) {
     let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/feeds").join(file);
     let bytes = std::fs::read(path).unwrap();
     let mut parsed = Parsed::default();
-    assert_eq!(parse(&bytes[..], Format::Auto, &mut parsed).unwrap(), format, "{file}");
+    assert_eq!(parse(&bytes[..], &as_is(Format::Auto), &mut parsed).unwrap(), format, "{file}");
     assert_eq!(tally(&parsed), expected, "{file}: {:#?}", parsed.diagnostics);
     let mut packed = Parsed::default();
-    parse(&gzip(&bytes)[..], format, &mut packed).unwrap();
+    parse(&gzip(&bytes)[..], &as_is(format), &mut packed).unwrap();
     assert_eq!(parsed, packed, "{file}");
 }
 
@@ -288,7 +293,7 @@ fn published_lists_give_what_is_counted_by_hand() {
 fn families_of_a_published_list_are_kept() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/feeds/maltrail-domains-by-family.tsv");
     let mut parsed = Parsed::default();
-    parse(std::fs::File::open(path).unwrap(), Format::Auto, &mut parsed).unwrap();
+    parse(std::fs::File::open(path).unwrap(), &as_is(Format::Auto), &mut parsed).unwrap();
     assert!(parsed.indicators.iter().all(|indicator| indicator.family.is_some()));
     assert_eq!(parsed.indicators[0].family.as_deref(), Some("0debug"));
 }
@@ -368,7 +373,7 @@ proptest! {
             let lines = input.split(|&byte| byte == b'\n').count() as u64;
             for format in Format::ALL {
                 let mut transcript = Transcript::default();
-                let _ = parse(&input[..], format, &mut transcript);
+                let _ = parse(&input[..], &as_is(format), &mut transcript);
                 for line in &transcript.0 {
                     let number: u64 = line.split([' ', '!']).next().unwrap().parse().unwrap();
                     prop_assert!((1..=lines).contains(&number));
@@ -391,7 +396,7 @@ proptest! {
                 };
             }
             let mut parsed = Parsed::default();
-            prop_assert_eq!(parse(text.as_bytes(), Format::Auto, &mut parsed).unwrap(), format);
+            prop_assert_eq!(parse(text.as_bytes(), &as_is(Format::Auto), &mut parsed).unwrap(), format);
             prop_assert_eq!(&parsed.diagnostics, &[]);
             let names: Vec<String> = parsed.indicators.iter().map(|indicator| match &indicator.value {
                 Value::Name(name, _) => name.to_string(),

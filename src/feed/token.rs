@@ -110,15 +110,7 @@ fn url(text: &str, rest: &str) -> Result<Value, Fault> {
     if text.contains(|char: char| char.is_control() || char.is_whitespace()) {
         return Err(Fault::Url);
     }
-    let authority = rest.split(['/', '?', '#']).next().unwrap_or(rest);
-    let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
-    if address(host).is_some() {
-        return Ok(Value::Url(text.to_owned()));
-    }
-    let host = match host.rsplit_once(':') {
-        Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => host,
-        _ => host,
-    };
+    let host = host_of(rest);
     if host.is_empty() {
         return Err(Fault::Url);
     }
@@ -131,6 +123,29 @@ fn url(text: &str, rest: &str) -> Result<Value, Fault> {
         }
     }
     Ok(Value::Url(text.to_owned()))
+}
+
+/// The host of a URL without its scheme, as written: no credentials, no port.
+fn host_of(rest: &str) -> &str {
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or(rest);
+    let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+    match host.rsplit_once(':') {
+        Some((name, port)) if address(host).is_none() && port.bytes().all(|byte| byte.is_ascii_digit()) => {
+            name
+        }
+        _ => host,
+    }
+}
+
+/// What a URL's host would be as a listing of its own: the name and nothing below it, or the address.
+/// `None` where the host is one label.
+pub(super) fn host(url: &str) -> Option<Value> {
+    let rest = url.split_once("://").filter(|(scheme, _)| is_scheme(scheme)).map_or(url, |(_, rest)| rest);
+    let host = host_of(rest);
+    match address(host) {
+        Some(address) => Some(Value::Ip(address)),
+        None => name(host).ok().map(|name| Value::Name(name, Scope::Exact)),
+    }
 }
 
 fn is_scheme(text: &str) -> bool {
@@ -189,6 +204,20 @@ mod tests {
         check("1.2.3.4/path", "url 1.2.3.4/path");
         check("1.2.3.4/", "url 1.2.3.4/");
         check("1.2.3.4:81/bin.sh", "url 1.2.3.4:81/bin.sh");
+    }
+
+    #[test]
+    fn a_urls_host_may_be_meant() {
+        fn check(url: &str, expected: Option<&str>) {
+            assert_eq!(host(url).map(|value| show(Ok(value))).as_deref(), expected, "{url:?}");
+        }
+        check("http://Evil.example/a", Some("name evil.example exact"));
+        check("https://a:b@evil.example:8443/x@y", Some("name evil.example exact"));
+        check("evil.example:81", Some("name evil.example exact"));
+        check("evil.example/http://other.example/", Some("name evil.example exact"));
+        check("http://1.2.3.4:81/a", Some("ip 1.2.3.4"));
+        check("http://[2001:db8::1]:81/a", Some("ip 2001:db8::1"));
+        check("http://router/a", None);
     }
 
     #[test]

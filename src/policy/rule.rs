@@ -34,6 +34,53 @@ pub enum Mode {
     Shadow,
 }
 
+/// How bad it is to meet what a rule lists.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Severity {
+    /// A nuisance: advertising, tracking.
+    Low,
+    /// Unwanted software, spam.
+    Medium,
+    /// Malware, phishing.
+    High,
+    /// An attack that is aimed, or under way.
+    Critical,
+}
+
+/// The word names no severity.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a severity is one of low, medium, high and critical")]
+pub struct SeverityError;
+
+impl Severity {
+    /// All of them, the least bad first.
+    pub const ALL: [Self; 4] = [Self::Low, Self::Medium, Self::High, Self::Critical];
+
+    /// Its word in configuration, logs and exports.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Low => "low",
+            Self::Medium => "medium",
+            Self::High => "high",
+            Self::Critical => "critical",
+        }
+    }
+}
+
+impl std::fmt::Display for Severity {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl std::str::FromStr for Severity {
+    type Err = SeverityError;
+
+    fn from_str(text: &str) -> Result<Self, SeverityError> {
+        Self::ALL.into_iter().find(|severity| severity.as_str() == text).ok_or(SeverityError)
+    }
+}
+
 /// The words behind a rule's numbers.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Provenance {

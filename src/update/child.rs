@@ -22,6 +22,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Built, FeedReport, Plan, UpdateError, build, lock, make};
 use crate::feed::source::Source;
+use crate::feed::{Columns, ColumnsError};
 use crate::image::{self, Digest, Image, ImageError};
 use crate::name::Name;
 use crate::policy::rule::{Signed, Timing};
@@ -63,6 +64,10 @@ struct OrderedFeed {
     name: String,
     path: PathBuf,
     format: String,
+    columns: BTreeMap<String, String>,
+    urls: String,
+    family: Option<String>,
+    severity: Option<String>,
     action: String,
     waits: bool,
     leaves_signed: bool,
@@ -277,6 +282,10 @@ impl Order {
                 name: feed.name.as_str().into(),
                 path: feed.path.clone(),
                 format: feed.format.parse().expect(same),
+                columns: columns(&feed.columns).expect(same),
+                urls: feed.urls.parse().expect(same),
+                family: feed.family.as_deref().map(Into::into),
+                severity: feed.severity.as_ref().map(|severity| severity.parse().expect(same)),
                 action: feed.action.parse().expect(same),
                 timing: if feed.waits { Timing::AfterResolving } else { Timing::AtOnce },
                 signed: if feed.leaves_signed { Signed::LeftAlone } else { Signed::Rewritten },
@@ -290,16 +299,25 @@ impl Order {
 
 impl From<&Source> for OrderedFeed {
     fn from(source: &Source) -> Self {
-        let Source { name, path, format, action, timing, signed } = source;
+        let Source { name, path, format, columns, urls, family, severity, action, timing, signed } = source;
         Self {
             name: name.to_string(),
             path: path.clone(),
             format: format.to_string(),
+            columns: columns.iter().map(|(role, it)| (role.as_str().to_owned(), it.to_string())).collect(),
+            urls: urls.as_str().to_owned(),
+            family: family.as_deref().map(str::to_owned),
+            severity: severity.map(|severity| severity.to_string()),
             action: action.to_string(),
             waits: *timing == Timing::AfterResolving,
             leaves_signed: *signed == Signed::LeftAlone,
         }
     }
+}
+
+fn columns(named: &BTreeMap<String, String>) -> Result<Columns, ColumnsError> {
+    let pair = |(role, column): (&String, &String)| Ok((role.parse()?, column.parse()?));
+    named.iter().map(pair).collect::<Result<Vec<_>, _>>()?.try_into()
 }
 
 impl From<FeedReport> for Report {
