@@ -25,6 +25,7 @@ mod read;
 mod reading;
 mod rpz;
 pub mod source;
+pub mod store;
 #[cfg(test)]
 mod tests;
 mod token;
