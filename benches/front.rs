@@ -29,7 +29,7 @@ use sachdns::serve::identity::Identity;
 use sachdns::serve::pipeline::{Arrival, LogScope, Pipeline, State, Step, Turn, Waiting};
 use sachdns::serve::ready::Ready;
 use sachdns::serve::special::Special;
-use sachdns::serve::tsig::Keys;
+use sachdns::tsig::Keys;
 use sachdns::update::{self, Plan};
 use sachdns::wire;
 

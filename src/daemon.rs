@@ -41,9 +41,9 @@ use crate::serve::pipeline::{Pipeline, State, Waiting};
 use crate::serve::proxy::Proxies;
 use crate::serve::ready::Ready;
 use crate::serve::stream::Door;
-use crate::serve::tsig::Keys;
 use crate::serve::{tcp, udp};
 use crate::sinkhole::http;
+use crate::tsig::Keys;
 use crate::update::child::{Pace, Workshop};
 use crate::update::{self, FeedReport, Plan, UpdateError};
 

@@ -18,5 +18,6 @@ pub mod policy;
 pub mod resolve;
 pub mod serve;
 pub mod sinkhole;
+pub mod tsig;
 pub mod update;
 pub mod wire;

@@ -22,7 +22,7 @@ use sachdns::serve::pipeline::{Arrival, LogScope, Pipeline, State, Step, Turn, W
 use sachdns::serve::proxy::Proxies;
 use sachdns::serve::ready::Ready;
 use sachdns::serve::special::Special;
-use sachdns::serve::tsig::Keys;
+use sachdns::tsig::Keys;
 use sachdns::update::{self, Plan};
 use sachdns::wire;
 

@@ -35,13 +35,14 @@ const FOLDING: [(&str, &str); 2] = [
 ];
 
 /// The modules that may import only these of ours.
-const ONLY: [(&str, &[&str]); 15] = [
+const ONLY: [(&str, &[&str]); 16] = [
     ("clock", &[]),
     ("datagram", &[]),
     ("name", &[]),
     ("client", &[]),
     ("listener", &[]),
     ("wire", &["name"]),
+    ("tsig", &["name", "wire"]),
     ("policy", &["name"]),
     ("feed", &["name", "policy"]),
     ("image", &["name", "policy"]),
@@ -53,10 +54,10 @@ const ONLY: [(&str, &[&str]); 15] = [
         "serve",
         &[
             "client", "clock", "datagram", "evidence", "image", "listener", "name", "policy", "resolve",
-            "wire",
+            "tsig", "wire",
         ],
     ),
-    ("config", &["client", "evidence", "feed", "name", "resolve", "serve", "sinkhole"]),
+    ("config", &["client", "evidence", "feed", "name", "resolve", "serve", "sinkhole", "tsig"]),
 ];
 
 /// Pairs of a module and one that it must not import.

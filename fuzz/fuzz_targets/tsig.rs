@@ -4,7 +4,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use sachdns::name::Name;
-use sachdns::serve::tsig::{Algorithm, Key, Keys, Signature, Signer};
+use sachdns::tsig::{Algorithm, Key, Keys, Signature, Signer};
 use sachdns::wire::Query;
 
 /// Seconds since 1970.

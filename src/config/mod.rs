@@ -35,8 +35,8 @@ use crate::serve::credentials::{Concern, CredentialsError, Loaded};
 use crate::serve::identity::Identity;
 use crate::serve::pipeline::{LogScope, Waiting};
 use crate::serve::special::Special;
-use crate::serve::tsig::Key;
 use crate::sinkhole::http;
+use crate::tsig::Key;
 
 /// Everything that can be set.
 #[derive(Debug, Clone)]

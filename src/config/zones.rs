@@ -9,7 +9,7 @@ use super::file::{file_path, network, some_text};
 use super::reader::{Reader, Table, Value, list, parsed, text};
 use crate::name::Name;
 use crate::resolve::zone::{Source, Transfer};
-use crate::serve::tsig::{Algorithm, Key, SecretError};
+use crate::tsig::{Algorithm, Key, SecretError};
 
 pub(super) fn keys<'a>(reader: &mut Reader<'a>, top: &mut Table<'a>) -> Vec<Key> {
     let mut keys: Vec<Key> = Vec::new();

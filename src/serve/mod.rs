@@ -16,6 +16,5 @@ pub mod stream;
 pub mod tcp;
 pub mod tls;
 pub mod transfer;
-pub mod tsig;
 pub mod udp;
 mod validity;

@@ -11,9 +11,9 @@ use std::time::Duration;
 use tokio::net::UdpSocket;
 use tokio::time::timeout;
 
-use super::tsig::{Keys, Signer};
 use crate::clock;
 use crate::resolve::zone::{Entry, Zone};
+use crate::tsig::{Keys, Signer};
 use crate::wire::{self, CLASS_IN, rtype};
 
 /// How long each try waits: 1, 2, 4 seconds and so on.

@@ -24,7 +24,6 @@ use super::identity::Identity;
 use super::proxy::Proxies;
 use super::ready::{Facts, Life, Question, Ready};
 use super::special::Special;
-use super::tsig::{Keys, Signer};
 use crate::client::admission::{Admission, Ticket};
 use crate::client::cookie::{self, Cookie, Cookies};
 use crate::client::limits::{Limits, Proof, Sending};
@@ -44,6 +43,7 @@ use crate::resolve::exchange::Ask;
 use crate::resolve::pool::Word;
 use crate::resolve::zone::Zones;
 use crate::resolve::{Aged, Origin, Resolver, Served, Takeoff, routes};
+use crate::tsig::{Keys, Signer};
 use crate::wire::{Query, Reject, Response, option, rcode};
 
 /// What a reload replaces as one, with every new policy.

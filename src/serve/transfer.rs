@@ -8,8 +8,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::answer::local;
-use super::tsig::Signer;
 use crate::resolve::zone::{Entry, Zone, ZoneRecord, Zones, compare_serials};
+use crate::tsig::Signer;
 use crate::wire::{Query, Section, rtype};
 
 /// About how long each message is: few messages, and each fits a compression pointer's 14 bits.

@@ -14,7 +14,7 @@ use crate::resolve::cache::Entry;
 use crate::resolve::zone::{Reply, Then, Zones};
 use crate::serve::answer::local::{self, Chain};
 use crate::serve::transfer::{self, Transfer};
-use crate::serve::tsig::Signature;
+use crate::tsig::Signature;
 use crate::wire::{CLASS_IN, rtype};
 
 /// What every name of `localhost` has.
