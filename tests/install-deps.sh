@@ -8,6 +8,8 @@ need() {
     command -v "$1" >/dev/null 2>&1 || [ -x "/usr/sbin/$1" ] || missing="$missing $2"
 }
 need cc 'gcc libc6-dev'
+need certutil libnss3-tools
+need chromium chromium
 need curl curl
 need dig bind9-dnsutils
 need dnsdist dnsdist
@@ -17,9 +19,26 @@ need ldns-signzone ldnsutils
 need named bind9
 need named-checkzone bind9-utils
 need nsd nsd
+need stubby stubby
 need unbound unbound
 need unshare util-linux
 
-[ -n "$missing" ] || exit 0
+here=$(dirname "$0")
 # shellcheck disable=SC2086 # a list of words
-exec "$(dirname "$0")/install-packages.sh" 'the tests' $missing
+[ -z "$missing" ] || "$here/install-packages.sh" 'the tests' $missing
+
+# Installing this one would give the machine's resolv.conf to it, so it is only unpacked, where cargo tells the tests
+# that their files are.
+unpacked=${CARGO_TARGET_DIR:-$here/../target}/tmp/systemd-resolved
+if ! [ -x "$unpacked/lib/systemd/systemd-resolved" ]; then
+    echo "unpacking for the tests: systemd-resolved"
+    mkdir -p "$unpacked"
+    unpacked=$(cd "$unpacked" && pwd)
+    archives=$(mktemp -d)
+    trap 'rm -rf "$archives"' EXIT
+    trap 'exit 130' INT TERM
+    (cd "$archives" && apt-get -o APT::Sandbox::User=root -qq download systemd-resolved libsystemd-shared)
+    for archive in "$archives"/*.deb; do
+        dpkg -x "$archive" "$unpacked"
+    done
+fi

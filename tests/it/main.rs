@@ -8,6 +8,7 @@ mod access;
 mod actions;
 mod building;
 mod cache;
+mod clients;
 mod cookies;
 mod doh;
 mod doq;

@@ -18,6 +18,7 @@ pub(crate) const CONFIG: &str = "sachdns.toml";
 
 /// A configuration to come, with the tables that tests change.
 pub(crate) struct Setup {
+    listen: String,
     /// Each as TOML.
     upstreams: Vec<String>,
     resolver: String,
@@ -33,6 +34,7 @@ impl Setup {
     /// 10.10.10.10 and fd00::10.
     pub(crate) fn new(upstream: SocketAddr) -> Self {
         Self {
+            listen: "127.0.0.1:0".to_owned(),
             upstreams: vec![format!("\"{upstream}\"")],
             resolver: String::new(),
             allow: r#"["127.0.0.0/8", "::1/128"]"#.to_owned(),
@@ -43,6 +45,12 @@ impl Setup {
             rest: String::new(),
             feeds: Vec::new(),
         }
+    }
+
+    /// Listens at this address in place of 127.0.0.1 and a port that the system chooses.
+    pub(crate) fn listen(mut self, address: &str) -> Self {
+        address.clone_into(&mut self.listen);
+        self
     }
 
     /// Adds an upstream behind those there are.
@@ -141,9 +149,9 @@ impl Setup {
 
     /// The configuration's text.
     pub(crate) fn text(&self) -> String {
-        let Self { allow, server, resolver, sinkhole, rest, .. } = self;
+        let Self { listen, allow, server, resolver, sinkhole, rest, .. } = self;
         format!(
-            "data_dir = \"data\"\n\n[server]\nlisten = [\"127.0.0.1:0\"]\nallow = {allow}\n{server}\n\
+            "data_dir = \"data\"\n\n[server]\nlisten = [\"{listen}\"]\nallow = {allow}\n{server}\n\
              [resolver]\nupstreams = [{}]\n{resolver}\n[sinkhole]\n{sinkhole}{rest}",
             self.upstreams.join(", ")
         )

@@ -14,7 +14,7 @@ use std::process::{Child, Command, Stdio};
 
 use super::dig::Dig;
 use super::house::House;
-use super::{Lines, PATIENCE, run, spawn, within};
+use super::{Lines, PATIENCE, is_root, run, spawn, within};
 
 /// A zone to come, and the delegation to it.
 pub(crate) struct Zone {
@@ -337,10 +337,6 @@ impl Drop for Unbound {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
-}
-
-fn is_root() -> bool {
-    rustix::process::geteuid().is_root()
 }
 
 /// Writes and signs all zones, those below first: their DS records go into their parents.

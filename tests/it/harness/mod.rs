@@ -8,6 +8,7 @@ pub(crate) mod house;
 pub(crate) mod http;
 pub(crate) mod internet;
 pub(crate) mod named;
+pub(crate) mod namespace;
 pub(crate) mod nsd;
 pub(crate) mod record;
 pub(crate) mod scripted;
@@ -61,18 +62,29 @@ pub(crate) fn within(words: &[String], program: &str) -> Command {
     command
 }
 
+/// Whether namespaces and the files of root's are ours without more ado.
+pub(crate) fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
+}
+
 /// Runs a command to its end, and kills it when that takes longer than [`PATIENCE`].
 #[track_caller]
 pub(crate) fn run(command: &mut Command) -> Finished {
+    run_for(PATIENCE, command)
+}
+
+/// As [`run`], for commands that take longer.
+#[track_caller]
+pub(crate) fn run_for(limit: Duration, command: &mut Command) -> Finished {
     let shown = format!("{command:?}");
     let child = spawn(command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()));
     let pid = Pid::from_child(&child);
     let (done, finished) = mpsc::channel();
     thread::spawn(move || done.send(child.wait_with_output()));
-    let output = finished.recv_timeout(PATIENCE).unwrap_or_else(|_| {
+    let output = finished.recv_timeout(limit).unwrap_or_else(|_| {
         // Not waited for yet, so the id is still its own.
         let _ = kill_process(pid, Signal::KILL);
-        panic!("no end within {PATIENCE:?}: {shown}")
+        panic!("no end within {limit:?}: {shown}")
     });
     let output = output.unwrap();
     Finished {
@@ -88,12 +100,15 @@ pub(crate) fn spawn(command: &mut Command) -> Child {
     command.spawn().unwrap_or_else(|error| {
         let program = command.get_program().to_string_lossy().into_owned();
         let package = match &*program {
+            "certutil" => "libnss3-tools",
+            "chromium" => "chromium",
             "curl" => "curl",
             "dig" => "bind9-dnsutils",
             "dnsdist" => "dnsdist",
             "kdig" => "knot-dnsutils",
             "named" => "bind9",
             "named-checkzone" => "bind9-utils",
+            "stubby" => "stubby",
             "ldns-keygen" | "ldns-signzone" => "ldnsutils",
             "unbound" => "unbound",
             "unshare" | "nsenter" => "util-linux",

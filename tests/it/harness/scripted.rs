@@ -28,6 +28,11 @@ impl Seen {
         wire::decode(&self.bytes).queries[0].name().to_string().to_ascii_lowercase()
     }
 
+    /// The type asked for.
+    pub(crate) fn qtype(&self) -> u16 {
+        wire::decode(&self.bytes).queries[0].query_type().into()
+    }
+
     /// Whether the DO bit is set.
     pub(crate) fn is_dnssec_ok(&self) -> bool {
         wire::decode(&self.bytes).edns.is_some_and(|edns| edns.flags().dnssec_ok)
