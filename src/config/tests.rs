@@ -65,7 +65,7 @@ fn every_fault_is_told_at_once_with_its_line() {
          [[feed]]\n\
          name = \"a\"\n\
          source = \"/nonexistent/list.txt\"\n\
-         format = \"stix\"\n\
+         format = \"stixx\"\n\
          action = \"block\"\n\
          [[agency]]\n\
          id = \"x y\"\n\
@@ -83,7 +83,7 @@ fn every_fault_is_told_at_once_with_its_line() {
         ("sachdns.toml:7: resolver.mode: ", "\"recurse\""),
         ("sachdns.toml:8: resolver.upstreams: ", "such as"),
         ("sachdns.toml:10: sinkhole.ipv4: ", "10.10.10.10"),
-        ("sachdns.toml:14: feed.format: ", "this release cannot read stix"),
+        ("sachdns.toml:14: feed.format: ", "no format is called \"stixx\""),
         ("sachdns.toml:15: feed.action: ", "sinkhole"),
         ("sachdns.toml:16: agency.name: is missing", "name = "),
         ("sachdns.toml:16: agency.networks: is missing", "networks = "),

@@ -5,31 +5,42 @@
 //!
 //! | format  | mark of a line                                                                   |
 //! |---------|----------------------------------------------------------------------------------|
+//! | unbound | `local-zone:`, `local-data:`                                                    |
+//! | bind    | `zone` and a name in quotes                                                      |
 //! | rpz     | `$TTL`, `$ORIGIN` and the like; `CNAME`, `SOA` or `NS` behind at most three words |
 //! | dnsmasq | `address=/`, `local=/`, `server=/`                                                |
 //! | adblock | starts with `||`, `@@` or `!`, holds `##`, `#@#` or `#?#`, or is an `[Adblock …]` header |
 //! | hosts   | starts with an address no server on the internet has, then a blank, then a word   |
+//! | ip      | a range of addresses, or an address, blanks and a count                          |
 //! | plain   | one word, or two columns divided by a TAB                                         |
+//! | text    | several words                                                                    |
 //!
 //! The format that could read the most lines wins. An Adblock list may hold bare hosts, and those
 //! may fill the whole head (URLhaus puts 25,768 of them before its first `||`); so with one mark of
 //! its own, if only a `!` comment, it is given the one-word lines too. A draw goes to the format
-//! that stands higher in the table. Without any mark the feed is read as plain: its lines then come
+//! that stands higher in the table. Free text is only what holds something defanged; its one-word lines count for it too.
+//! Maltrail's copyright line in front makes a trail. Without any mark the feed is read as plain: its lines then come
 //! back as diagnostics, and nothing is lost without a word.
 
 use std::net::IpAddr;
 
-use super::{Format, hosts, token};
+use super::{Format, defang, hosts, ip, plain, token};
 
 /// How many lines bear each format's mark.
 #[derive(Default)]
 struct Tally {
+    is_maltrail: bool,
+    unbound: usize,
+    bind: usize,
     rpz: usize,
     dnsmasq: usize,
     adblock: usize,
     hosts: usize,
+    ip: usize,
     word: usize,
     columns: usize,
+    prose: usize,
+    is_defanged: bool,
 }
 
 /// The format that the start of a feed is most likely written in; never `Auto`.
@@ -38,13 +49,23 @@ pub(super) fn format(head: &[u8]) -> Format {
     for line in head.split(|&byte| byte == b'\n') {
         tally.count(String::from_utf8_lossy(line).trim());
     }
+    if tally.is_maltrail {
+        return Format::Maltrail;
+    }
+    // What lists with words in one column are told by, comes first.
+    let text = if tally.is_defanged && tally.prose > 0 { tally.prose + tally.word } else { 0 };
+    let ip = if tally.ip > 0 { tally.ip + tally.word } else { 0 };
     let adblock = if tally.adblock > 0 { tally.adblock + tally.word } else { 0 };
     let mut best = (0, Format::Plain);
     for (lines, format) in [
+        (tally.unbound, Format::Unbound),
+        (tally.bind, Format::Bind),
         (tally.rpz, Format::Rpz),
         (tally.dnsmasq, Format::Dnsmasq),
         (adblock, Format::Adblock),
         (tally.hosts, Format::Hosts),
+        (ip, Format::Ip),
+        (text, Format::Text),
         (tally.word + tally.columns, Format::Plain),
     ] {
         if lines > best.0 {
@@ -60,16 +81,28 @@ impl Tally {
             self.adblock += 1;
         } else if line.is_empty() || line.starts_with(['#', ';']) || line.starts_with("//") {
             // Everyone's comment.
+            self.is_maltrail |= line.contains("Maltrail developers");
+        } else if ["local-zone:", "local-data:"].iter().any(|option| line.starts_with(option)) {
+            self.unbound += 1;
+        } else if line.starts_with("zone \"") {
+            self.bind += 1;
         } else if is_rpz(line) {
             self.rpz += 1;
         } else if ["address=/", "local=/", "server=/"].iter().any(|option| line.starts_with(option)) {
             self.dnsmasq += 1;
         } else if is_hosts(line) {
             self.hosts += 1;
+        } else if is_ip(line) {
+            self.ip += 1;
         } else if line.contains('\t') {
             self.columns += 1;
+            self.is_defanged |= is_defanged(line);
         } else if is_word(line) {
             self.word += 1;
+            self.is_defanged |= is_defanged(line);
+        } else {
+            self.prose += 1;
+            self.is_defanged |= is_defanged(line);
         }
     }
 }
@@ -114,6 +147,18 @@ fn is_hosts(line: &str) -> bool {
     is_sink && words.next().is_some_and(|word| !word.starts_with('#') && token::address(word).is_none())
 }
 
+fn is_ip(line: &str) -> bool {
+    let text = plain::without_comment(line);
+    let has_count = text.split_once(' ').is_some_and(|(address, count)| {
+        token::address(address).is_some() && count.trim_start().bytes().all(|byte| byte.is_ascii_digit())
+    });
+    has_count || ip::range(text).is_some()
+}
+
+fn is_defanged(line: &str) -> bool {
+    line.split_ascii_whitespace().any(|word| defang::refang(word).is_some())
+}
+
 /// One word, a comment behind it not counted.
 fn is_word(line: &str) -> bool {
     let text = line.split(" #").next().unwrap_or(line).trim_end();
@@ -154,5 +199,12 @@ mod tests {
         check("; x\n$TTL 30\n@ SOA a. b. 1 2 3 4 5\nevil.example CNAME .\n", Format::Rpz);
         check("evil.example 300 IN CNAME .\n", Format::Rpz);
         check("evil.example\tNS\n", Format::Plain);
+        check("server:\nlocal-zone: \"evil.example\" refuse\n", Format::Unbound);
+        check("zone \"evil.example\" { type master; };\n", Format::Bind);
+        check("1.2.3.4-1.2.3.9\n1.2.3.4\n1.2.3.5\n", Format::Ip);
+        check("1.2.3.4 10\n", Format::Ip);
+        check("# Copyright (c) 2014-2026 Maltrail developers\n\nevil.example\n", Format::Maltrail);
+        check("See evil[.]vn and\nothers\nbelow\n", Format::Text);
+        check("evil[.]vn\nother[.]vn\n", Format::Plain);
     }
 }

@@ -64,6 +64,23 @@ pub enum Fault {
     #[error("this file is a web page or XML, not a list; nothing was read")]
     Markup,
 
+    /// ip: a name or a URL.
+    #[error("no address; a list that mixes names and addresses is of format plain")]
+    NotAddress,
+    /// ip: a range whose end comes before its start.
+    #[error("a range whose end is not behind its start")]
+    Range,
+
+    /// text: a line that is all a name, an address or a URL, as people can click it.
+    #[error("not defanged; in free text only what is defanged is listed")]
+    NotDefanged,
+    /// text: an e-mail address.
+    #[error("an e-mail address; its domain may serve many others")]
+    Mail,
+    /// text: the name of a file.
+    #[error("the name of a file")]
+    File,
+
     /// hosts: the line does not start with an address.
     #[error("no address in front")]
     NoAddress,
@@ -74,24 +91,27 @@ pub enum Fault {
     /// Adblock: a rule that hides elements of a page.
     #[error("a cosmetic rule, which speaks of pages and not of hosts")]
     Cosmetic,
-    /// Adblock: a regular expression.
+    /// Adblock, maltrail: a regular expression.
     #[error("a regular expression")]
     Regex,
-    /// Adblock: a piece of a URL that is tied to no host.
+    /// Adblock, maltrail: a piece of a URL that is tied to no host.
     #[error("a pattern for parts of URLs, tied to no host")]
     Pattern,
     /// Adblock: a modifier by which the rule no longer speaks of the whole host.
     #[error("the modifier {0:?} narrows the rule to less than the host")]
     Modifier(String),
 
-    /// dnsmasq: an option that lists no names.
+    /// unbound, bind: a type of zone that refuses no names.
+    #[error("a zone of type {0:?} keeps no names from being resolved")]
+    ZoneType(String),
+    /// dnsmasq, unbound, bind: an option that lists no names.
     #[error("the option {0:?} lists no names")]
     Setting(String),
     /// dnsmasq: names that are asked of a server of their own.
     #[error("these names are sent to the server {0:?}, not refused")]
     Forwarded(String),
-    /// dnsmasq: something other than `/name/…/` and an address.
-    #[error("not of the form /name/address")]
+    /// dnsmasq, unbound, bind: something other than the format's own form.
+    #[error("not of the format's form")]
     Syntax,
 
     /// RPZ: `$INCLUDE`, which a feed may not have: it would open files of this machine.
@@ -103,7 +123,7 @@ pub enum Fault {
     /// RPZ: a parenthesis without its other half within the lines that a record may take.
     #[error("an unbalanced parenthesis")]
     Parenthesis,
-    /// RPZ: a quote that is still open at the end of the line.
+    /// RPZ, bind, CSV: a quote that is still open at the end of the line.
     #[error("an open quote")]
     Quote,
     /// RPZ: a line that starts blank where no usable owner stands before.

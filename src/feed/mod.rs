@@ -12,12 +12,16 @@
 //! owners of an RPZ, and `*.` in an Adblock rule. Duplicates are kept; the compiler folds them.
 
 mod adblock;
+mod bind;
+mod defang;
 mod detect;
 mod dnsmasq;
 mod fault;
 mod format;
 mod hosts;
+mod ip;
 pub mod json;
+mod maltrail;
 mod master;
 mod output;
 mod plain;
@@ -28,7 +32,9 @@ pub mod source;
 pub mod store;
 #[cfg(test)]
 mod tests;
+mod text;
 mod token;
+mod unbound;
 
 use std::fmt;
 use std::io::Read;
@@ -181,7 +187,18 @@ fn parse_within(
     }
     let format = if format == Format::Auto { detect::format(lines.head()) } else { format };
     let mut out = Output::new(reading, sink);
-    let mut zone = rpz::Reader::default();
+    let mut grammar: Box<dyn Grammar> = match format {
+        Format::Auto | Format::Plain => Box::new(plain::read_line),
+        Format::Hosts => Box::new(hosts::read_line),
+        Format::Adblock => Box::new(adblock::read_line),
+        Format::Dnsmasq => Box::new(dnsmasq::read_line),
+        Format::Unbound => Box::new(unbound::Reader::default()),
+        Format::Bind => Box::new(bind::Reader::default()),
+        Format::Rpz => Box::new(rpz::Reader::default()),
+        Format::Ip => Box::new(ip::read_line),
+        Format::Maltrail => Box::new(maltrail::Reader::new(reading)),
+        Format::Text => Box::new(text::read_line),
+    };
     while let Some(line) = lines.next(&mut out.line)? {
         let text = match line {
             Line::Whole(text) => text,
@@ -190,14 +207,24 @@ fn parse_within(
                 continue;
             }
         };
-        match format {
-            Format::Auto | Format::Plain => plain::read_line(&text, &mut out),
-            Format::Hosts => hosts::read_line(&text, &mut out),
-            Format::Adblock => adblock::read_line(&text, &mut out),
-            Format::Dnsmasq => dnsmasq::read_line(&text, &mut out),
-            Format::Rpz => zone.read_line(&text, &mut out),
-        }
+        grammar.line(&text, &mut out);
     }
-    zone.finish(&mut out);
+    grammar.end(&mut out);
     Ok(format)
+}
+
+/// A format that is read line by line.
+trait Grammar {
+    /// Takes the next line, without its end.
+    fn line(&mut self, line: &str, out: &mut Output<'_>);
+
+    /// There are no more lines.
+    fn end(&mut self, _out: &mut Output<'_>) {}
+}
+
+/// A format whose lines have nothing to do with each other.
+impl<F: FnMut(&str, &mut Output<'_>)> Grammar for F {
+    fn line(&mut self, line: &str, out: &mut Output<'_>) {
+        self(line, out);
+    }
 }

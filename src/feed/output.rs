@@ -51,6 +51,11 @@ impl<'a> Output<'a> {
         self.hand_on(value, Traits::default(), Some(trigger), Some(action));
     }
 
+    /// Hands on a name that is looked for among the name servers of what is asked.
+    pub(super) fn server(&mut self, value: Value, traits: Traits) {
+        self.hand_on(value, traits, Some(Trigger::Nsdname), None);
+    }
+
     fn hand_on(&mut self, value: Value, traits: Traits, trigger: Option<Trigger>, action: Option<Action>) {
         let Reading { family, severity, urls, now, .. } = self.reading;
         let Traits { family: own, severity: own_severity, expires } = traits;

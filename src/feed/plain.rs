@@ -15,20 +15,13 @@ use super::output::{Output, Traits};
 use super::{Fault, Value, is_family, token};
 
 pub(super) fn read_line(line: &str, out: &mut Output<'_>) {
-    let text = without_comment(line);
-    let mut columns = text.split('\t').map(str::trim).filter(|column| !column.is_empty());
-    let Some(item) = columns.next() else { return };
-    let family = columns.next();
-    if columns.next().is_some() || item.contains(' ') {
-        return out.fault(Fault::Columns, line);
-    }
-    // Counts (how many lists agree) stand in the same place in lists of addresses.
-    let family = family.filter(|family| !family.bytes().all(|byte| byte.is_ascii_digit()));
-    if family.is_some_and(|family| !is_family(family)) {
-        return out.fault(Fault::Family, line);
-    }
-    match token::read(item) {
-        Ok(value) => {
+    let item = split(without_comment(line)).and_then(|item| match item {
+        None => Ok(None),
+        Some((item, family)) => token::read(item).map(|value| Some((value, family))),
+    });
+    match item {
+        Ok(None) => {}
+        Ok(Some((value, family))) => {
             let family = family.map(|family| out.family(family));
             out.indicator(value, Traits { family, ..Traits::default() }, None);
         }
@@ -36,8 +29,24 @@ pub(super) fn read_line(line: &str, out: &mut Output<'_>) {
     }
 }
 
+/// The item of a line without its comment, and its family; `None` where there is nothing.
+pub(super) fn split(text: &str) -> Result<Option<(&str, Option<&str>)>, Fault> {
+    let mut columns = text.split('\t').map(str::trim).filter(|column| !column.is_empty());
+    let Some(item) = columns.next() else { return Ok(None) };
+    let family = columns.next();
+    if columns.next().is_some() || item.contains(' ') {
+        return Err(Fault::Columns);
+    }
+    // Counts (how many lists agree) stand in the same place in lists of addresses.
+    let family = family.filter(|family| !family.bytes().all(|byte| byte.is_ascii_digit()));
+    if family.is_some_and(|family| !is_family(family)) {
+        return Err(Fault::Family);
+    }
+    Ok(Some((item, family)))
+}
+
 /// The line up to its comment, trimmed; empty when there is nothing else.
-fn without_comment(line: &str) -> &str {
+pub(super) fn without_comment(line: &str) -> &str {
     let text = line.trim();
     if text.starts_with(['#', ';', '!']) || text.starts_with("//") {
         return "";

@@ -37,7 +37,7 @@ use crate::policy::trigger::{Scope, Trigger};
 
 use super::master::{Entry, is_absolute};
 use super::output::{Output, excerpt};
-use super::{Fault, Value, token};
+use super::{Fault, Grammar, Value, token};
 
 /// The most lines and octets that an entry in parentheses is waited for. A DNSKEY takes some 20.
 const MAX_ENTRY_LINES: usize = 64;
@@ -54,8 +54,8 @@ pub(super) struct Reader {
     zone: Zone,
 }
 
-impl Reader {
-    pub(super) fn read_line(&mut self, line: &str, out: &mut Output<'_>) {
+impl Grammar for Reader {
+    fn line(&mut self, line: &str, out: &mut Output<'_>) {
         if self.open.is_empty() {
             self.entry.clear();
         }
@@ -87,13 +87,15 @@ impl Reader {
     }
 
     /// Ends the zone: an entry that is still open has no end.
-    pub(super) fn finish(&mut self, out: &mut Output<'_>) {
+    fn end(&mut self, out: &mut Output<'_>) {
         // Each turn takes at least one line away.
         while !self.open.is_empty() {
             self.give_up(out);
         }
     }
+}
 
+impl Reader {
     /// Faults the line that opened the entry and reads those behind it as entries of their own.
     fn give_up(&mut self, out: &mut Output<'_>) {
         let current = out.line;
@@ -104,7 +106,7 @@ impl Reader {
                 out.fault(Fault::Parenthesis, &line);
             } else {
                 // One line fewer than before, so this never gives up for want of room again.
-                self.read_line(&line, out);
+                self.line(&line, out);
             }
         }
         out.line = current;

@@ -27,10 +27,16 @@ impl Sink for Transcript {
         if let Some(family) = &indicator.family {
             let _ = write!(line, " family={family}");
         }
+        if let Some(severity) = indicator.severity {
+            let _ = write!(line, " severity={severity}");
+        }
+        if let Some(expires) = indicator.expires {
+            let _ = write!(line, " expires={}", expires / 1_000_000);
+        }
+        if let Some(trigger) = indicator.trigger.filter(|trigger| *trigger != Trigger::Qname) {
+            let _ = write!(line, " trigger={trigger}");
+        }
         if let Some(action) = &indicator.action {
-            if let Some(trigger) = indicator.trigger.filter(|trigger| *trigger != Trigger::Qname) {
-                let _ = write!(line, " trigger={trigger}");
-            }
             let _ = write!(line, " action={action}");
         }
         self.0.push(line);
@@ -54,13 +60,30 @@ pub(super) fn check(format: Format, text: &str, expected: &[&str]) {
 }
 
 fn check_bytes(format: Format, bytes: &[u8], expected: &[&str]) {
+    check_read(&as_is(format), bytes, expected);
+}
+
+/// Reads `bytes` as told and compares all that they give, in order.
+pub(super) fn check_read(reading: &Reading, bytes: &[u8], expected: &[&str]) {
+    let format = reading.format;
     let mut transcript = Transcript::default();
-    assert_eq!(parse(bytes, &as_is(format), &mut transcript).unwrap(), format);
+    assert_eq!(parse(bytes, reading, &mut transcript).unwrap(), format);
     let shown = String::from_utf8_lossy(&bytes[..bytes.len().min(200)]);
     assert_eq!(transcript.0, expected, "{format}: {shown:?}");
 }
 
-const READABLE: [Format; 5] = [Format::Plain, Format::Hosts, Format::Adblock, Format::Dnsmasq, Format::Rpz];
+/// Formats of lines that list names.
+const READABLE: [Format; 9] = [
+    Format::Plain,
+    Format::Hosts,
+    Format::Adblock,
+    Format::Dnsmasq,
+    Format::Unbound,
+    Format::Bind,
+    Format::Rpz,
+    Format::Maltrail,
+    Format::Text,
+];
 
 fn gzip(bytes: &[u8]) -> Vec<u8> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
@@ -90,11 +113,15 @@ fn files_that_are_no_lists_give_one_diagnostic() {
 fn a_zero_octet_far_down_spoils_its_line_only() {
     for format in READABLE {
         let (list, bad) = match format {
-            Format::Auto | Format::Plain => ("a.example", "b\0.example"),
+            Format::Plain | Format::Maltrail => ("a.example", "b\0.example"),
             Format::Hosts => ("0.0.0.0 a.example", "0.0.0.0 b\0.example"),
             Format::Adblock => ("||a.example^", "||b\0.example^"),
             Format::Dnsmasq => ("local=/a.example/", "local=/b\0.example/"),
             Format::Rpz => ("a.example CNAME .", "b\0.example CNAME ."),
+            Format::Unbound => ("local-zone: a.example deny", "local-zone: b\0.example deny"),
+            Format::Bind => ("zone a.example {type master;};", "zone b\0.example {type master;};"),
+            Format::Text => ("a[.]example", "b\0[.]example"),
+            other => unreachable!("{other}"),
         };
         let text = format!("{}{bad}\n{list}\n", format!("{list}\n").repeat(10_000));
         let mut parsed = Parsed::default();
@@ -388,11 +415,16 @@ proptest! {
             let mut text = String::new();
             for host in &hosts {
                 let _ = match format {
-                    Format::Auto | Format::Plain => writeln!(text, "{host}"),
+                    Format::Plain => writeln!(text, "{host}"),
                     Format::Hosts => writeln!(text, "0.0.0.0 {host}"),
                     Format::Adblock => writeln!(text, "||{host}^"),
                     Format::Dnsmasq => writeln!(text, "address=/{host}/0.0.0.0"),
                     Format::Rpz => writeln!(text, "{host} CNAME ."),
+                    Format::Unbound => writeln!(text, "local-zone: \"{host}\" always_nxdomain"),
+                    Format::Bind => writeln!(text, "zone \"{host}\" {{ type master; }};"),
+                    Format::Maltrail => writeln!(text, "# by Maltrail developers\n{host}"),
+                    Format::Text => writeln!(text, "see {}", host.replace('.', "[.]")),
+                    other => unreachable!("{other}"),
                 };
             }
             let mut parsed = Parsed::default();

@@ -10,7 +10,7 @@ use ipnet::IpNet;
 use crate::name::{Name, labels};
 use crate::policy::trigger::Scope;
 
-use super::{Fault, Value};
+use super::{Fault, Value, defang};
 
 /// Reads a token of any kind; a name means its whole subtree.
 ///
@@ -21,10 +21,20 @@ use super::{Fault, Value};
 ///   ports. `name:4444` is a URL, because a name may have other uses than the one that is listed.
 /// * `http://name` is a URL though it has no path, and so is `name/path`.
 /// * `1.2.3.4/32` is the address; a network with host bits is a fault.
+/// * What is defanged is read as what it was (`evil[.]vn`, `hxxp://…`).
 pub(super) fn read(text: &str) -> Result<Value, Fault> {
     if text.contains(char::REPLACEMENT_CHARACTER) {
         return Err(Fault::NotUtf8);
     }
+    if defang::may_be_defanged(text)
+        && let Some(whole) = defang::refang(text)
+    {
+        return read_whole(&whole);
+    }
+    read_whole(text)
+}
+
+fn read_whole(text: &str) -> Result<Value, Fault> {
     // A path may hold another URL (`archive.example/2024/http://…`): only a scheme in front counts.
     if let Some((_, rest)) = text.split_once("://").filter(|(scheme, _)| is_scheme(scheme)) {
         return url(text, rest);
@@ -191,6 +201,10 @@ mod tests {
         check("192.0.2.0/24", "net 192.0.2.0/24");
         check("2001:db8::/32", "net 2001:db8::/32");
 
+        check("evil[.]example", "name evil.example subtree");
+        check("hxxp://evil[.]example/a", "url http://evil.example/a");
+        check("1[.]2.3.4", "ip 1.2.3.4");
+
         check("http://evil.example", "url http://evil.example");
         check("http://evil.example/", "url http://evil.example/");
         check("https://a@evil.example:8443/x?y#z", "url https://a@evil.example:8443/x?y#z");
@@ -244,7 +258,7 @@ mod tests {
         check("192.0.2.0/33", Fault::PrefixLength);
         check("192.0.2.0/999", Fault::PrefixLength);
         check("evil..example", NameError::EmptyLabel.into());
-        check("evil[.]example", NameError::Character('[').into());
+        check("evil[x]example", NameError::Character('[').into());
         check("someone@evil.example", NameError::Character('@').into());
         check("evil\u{fffd}.example", Fault::NotUtf8);
         check("http://", Fault::Url);
