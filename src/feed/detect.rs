@@ -10,6 +10,7 @@
 //! | rpz     | `$TTL`, `$ORIGIN` and the like; `CNAME`, `SOA` or `NS` behind at most three words |
 //! | dnsmasq | `address=/`, `local=/`, `server=/`                                                |
 //! | adblock | starts with `||`, `@@` or `!`, holds `##`, `#@#` or `#?#`, or is an `[Adblock …]` header |
+//! | csv     | as many fields as others have, two or more, divided by `,`, `;`, TAB or `\|`       |
 //! | hosts   | starts with an address no server on the internet has, then a blank, then a word   |
 //! | ip      | a range of addresses, or an address, blanks and a count                          |
 //! | plain   | one word, or two columns divided by a TAB                                         |
@@ -22,13 +23,14 @@
 //! Maltrail's copyright line in front makes a trail. Without any mark the feed is read as plain: its lines then come
 //! back as diagnostics, and nothing is lost without a word.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use super::{Format, defang, hosts, ip, plain, token};
+use super::{Format, csv, defang, hosts, ip, plain, token};
 
 /// How many lines bear each format's mark.
 #[derive(Default)]
-struct Tally {
+struct Tally<'a> {
     is_maltrail: bool,
     unbound: usize,
     bind: usize,
@@ -41,13 +43,16 @@ struct Tally {
     columns: usize,
     prose: usize,
     is_defanged: bool,
+    /// Lines that may be rows.
+    rows: Vec<&'a str>,
 }
 
 /// The format that the start of a feed is most likely written in; never `Auto`.
 pub(super) fn format(head: &[u8]) -> Format {
     let mut tally = Tally::default();
-    for line in head.split(|&byte| byte == b'\n') {
-        tally.count(String::from_utf8_lossy(line).trim());
+    let head = String::from_utf8_lossy(head);
+    for line in head.lines() {
+        tally.count(line.trim());
     }
     if tally.is_maltrail {
         return Format::Maltrail;
@@ -63,6 +68,7 @@ pub(super) fn format(head: &[u8]) -> Format {
         (tally.rpz, Format::Rpz),
         (tally.dnsmasq, Format::Dnsmasq),
         (adblock, Format::Adblock),
+        (csv(&tally.rows), Format::Csv),
         (tally.hosts, Format::Hosts),
         (ip, Format::Ip),
         (text, Format::Text),
@@ -75,8 +81,8 @@ pub(super) fn format(head: &[u8]) -> Format {
     best.1
 }
 
-impl Tally {
-    fn count(&mut self, line: &str) {
+impl<'a> Tally<'a> {
+    fn count(&mut self, line: &'a str) {
         if is_adblock(line) {
             self.adblock += 1;
         } else if line.is_empty() || line.starts_with(['#', ';']) || line.starts_with("//") {
@@ -94,15 +100,14 @@ impl Tally {
             self.hosts += 1;
         } else if is_ip(line) {
             self.ip += 1;
-        } else if line.contains('\t') {
-            self.columns += 1;
-            self.is_defanged |= is_defanged(line);
-        } else if is_word(line) {
-            self.word += 1;
-            self.is_defanged |= is_defanged(line);
         } else {
-            self.prose += 1;
+            match () {
+                () if line.contains('\t') => self.columns += 1,
+                () if is_word(line) => self.word += 1,
+                () => self.prose += 1,
+            }
             self.is_defanged |= is_defanged(line);
+            self.rows.push(line);
         }
     }
 }
@@ -145,6 +150,22 @@ fn is_hosts(line: &str) -> bool {
         None => false,
     };
     is_sink && words.next().is_some_and(|word| !word.starts_with('#') && token::address(word).is_none())
+}
+
+/// How many lines are rows of one table.
+fn csv(lines: &[&str]) -> usize {
+    let rows = |divider: char| {
+        let mut widths = BTreeMap::<usize, usize>::new();
+        for line in lines.iter().filter(|line| line.contains(divider)) {
+            let width = csv::fields(line, divider).map_or(0, |fields| fields.len());
+            // Two columns that a TAB divides are a plain list's, and a URL may hold a comma.
+            if width > 2 || (width == 2 && divider != '\t' && !line.contains("://")) {
+                *widths.entry(width).or_default() += 1;
+            }
+        }
+        widths.into_values().max().unwrap_or(0)
+    };
+    csv::DIVIDERS.into_iter().map(rows).max().unwrap_or(0)
 }
 
 fn is_ip(line: &str) -> bool {
@@ -204,6 +225,10 @@ mod tests {
         check("1.2.3.4-1.2.3.9\n1.2.3.4\n1.2.3.5\n", Format::Ip);
         check("1.2.3.4 10\n", Format::Ip);
         check("# Copyright (c) 2014-2026 Maltrail developers\n\nevil.example\n", Format::Maltrail);
+        check("domain,family\nevil.example,emotet\n", Format::Csv);
+        check("\"a.example\",\"b c\"\n\"c.example\",\"d e\"\n", Format::Csv);
+        check("STT;Tên miền;IP\n1;a.example;192.0.2.1\n", Format::Csv);
+        check("http://a.example/x,y\nhttp://b.example/z\n", Format::Plain);
         check("See evil[.]vn and\nothers\nbelow\n", Format::Text);
         check("evil[.]vn\nother[.]vn\n", Format::Plain);
     }

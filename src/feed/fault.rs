@@ -64,6 +64,19 @@ pub enum Fault {
     #[error("this file is a web page or XML, not a list; nothing was read")]
     Markup,
 
+    /// Tables: no heading and no cells show which column lists something.
+    #[error("no column of names or addresses can be told; set the feed's columns")]
+    NoValueColumn,
+    /// Tables: a column that the configuration names.
+    #[error("no column has the heading {0:?}; see the feed's columns")]
+    NoColumn(String),
+    /// Tables: a row without anything to list.
+    #[error("no name or address in this row")]
+    NoValue,
+    /// Tables, events: something that DNS does not show.
+    #[error("a {0:?}, which no query shows")]
+    Kind(String),
+
     /// ip: a name or a URL.
     #[error("no address; a list that mixes names and addresses is of format plain")]
     NotAddress,

@@ -25,6 +25,8 @@ pub enum Format {
     Bind,
     /// A response policy zone in master-file format.
     Rpz,
+    /// A table: comma-separated values, or others.
+    Csv,
     /// Addresses, networks and ranges.
     Ip,
     /// Maltrail's trails.
@@ -36,13 +38,13 @@ pub enum Format {
 /// The text names no format.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "no format is called {0:?}; there are auto, plain, hosts, adblock, dnsmasq, unbound, bind, rpz, ip, maltrail and text"
+    "no format is called {0:?}; there are auto, plain, hosts, adblock, dnsmasq, unbound, bind, rpz, csv, ip, maltrail and text"
 )]
 pub struct FormatError(pub String);
 
 impl Format {
     /// Every format, `auto` first.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Auto,
         Self::Plain,
         Self::Hosts,
@@ -51,6 +53,7 @@ impl Format {
         Self::Unbound,
         Self::Bind,
         Self::Rpz,
+        Self::Csv,
         Self::Ip,
         Self::Maltrail,
         Self::Text,
@@ -67,6 +70,7 @@ impl Format {
             Self::Unbound => "unbound",
             Self::Bind => "bind",
             Self::Rpz => "rpz",
+            Self::Csv => "csv",
             Self::Ip => "ip",
             Self::Maltrail => "maltrail",
             Self::Text => "text",

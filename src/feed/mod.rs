@@ -13,6 +13,7 @@
 
 mod adblock;
 mod bind;
+mod csv;
 mod defang;
 mod detect;
 mod dnsmasq;
@@ -30,11 +31,13 @@ mod reading;
 mod rpz;
 pub mod source;
 pub mod store;
+mod table;
 #[cfg(test)]
 mod tests;
 mod text;
 mod token;
 mod unbound;
+mod words;
 
 use std::fmt;
 use std::io::Read;
@@ -195,6 +198,7 @@ fn parse_within(
         Format::Unbound => Box::new(unbound::Reader::default()),
         Format::Bind => Box::new(bind::Reader::default()),
         Format::Rpz => Box::new(rpz::Reader::default()),
+        Format::Csv => Box::new(csv::Reader::new(&reading.columns)),
         Format::Ip => Box::new(ip::read_line),
         Format::Maltrail => Box::new(maltrail::Reader::new(reading)),
         Format::Text => Box::new(text::read_line),

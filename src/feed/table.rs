@@ -1,0 +1,296 @@
+//! Tables: rows of cells into indicators. For CSV, spreadsheets and JSON records alike.
+//!
+//! ```text
+//!                DANH SÁCH TÊN MIỀN ĐỘC HẠI                  titles, skipped
+//! STT │ Tên miền      │ Địa chỉ IP │ Mã độc │ Hết hạn       the header tells what the columns hold
+//!  1  │ evil[.]vn     │ 192.0.2.1  │ emotet │ 01/12/2026    each value of a row is an indicator
+//! ```
+//!
+//! Columns are those of the configuration, else those that a known heading names, else those whose cells look
+//! like names and addresses. Cells are read as tokens, with the kind that the row says; where the cells lie
+//! in a file is not known here.
+
+use super::output::{Output, Traits, excerpt};
+use super::words::{self, Heading, Kind};
+use super::{Column, Columns, Fault, Role, Value, is_family, token};
+
+/// Rows that may stand above the header, and rows that are looked at where there is none.
+const HEAD: usize = 50;
+/// Values in one cell.
+const MAX_VALUES: usize = 1000;
+
+/// Reads the rows of one table.
+pub(super) struct Table<'a> {
+    columns: &'a Columns,
+    state: State,
+}
+
+enum State {
+    /// The rows so far, with their lines, none of which is the header.
+    Seeking(Vec<(u64, Vec<String>)>),
+    Known(Layout),
+    /// A column that the configuration names is not there.
+    Unknown,
+}
+
+/// Which columns hold what, counted from 0.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Layout {
+    /// The header, to know it again.
+    header: Vec<String>,
+    values: Vec<usize>,
+    kind: Option<usize>,
+    family: Option<usize>,
+    severity: Option<usize>,
+    expires: Option<usize>,
+    path: Option<usize>,
+}
+
+impl<'a> Table<'a> {
+    pub(super) fn new(columns: &'a Columns) -> Self {
+        Self { columns, state: State::Seeking(Vec::new()) }
+    }
+
+    /// Whether a row names its columns, by what the configuration or the usual headings say.
+    pub(super) fn is_header(columns: &Columns, cells: &[String]) -> bool {
+        Layout::of_header(columns, cells).is_some()
+    }
+
+    /// Whether nobody knows yet what the columns hold.
+    pub(super) fn is_seeking(&self) -> bool {
+        matches!(self.state, State::Seeking(_))
+    }
+
+    /// Takes the next row, which stands on the current line.
+    pub(super) fn row(&mut self, cells: Vec<String>, out: &mut Output<'_>) {
+        match &mut self.state {
+            State::Known(layout) if layout.header == cells => {}
+            State::Known(layout) => layout.read(&cells, out),
+            State::Unknown => {}
+            State::Seeking(rows) => {
+                if let Some(layout) = Layout::of_header(self.columns, &cells) {
+                    self.state = State::Known(layout);
+                    return;
+                }
+                rows.push((out.line, cells));
+                if rows.len() >= HEAD {
+                    self.settle(out);
+                }
+            }
+        }
+    }
+
+    /// There are no more rows.
+    pub(super) fn end(&mut self, out: &mut Output<'_>) {
+        if self.is_seeking() {
+            self.settle(out);
+        }
+    }
+
+    /// Does without a header.
+    fn settle(&mut self, out: &mut Output<'_>) {
+        let State::Seeking(rows) = std::mem::replace(&mut self.state, State::Unknown) else { return };
+        let is_blank = |cells: &[String]| cells.iter().all(|cell| cell.trim().is_empty());
+        if rows.iter().all(|(_, cells)| is_blank(cells)) {
+            return;
+        }
+        let now = out.line;
+        match Layout::of_rows(self.columns, &rows) {
+            Ok(layout) => {
+                for (line, cells) in rows.iter().filter(|(_, cells)| !layout.is_heading(cells)) {
+                    out.line = *line;
+                    layout.read(cells, out);
+                }
+                self.state = State::Known(layout);
+            }
+            Err(fault) => {
+                let first = rows.iter().find(|(_, cells)| !is_blank(cells));
+                out.line = first.map_or(1, |(line, _)| *line);
+                out.fault(fault, &first.map(|(_, cells)| cells.join(",")).unwrap_or_default());
+            }
+        }
+        out.line = now;
+    }
+}
+
+impl Layout {
+    /// What the header's words say; `None` when this is no header.
+    fn of_header(columns: &Columns, cells: &[String]) -> Option<Self> {
+        let mut layout = Self { header: cells.to_vec(), ..Self::default() };
+        if !columns.is_empty() {
+            return layout.of_configured(columns, cells);
+        }
+        // A row that lists something may hold the word `domain` too, as the kind of it.
+        let is_data = |cell: &str| token::read(cell).is_ok() || words::time(cell).is_some();
+        if cells.iter().any(|cell| is_data(cell.trim())) {
+            return None;
+        }
+        let mut lesser = None;
+        for (at, cell) in cells.iter().enumerate() {
+            match words::heading(cell) {
+                None => {}
+                Some(Heading::Role(Role::Value)) => layout.values.push(at),
+                Some(Heading::Role(role)) => {
+                    layout.place(role).get_or_insert(at);
+                }
+                Some(Heading::LesserFamily) => lesser = lesser.or(Some(at)),
+                Some(Heading::Path) => layout.path = layout.path.or(Some(at)),
+            }
+        }
+        layout.family = layout.family.or(lesser);
+        (!layout.values.is_empty()).then_some(layout)
+    }
+
+    /// The columns that the configuration names; `None` where one of its headings is not in this row.
+    fn of_configured(mut self, columns: &Columns, cells: &[String]) -> Option<Self> {
+        let mut has_heading = false;
+        for (role, column) in columns.iter() {
+            let at = match column {
+                Column::Number(number) => usize::from(*number) - 1,
+                Column::Heading(heading) => {
+                    has_heading = true;
+                    let heading = words::bare(heading);
+                    cells.iter().position(|cell| words::bare(cell) == heading)?
+                }
+            };
+            self.set(role, at);
+        }
+        has_heading.then_some(self)
+    }
+
+    /// What the cells look like.
+    fn of_rows(columns: &Columns, rows: &[(u64, Vec<String>)]) -> Result<Self, Fault> {
+        let mut layout = Self::default();
+        if !columns.is_empty() {
+            for (role, column) in columns.iter() {
+                match column {
+                    Column::Number(number) => layout.set(role, usize::from(*number) - 1),
+                    Column::Heading(heading) => return Err(Fault::NoColumn(excerpt(heading))),
+                }
+            }
+            return Ok(layout);
+        }
+        let width = rows.iter().map(|(_, cells)| cells.len()).max().unwrap_or(0);
+        let count = |is_one: &dyn Fn(&[String], &str) -> bool, at: usize| {
+            let cells = rows.iter().filter_map(|(_, cells)| Some((cells, cells.get(at)?)));
+            cells.filter(|(cells, cell)| is_one(cells, cell.trim())).count()
+        };
+        let kinds = |at| count(&|_, cell| words::kind(cell).is_some(), at);
+        layout.kind = best(width, kinds).filter(|at| 2 * kinds(*at) >= rows.len());
+        let is_host =
+            |cell: &str| matches!(token::read(cell), Ok(Value::Name(..) | Value::Ip(_) | Value::Net(_)));
+        let is_url = |cell: &str| matches!(token::read(cell), Ok(Value::Url(_)));
+        let value = match layout.kind {
+            Some(kind) => {
+                let fits = |cells: &[String], cell: &str| match cells.get(kind).and_then(|it| words::kind(it))
+                {
+                    Some(Kind::Host) => is_host(cell),
+                    Some(Kind::Url) => is_url(cell),
+                    Some(Kind::Unseen) | None => false,
+                };
+                best(width, |at| count(&fits, at))
+            }
+            None => best(width, |at| count(&|_, cell| is_host(cell), at))
+                .or_else(|| best(width, |at| count(&|_, cell| is_url(cell), at))),
+        };
+        layout.values.push(value.ok_or(Fault::NoValueColumn)?);
+        Ok(layout)
+    }
+
+    /// Whether the columns that are known by their numbers have headings in this row.
+    fn is_heading(&self, cells: &[String]) -> bool {
+        let heading = self.values.first().and_then(|at| words::heading(cells.get(*at)?));
+        heading == Some(Heading::Role(Role::Value))
+    }
+
+    fn set(&mut self, role: Role, at: usize) {
+        match role {
+            Role::Value => self.values = vec![at],
+            role => *self.place(role) = Some(at),
+        }
+    }
+
+    fn place(&mut self, role: Role) -> &mut Option<usize> {
+        match role {
+            Role::Value | Role::Type => &mut self.kind,
+            Role::Family => &mut self.family,
+            Role::Severity => &mut self.severity,
+            Role::Expires => &mut self.expires,
+        }
+    }
+
+    fn read(&self, cells: &[String], out: &mut Output<'_>) {
+        let cell = |at: Option<usize>| at.and_then(|at| cells.get(at)).map(|cell| cell.trim());
+        let filled = |at: Option<usize>| cell(at).filter(|text| !words::is_nothing(text));
+        if cells.iter().all(|cell| cell.trim().is_empty()) {
+            return;
+        }
+        let kind = match filled(self.kind) {
+            None => None,
+            Some(word) => match words::kind(word) {
+                Some(Kind::Unseen) => return out.fault(Fault::Kind(excerpt(word)), &cells.join(",")),
+                kind => kind,
+            },
+        };
+        let traits = Traits {
+            family: filled(self.family).filter(|family| is_family(family)).map(|family| out.family(family)),
+            severity: filled(self.severity).and_then(words::severity),
+            expires: filled(self.expires).and_then(words::time),
+        };
+        let mut has_value = false;
+        for &at in &self.values {
+            let Some(text) = filled(Some(at)) else { continue };
+            has_value = true;
+            match filled(self.path) {
+                Some(path) => {
+                    let url =
+                        token::read(&format!("{text}{}{path}", if path.starts_with('/') { "" } else { "/" }));
+                    self.hand_on(url, text, &traits, out);
+                }
+                None => self.values_of(text, kind, &traits, out),
+            }
+        }
+        if !has_value {
+            out.fault(Fault::NoValue, &cells.join(","));
+        }
+    }
+
+    /// Reads a cell: one value, or several if each of them is one.
+    fn values_of(&self, text: &str, kind: Option<Kind>, traits: &Traits, out: &mut Output<'_>) {
+        let read = |text: &str| match (token::read(text), kind) {
+            (Ok(Value::Name(..) | Value::Ip(_)), Some(Kind::Url)) => Ok(Value::Url(text.to_owned())),
+            (value, _) => value,
+        };
+        let is_between = |char: char| char.is_whitespace() || matches!(char, ',' | ';');
+        if kind != Some(Kind::Url) && text.contains(is_between) {
+            let parts = text.split(is_between).filter(|part| !part.is_empty());
+            let values: Vec<_> = parts.take(MAX_VALUES).map(|part| (part, read(part))).collect();
+            if values.iter().all(|(_, value)| value.is_ok()) {
+                for (part, value) in values {
+                    self.hand_on(value, part, traits, out);
+                }
+                return;
+            }
+        }
+        self.hand_on(read(text), text, traits, out);
+    }
+
+    fn hand_on(&self, value: Result<Value, Fault>, text: &str, traits: &Traits, out: &mut Output<'_>) {
+        match value {
+            Ok(value) => out.indicator(value, traits.clone(), None),
+            Err(fault) => out.fault(fault, text),
+        }
+    }
+}
+
+/// The column of which there is most, the first of several; `None` where none has any.
+fn best(width: usize, count: impl Fn(usize) -> usize) -> Option<usize> {
+    let mut best = (0, None);
+    for at in 0..width {
+        let count = count(at);
+        if count > best.0 {
+            best = (count, Some(at));
+        }
+    }
+    best.1
+}

@@ -1,0 +1,382 @@
+//! Words of tables and of events: headings, kinds, severities and times, in English and Vietnamese.
+//!
+//! Only what a word means; where it stands is for the formats to know.
+
+use jiff::civil::{Date, DateTime};
+use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp};
+
+use super::Role;
+use crate::policy::rule::Severity;
+
+/// The text in lower case without marks on its letters, with one blank where something else than a
+/// letter or digit stands: `Địa chỉ IP` and `dia_chi-ip` are one heading, composed or not.
+pub(super) fn bare(text: &str) -> String {
+    let mut bare = String::with_capacity(text.len());
+    for char in text.chars().flat_map(char::to_lowercase) {
+        match base(char) {
+            Some(char) => bare.push(char),
+            // A mark of its own belongs to the letter before it.
+            None if ('\u{300}'..='\u{36f}').contains(&char) => {}
+            None if bare.is_empty() || bare.ends_with(' ') => {}
+            None => bare.push(' '),
+        }
+    }
+    bare.truncate(bare.trim_end().len());
+    bare
+}
+
+fn base(char: char) -> Option<char> {
+    Some(match char {
+        'à'..='å' | 'ā'..='ą' | 'ạ'..='ặ' => 'a',
+        'è'..='ë' | 'ẹ'..='ệ' => 'e',
+        'ì'..='ï' | 'ĩ' | 'ỉ'..='ị' => 'i',
+        'ò'..='ö' | 'ơ' | 'ọ'..='ợ' => 'o',
+        'ù'..='ü' | 'ũ' | 'ư' | 'ụ'..='ự' => 'u',
+        'ý' | 'ỳ'..='ỹ' => 'y',
+        'đ' => 'd',
+        '&' => '&',
+        char if char.is_alphanumeric() => char,
+        _ => return None,
+    })
+}
+
+/// What a column with this heading holds.
+pub(super) fn heading(text: &str) -> Option<Heading> {
+    // A heading is a few words; a paragraph above a table is none.
+    if text.len() > 100 {
+        return None;
+    }
+    let bare = bare(text);
+    let find = |(words, _): &&(&[&str], Heading)| words.contains(&bare.as_str());
+    if let Some((_, heading)) = HEADINGS.iter().find(find) {
+        return Some(*heading);
+    }
+    // Spreadsheets say more: "Tên miền máy chủ điều khiển (C&C)".
+    PHRASES.iter().find(|(phrase, _)| bare.contains(phrase)).map(|(_, heading)| *heading)
+}
+
+/// What a column holds, by its heading.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Heading {
+    /// What the configuration can name too.
+    Role(Role),
+    /// A family that another column has in better words.
+    LesserFamily,
+    /// A path, which belongs to the host in another column.
+    Path,
+}
+
+const VALUE: Heading = Heading::Role(Role::Value);
+const FAMILY: Heading = Heading::Role(Role::Family);
+const SEVERITY: Heading = Heading::Role(Role::Severity);
+const EXPIRES: Heading = Heading::Role(Role::Expires);
+
+/// Whole headings, as [`bare`] makes them.
+const HEADINGS: [(&[&str], Heading); 7] = [
+    (
+        &[
+            "value",
+            "indicator",
+            "indicator value",
+            "indicators",
+            "ioc",
+            "ioc value",
+            "iocs",
+            "host",
+            "hosts",
+            "hostname",
+            "host name",
+            "domain",
+            "domains",
+            "domain name",
+            "fqdn",
+            "ip",
+            "ips",
+            "ip address",
+            "ip addresses",
+            "ip port",
+            "address",
+            "ipv4",
+            "ipv6",
+            "dst ip",
+            "destination ip",
+            "cidr",
+            "network",
+            "url",
+            "urls",
+            "uri",
+            "domain ip",
+            "ip domain",
+            "domain ip url",
+            "c2",
+            "c&c",
+            "dia chi",
+            "duong dan",
+            "lien ket",
+            "may chu",
+            "may chu dieu khien",
+            "dau hieu",
+            "chi so",
+        ],
+        VALUE,
+    ),
+    (
+        &["type", "ioc type", "indicator type", "kind", "value type", "loai", "kieu", "loai chi so"],
+        Heading::Role(Role::Type),
+    ),
+    (
+        &[
+            "family",
+            "malware family",
+            "malware printable",
+            "malware name",
+            "threat name",
+            "ho ma doc",
+            "dong ma doc",
+        ],
+        FAMILY,
+    ),
+    (&["malware", "app", "threat actor", "loai ma doc"], Heading::LesserFamily),
+    (&["severity", "risk", "risk level", "threat level", "muc do", "muc do rui ro"], SEVERITY),
+    (
+        &[
+            "expires",
+            "expires at",
+            "expiry",
+            "expiration",
+            "expiration date",
+            "valid until",
+            "het han",
+            "hieu luc den",
+        ],
+        EXPIRES,
+    ),
+    (&["path"], Heading::Path),
+];
+
+/// Parts of headings.
+const PHRASES: [(&str, Heading); 10] = [
+    ("ten mien", VALUE),
+    ("dia chi ip", VALUE),
+    ("dia chi url", VALUE),
+    ("duong dan url", VALUE),
+    ("ip doc hai", VALUE),
+    ("ma doc", FAMILY),
+    ("muc do nguy hiem", SEVERITY),
+    ("muc do nghiem trong", SEVERITY),
+    ("ngay het han", EXPIRES),
+    ("thoi han", EXPIRES),
+];
+
+/// What kind of thing a value is said to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// A name, an address or a network.
+    Host,
+    /// A URL.
+    Url,
+    /// Nothing that DNS shows.
+    Unseen,
+}
+
+/// Reads a word for a kind; `None` for one that says something else (`phishing`).
+pub(super) fn kind(text: &str) -> Option<Kind> {
+    let bare = bare(text);
+    let is_in = |words: &[&str]| words.contains(&bare.as_str());
+    if is_in(&HOSTS) {
+        return Some(Kind::Host);
+    }
+    if is_in(&["url", "uri", "link", "full url", "duong dan", "lien ket", "dia chi url"]) {
+        return Some(Kind::Url);
+    }
+    let is_unseen =
+        is_in(&UNSEEN) || ["md5", "sha", "hash", "file", "email"].iter().any(|start| bare.starts_with(start));
+    is_unseen.then_some(Kind::Unseen)
+}
+
+const HOSTS: [&str; 24] = [
+    "domain",
+    "domains",
+    "domain name",
+    "hostname",
+    "host",
+    "fqdn",
+    "ip",
+    "ips",
+    "ip address",
+    "ipv4",
+    "ipv6",
+    "ipv4 addr",
+    "ipv6 addr",
+    "ip dst",
+    "ip src",
+    "ip port",
+    "ip dst port",
+    "cidr",
+    "network",
+    "netblock",
+    "subnet",
+    "ten mien",
+    "dia chi ip",
+    "dia chi",
+];
+const UNSEEN: [&str; 14] = [
+    "ssdeep",
+    "imphash",
+    "tlsh",
+    "ja3",
+    "jarm",
+    "mutex",
+    "registry",
+    "regkey",
+    "yara",
+    "cve",
+    "asn",
+    "user agent",
+    "btc",
+    "certificate",
+];
+
+/// Words that stand for an empty cell.
+pub(super) fn is_nothing(text: &str) -> bool {
+    let text = text.trim();
+    !text.contains(char::is_alphanumeric)
+        || ["none", "null", "n/a", "na", "nil", "unknown", "không", "không có", "không rõ", "chưa rõ"]
+            .iter()
+            .any(|word| text.eq_ignore_ascii_case(word))
+}
+
+/// Reads how bad something is.
+pub(super) fn severity(text: &str) -> Option<Severity> {
+    let bare = bare(text);
+    Some(match bare.as_str() {
+        "low" | "info" | "informational" | "minor" | "thap" => Severity::Low,
+        "medium" | "moderate" | "trung binh" | "vua" => Severity::Medium,
+        "high" | "major" | "cao" => Severity::High,
+        "critical" | "severe" | "very high" | "nghiem trong" | "rat cao" | "dac biet nghiem trong" => {
+            Severity::Critical
+        }
+        _ => return None,
+    })
+}
+
+/// Reads a time, in microseconds since 1970; without a zone it is UTC, and a day ends with its end.
+///
+/// RFC 3339, `2026-12-01 10:00:00 UTC`, `2026-12-01`, `01/12/2026` (the day in front), seconds or milliseconds
+/// since 1970, and a spreadsheet's count of days since 1900.
+pub(super) fn time(text: &str) -> Option<i64> {
+    let text = text.trim();
+    let text = text.strip_suffix("UTC").unwrap_or(text).trim_end();
+    if let Ok(time) = text.parse::<Timestamp>() {
+        return Some(time.as_microsecond());
+    }
+    if let Ok(number) = text.parse::<f64>() {
+        return number_time(number);
+    }
+    let time = match text.split_once(['/', '.']).and_then(|_| day_first(text)) {
+        Some(day) => end_of(day)?,
+        // `2026-12-01` would be its first moment as a DateTime.
+        None => match text.parse::<Date>().ok().filter(|_| text.len() <= 10) {
+            Some(day) => end_of(day)?,
+            None => text.parse::<DateTime>().ok()?,
+        },
+    };
+    microseconds(time)
+}
+
+fn number_time(number: f64) -> Option<i64> {
+    // Microseconds fit an f64 well beyond the year 2200.
+    match number {
+        1e9..1e10 => Some((number * 1e6) as i64),
+        1e12..1e13 => Some((number * 1e3) as i64),
+        // From 1954 to 2119. The count begins on 1899-12-30, as if 1900 had been a leap year.
+        20_000.0..80_000.0 => {
+            let start = DateTime::constant(1899, 12, 30, 0, 0, 0, 0);
+            let days = if number.fract() == 0.0 { number + 1.0 } else { number };
+            microseconds(start.checked_add(SignedDuration::try_from_secs_f64(days * 86_400.0).ok()?).ok()?)
+        }
+        _ => None,
+    }
+}
+
+fn day_first(text: &str) -> Option<Date> {
+    let mut parts = text.split(['/', '.']);
+    let (day, month, year) = (parts.next()?, parts.next()?, parts.next()?);
+    if parts.next().is_some() || year.len() != 4 {
+        return None;
+    }
+    Date::new(year.parse().ok()?, month.parse().ok()?, day.parse().ok()?).ok()
+}
+
+fn end_of(day: Date) -> Option<DateTime> {
+    Some(day.tomorrow().ok()?.to_datetime(jiff::civil::Time::midnight()))
+}
+
+fn microseconds(time: DateTime) -> Option<i64> {
+    Some(TimeZone::UTC.to_timestamp(time).ok()?.as_microsecond())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn headings_are_known_in_any_spelling() {
+        fn check(text: &str, expected: Option<Heading>) {
+            assert_eq!(heading(text), expected, "{text:?} is {:?}", bare(text));
+        }
+        for text in
+            ["Tên miền", "TÊN MIỀN", "Te\u{302}n mie\u{302}\u{300}n", "ten_mien", "Tên miền độc hại (C&C)"]
+        {
+            check(text, Some(VALUE));
+        }
+        for text in ["Địa chỉ IP", "ioc_value", "IP:Port", "Domain/IP", " host "] {
+            check(text, Some(VALUE));
+        }
+        check("Mã độc", Some(FAMILY));
+        check("Tên mã độc", Some(FAMILY));
+        check("malware_printable", Some(FAMILY));
+        check("malware", Some(Heading::LesserFamily));
+        check("ioc_type", Some(Heading::Role(Role::Type)));
+        check("Mức độ nguy hiểm", Some(SEVERITY));
+        check("Ngày hết hạn", Some(EXPIRES));
+        check("STT", None);
+        check("urlhaus_link", None);
+        check("", None);
+    }
+
+    #[test]
+    fn times_are_read() {
+        fn check(text: &str, expected: Option<&str>) {
+            let shown = time(text).map(|time| Timestamp::from_microsecond(time).unwrap().to_string());
+            assert_eq!(shown.as_deref(), expected, "{text:?}");
+        }
+        check("2026-12-01T10:00:00Z", Some("2026-12-01T10:00:00Z"));
+        check("2026-12-01T10:00:00.5+07:00", Some("2026-12-01T03:00:00.5Z"));
+        check("2026-12-01 10:00:00", Some("2026-12-01T10:00:00Z"));
+        check("2026-12-01 10:00:00 UTC", Some("2026-12-01T10:00:00Z"));
+        check("2026-12-01", Some("2026-12-02T00:00:00Z"));
+        check("01/12/2026", Some("2026-12-02T00:00:00Z"));
+        check("1.12.2026", Some("2026-12-02T00:00:00Z"));
+        check("1787422222", Some("2026-08-22T18:10:22Z"));
+        check("1787422222000", Some("2026-08-22T18:10:22Z"));
+        check("46357", Some("2026-12-02T00:00:00Z"));
+        check("46357.5", Some("2026-12-01T12:00:00Z"));
+        for text in ["", "soon", "12", "99/99/2026", "NaN", "1e400", "2026-13-01"] {
+            check(text, None);
+        }
+    }
+
+    #[test]
+    fn kinds_and_severities() {
+        assert_eq!(kind("ip:port"), Some(Kind::Host));
+        assert_eq!(kind("Tên miền"), Some(Kind::Host));
+        assert_eq!(kind("URL"), Some(Kind::Url));
+        assert_eq!(kind("sha256_hash"), Some(Kind::Unseen));
+        assert_eq!(kind("phishing"), None);
+        assert_eq!(severity("Cao"), Some(Severity::High));
+        assert_eq!(severity("Nghiêm trọng"), Some(Severity::Critical));
+        assert_eq!(severity("7"), None);
+    }
+}
