@@ -11,6 +11,7 @@ pub mod daemon;
 pub mod datagram;
 pub mod evidence;
 pub mod feed;
+pub mod fetch;
 pub mod image;
 pub mod listener;
 pub mod name;

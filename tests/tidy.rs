@@ -36,7 +36,7 @@ const FOLDING: [(&str, &str); 3] = [
 ];
 
 /// The modules that may import only these of ours.
-const ONLY: [(&str, &[&str]); 16] = [
+const ONLY: [(&str, &[&str]); 17] = [
     ("clock", &[]),
     ("datagram", &[]),
     ("name", &[]),
@@ -46,6 +46,7 @@ const ONLY: [(&str, &[&str]); 16] = [
     ("tsig", &["name", "wire"]),
     ("policy", &["name"]),
     ("feed", &["name", "policy"]),
+    ("fetch", &["clock", "feed", "name", "tsig", "wire"]),
     ("image", &["name", "policy"]),
     ("resolve", &["datagram", "name", "wire"]),
     ("evidence", &["clock", "name", "wire"]),
@@ -58,7 +59,7 @@ const ONLY: [(&str, &[&str]); 16] = [
             "tsig", "wire",
         ],
     ),
-    ("config", &["client", "evidence", "feed", "name", "resolve", "serve", "sinkhole", "tsig"]),
+    ("config", &["client", "evidence", "feed", "fetch", "name", "resolve", "serve", "sinkhole", "tsig"]),
 ];
 
 /// Pairs of a module and one that it must not import.
