@@ -1,4 +1,5 @@
-//! Transaction signatures (RFC 8945): queries that are signed with a shared key are checked, and their answers signed.
+//! Transaction signatures (RFC 8945): queries that are signed with a shared key are checked and their answers signed;
+//! requests of our own are signed and their answers checked ([`Verifier`]).
 //!
 //! Whole MACs only. What a key entitles to is asked elsewhere; no secret is ever shown.
 
@@ -10,7 +11,7 @@ use base64::engine::{DecodePaddingMode, Engine as _, GeneralPurpose, GeneralPurp
 use ring::hmac;
 
 use crate::name::{self, Name};
-use crate::wire::{CLASS_ANY, HEADER, MAX_MESSAGE, Query, Record, rtype, u16_at};
+use crate::wire::{CLASS_ANY, HEADER, MAX_MESSAGE, Part, Query, Record, rtype, u16_at};
 
 /// Errors of the signature, beside the rcode NOTAUTH (RFC 8945, section 3).
 const BADSIG: u16 = 16;
@@ -279,6 +280,108 @@ impl Signer {
     }
 }
 
+/// Messages without a signature that may stand between two that have one (RFC 8945, section 5.3.1).
+const MOST_UNSIGNED: usize = 99;
+
+/// Checks what comes in answer to one signed request: one message, or several in order.
+#[derive(Debug)]
+pub struct Verifier {
+    key: Key,
+    /// What goes before the next signed message into its digest: the MAC before, and messages without one.
+    before: Vec<u8>,
+    unsigned: usize,
+    is_first: bool,
+}
+
+/// Why an answer is not believed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum AnswerFault {
+    /// It must be signed, and is not.
+    #[error("an answer is not signed")]
+    Unsigned,
+    /// The record is none, or by another key.
+    #[error("an answer is signed by another key, or not as RFC 8945 says")]
+    Foreign,
+    /// The signature does not hold.
+    #[error("an answer's signature does not hold: the secrets differ, or somebody changed it on its way")]
+    Wrong,
+    /// The signature holds, and was made too long ago, or ahead of time.
+    #[error("an answer was signed at another time: the clocks differ by more than five minutes")]
+    Time,
+    /// The other side does not believe us.
+    #[error("{}", refusal_text(*.0))]
+    Refused(u16),
+}
+
+fn refusal_text(error: u16) -> &'static str {
+    match error {
+        BADSIG => "it says that our signature does not hold (BADSIG): the secrets differ",
+        BADKEY => "it does not know the key (BADKEY): its name and algorithm must be the same there",
+        BADTIME => "it says that our time is wrong (BADTIME): the clocks differ by more than five minutes",
+        BADTRUNC => "it wants another length of signature (BADTRUNC)",
+        _ => "it does not take our signature",
+    }
+}
+
+impl Verifier {
+    /// For the answers to the request that `signer` signed.
+    pub fn new(signer: Signer) -> Self {
+        Self { key: signer.key, before: signer.before, unsigned: 0, is_first: true }
+    }
+
+    /// Checks the next message at `now` in seconds since 1970. Of messages without a signature, those before the
+    /// next one that has one stand on its: call [`Self::end`] behind the last.
+    ///
+    /// # Errors
+    /// [`AnswerFault`]; nothing of the answer may be believed then.
+    pub fn check(&mut self, part: &Part<'_>, now: i64) -> Result<(), AnswerFault> {
+        let Some(record) = part.tsig() else {
+            self.unsigned += 1;
+            // The first must be signed.
+            if self.is_first || self.unsigned > MOST_UNSIGNED {
+                return Err(AnswerFault::Unsigned);
+            }
+            self.before.extend(part.packet());
+            return Ok(());
+        };
+        let tsig = Tsig::read(part.packet(), record).ok_or(AnswerFault::Foreign)?;
+        // Not signed where it says that it does not know the key or the signature (RFC 8945, section 5.3.2).
+        if tsig.mac.is_empty() && tsig.error != 0 {
+            return Err(AnswerFault::Refused(tsig.error));
+        }
+        let is_ours =
+            tsig.name == self.key.name && Algorithm::of_wire(&tsig.algorithm) == Some(self.key.algorithm);
+        if !is_ours || tsig.mac.len() != self.key.algorithm.hmac().digest_algorithm().output_len() {
+            return Err(AnswerFault::Foreign);
+        }
+        let mut signed = std::mem::take(&mut self.before);
+        signed.extend(signed_part(part.packet(), record, tsig.original_id));
+        if self.is_first {
+            signed.extend(tsig.variables());
+        } else {
+            signed.extend(&tsig.time.to_be_bytes()[2..]);
+            signed.extend(tsig.fudge.to_be_bytes());
+        }
+        hmac::verify(&self.key.secret, &signed, tsig.mac).map_err(|_| AnswerFault::Wrong)?;
+        if tsig.error != 0 {
+            return Err(AnswerFault::Refused(tsig.error));
+        }
+        if tsig.time.abs_diff(now.max(0) as u64) > u64::from(tsig.fudge) {
+            return Err(AnswerFault::Time);
+        }
+        (self.before, self.unsigned, self.is_first) = (with_len(tsig.mac), 0, false);
+        Ok(())
+    }
+
+    /// Checks that the last message was signed.
+    ///
+    /// # Errors
+    /// [`AnswerFault::Unsigned`].
+    pub fn end(&self) -> Result<(), AnswerFault> {
+        if self.is_first || self.unsigned > 0 { Err(AnswerFault::Unsigned) } else { Ok(()) }
+    }
+}
+
 /// The variables that are signed beside a message (RFC 8945, section 4.3.3).
 struct Variables<'a> {
     name: &'a Name,
@@ -468,6 +571,85 @@ mod tests {
                 }
             }
         }
+    }
+
+    /// Answers to a request of ours: `signed` says which of them are signed, `change` spoils one.
+    fn verify(signed: &[bool], now: i64, change: impl Fn(usize, &mut Vec<u8>)) -> Result<(), AnswerFault> {
+        let keys = keys();
+        let mut request = query();
+        let mut own = Signer::of_request(&keys.0[0]);
+        own.sign(1_700_000_000, &mut request);
+        let parsed = Query::parse(&request).unwrap();
+        let Signature::Good(mut theirs) = keys.check(&parsed, 1_700_000_000) else { panic!("not good") };
+        let mut verifier = Verifier::new(own);
+        for (number, is_signed) in signed.iter().enumerate() {
+            let mut answer = query();
+            answer[2] |= 0x80;
+            if *is_signed {
+                theirs.sign(1_700_000_000, &mut answer);
+            } else {
+                theirs.before.extend(&answer);
+            }
+            change(number, &mut answer);
+            verifier.check(&Part::parse(&answer).unwrap(), now)?;
+        }
+        verifier.end()
+    }
+
+    #[test]
+    fn answers_are_believed_when_they_are_signed() {
+        #[track_caller]
+        fn check(signed: &[bool], expected: Result<(), AnswerFault>) {
+            assert_eq!(verify(signed, 1_700_000_001, |_, _| {}), expected);
+        }
+        check(&[true], Ok(()));
+        check(&[true, true, true], Ok(()));
+        check(&[true, false, false, true], Ok(()));
+        let many: Vec<bool> = (0..250).map(|number| number % 100 == 0 || number == 249).collect();
+        check(&many, Ok(()));
+        let too_many: Vec<bool> = (0..102).map(|number| number % 101 == 0).collect();
+        check(&too_many, Err(AnswerFault::Unsigned));
+        check(&[false], Err(AnswerFault::Unsigned));
+        check(&[false, true], Err(AnswerFault::Unsigned));
+        check(&[true, false], Err(AnswerFault::Unsigned));
+        check(&[], Err(AnswerFault::Unsigned));
+        let late = verify(&[true], 1_700_000_301, |_, _| {});
+        assert_eq!(late, Err(AnswerFault::Time));
+        // A bit of any message, signed or not, shows.
+        for at in 0..4 {
+            let changed = verify(&[true, false, true, true], 1_700_000_000, |number, answer| {
+                if number == at {
+                    answer[13] ^= 1;
+                }
+            });
+            assert_eq!(changed, Err(AnswerFault::Wrong), "{at}");
+        }
+        // Messages in another order, or one twice, show too: each stands on the one before.
+        let foreign = verify(&[true, true], 1_700_000_000, |number, answer| {
+            if number == 1 {
+                let mut again = query();
+                again[2] |= 0x80;
+                Signer::of_request(&keys().0[0]).sign(1_700_000_000, &mut again);
+                *answer = again;
+            }
+        });
+        assert_eq!(foreign, Err(AnswerFault::Wrong));
+    }
+
+    #[test]
+    fn refusals_are_told_from_forgeries() {
+        let mut request = query();
+        let other =
+            Key::new(Name::from_host("transfer").unwrap(), Algorithm::Sha256, &"b3Ro".repeat(11)).unwrap();
+        let mut own = Signer::of_request(&other);
+        own.sign(1_700_000_000, &mut request);
+        let parsed = Query::parse(&request).unwrap();
+        let Signature::Refused(refusal) = keys().check(&parsed, 1_700_000_000) else { panic!("not refused") };
+        let mut answer = query();
+        answer[2] |= 0x80;
+        refusal.append(&mut answer);
+        let part = Part::parse(&answer).unwrap();
+        assert_eq!(Verifier::new(own).check(&part, 1_700_000_000), Err(AnswerFault::Refused(BADSIG)));
     }
 
     #[test]

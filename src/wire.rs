@@ -5,10 +5,13 @@
 //! RFC 6891 for the OPT record.
 
 mod mnemonic;
+mod part;
 
+use std::cmp::Ordering;
 use std::ops::Range;
 
 pub use self::mnemonic::{rcode_text, type_number, type_text};
+pub use self::part::Part;
 use crate::name::{self, MAX_LABEL, MAX_WIRE};
 
 /// Octets of a message's header.
@@ -529,6 +532,16 @@ fn are_options(rdata: &[u8]) -> bool {
 /// Reads two octets in network order.
 pub fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
     Some(u16::from_be_bytes(bytes.get(at..at.checked_add(2)?)?.try_into().ok()?))
+}
+
+/// Compares serial numbers of zones (RFC 1982, section 3.2); `None` where neither is greater.
+pub fn compare_serials(one: u32, other: u32) -> Option<Ordering> {
+    match one.wrapping_sub(other) {
+        0 => Some(Ordering::Equal),
+        0x8000_0000 => None,
+        1..0x8000_0000 => Some(Ordering::Greater),
+        _ => Some(Ordering::Less),
+    }
 }
 
 /// Where the owner name at `at` ends. What it points to is followed: a pointer leads back to a name that

@@ -9,9 +9,10 @@ use std::time::Duration;
 
 use super::Reloader;
 use crate::name::Name;
-use crate::resolve::zone::{Entry, Source, Stamp, Zone, ZoneFaults, Zones, compare_serials};
+use crate::resolve::zone::{Entry, Source, Stamp, Zone, ZoneFaults, Zones};
 use crate::serve::notify;
 use crate::serve::pipeline::Pipeline;
+use crate::wire::compare_serials;
 
 /// How often is looked whether a file has changed.
 const WATCHING: Duration = Duration::from_secs(5);

@@ -8,9 +8,9 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::answer::local;
-use crate::resolve::zone::{Entry, Zone, ZoneRecord, Zones, compare_serials};
+use crate::resolve::zone::{Entry, Zone, ZoneRecord, Zones};
 use crate::tsig::Signer;
-use crate::wire::{Query, Section, rtype};
+use crate::wire::{Query, Section, compare_serials, rtype};
 
 /// About how long each message is: few messages, and each fits a compression pointer's 14 bits.
 const MESSAGE: usize = 16_000;

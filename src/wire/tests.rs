@@ -194,3 +194,15 @@ fn names_are_read_and_compared_where_they_stand() {
     .concat();
     assert!(WireName::read(&long, HEADER).is_none(), "257 octets");
 }
+
+#[test]
+fn serial_numbers_go_round() {
+    fn check(one: u32, other: u32, expected: Option<Ordering>) {
+        assert_eq!(compare_serials(one, other), expected, "{one} {other}");
+    }
+    check(7, 7, Some(Ordering::Equal));
+    check(8, 7, Some(Ordering::Greater));
+    check(0, u32::MAX, Some(Ordering::Greater));
+    check(u32::MAX, 0, Some(Ordering::Less));
+    check(0x8000_0000, 0, None);
+}

@@ -12,7 +12,6 @@ mod load;
 mod lookup;
 mod master;
 
-use std::cmp::Ordering;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -244,16 +243,6 @@ impl Zones {
 fn prefixes(key: &[u8]) -> impl DoubleEndedIterator<Item = usize> {
     let ends = key.iter().enumerate().filter(|(_, octet)| **octet == SEPARATOR);
     std::iter::once(0).chain(ends.map(|(at, _)| at + 1))
-}
-
-/// Compares serial numbers (RFC 1982, section 3.2); `None` where neither is greater.
-pub fn compare_serials(one: u32, other: u32) -> Option<Ordering> {
-    match one.wrapping_sub(other) {
-        0 => Some(Ordering::Equal),
-        0x8000_0000 => None,
-        1..0x8000_0000 => Some(Ordering::Greater),
-        _ => Some(Ordering::Less),
-    }
 }
 
 #[cfg(test)]

@@ -358,18 +358,6 @@ fn text_that_the_scanner_chokes_on_is_a_fault() {
 }
 
 #[test]
-fn serial_numbers_go_round() {
-    fn check(one: u32, other: u32, expected: Option<Ordering>) {
-        assert_eq!(compare_serials(one, other), expected, "{one} {other}");
-    }
-    check(7, 7, Some(Ordering::Equal));
-    check(8, 7, Some(Ordering::Greater));
-    check(0, u32::MAX, Some(Ordering::Greater));
-    check(u32::MAX, 0, Some(Ordering::Less));
-    check(0x8000_0000, 0, None);
-}
-
-#[test]
 fn all_records_are_there_to_be_transferred() {
     let zones = zones();
     let entry = zones.at(b"\x08InTernal\x07example\x00").unwrap();
