@@ -14,7 +14,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use random::Random;
-use sachdns::client::Agencies;
 use sachdns::client::limits::{Limits, Rates};
 use sachdns::client::prefix::PrefixMap;
 use sachdns::evidence::journal::{Journal, Options};
@@ -28,8 +27,8 @@ use sachdns::serve::apply::Sinkhole;
 use sachdns::serve::identity::Identity;
 use sachdns::serve::pipeline::{Arrival, LogScope, Pipeline, State, Step, Turn, Waiting};
 use sachdns::serve::ready::Ready;
+use sachdns::serve::rulebook::Rulebook;
 use sachdns::serve::special::Special;
-use sachdns::tsig::Keys;
 use sachdns::update::{self, Plan};
 use sachdns::wire;
 
@@ -96,19 +95,21 @@ impl Bench {
         let plan = Plan { canaries: &[], feeds: &feeds };
         let (image, _) = update::build(plan, &folder.join("policy.img"), 0).expect("the list is sound");
         let state = State {
-            allow: PrefixMap::new([("10.0.0.0/8".parse().expect("a network"), ())]).expect("one network"),
-            limits: Limits::new(Rates::default(), PrefixMap::default(), Instant::now()),
+            allow: PrefixMap::new([("10.0.0.0/8".parse().expect("a network"), ())])
+                .expect("one network")
+                .into(),
+            limits: Limits::new(Rates::default(), PrefixMap::default(), Instant::now()).into(),
             cookies: None,
-            agencies: Agencies::default(),
-            image,
+            agencies: Arc::default(),
+            rules: Rulebook::new(image),
             sinkhole: Sinkhole { addresses: vec![[10, 10, 10, 10].into()], ttl: 30 },
             log,
             idle: Duration::from_secs(10),
             proxies: None,
             designation: None,
-            special: Special::new([]),
+            special: Special::new([]).into(),
             identity: Identity::default(),
-            keys: Keys::default(),
+            keys: Arc::default(),
         };
         let options =
             Options { folder: folder.join("log"), sync: Duration::from_secs(1), max_size: 256 << 20 };

@@ -54,7 +54,7 @@ fn measure(kind: &str, list: &[(Name, Option<Arc<str>>)], repetitions: usize) {
     let mut compiler = Compiler::new(vec![Feed::new("bench".into(), FeedKind::Threat)]);
     for (name, family) in list {
         let (scope, action, mode) = (Scope::Subtree, Action::Sinkhole, Mode::Enforced);
-        let listing = Listing { feed: 0, scope, action, mode, family: family.as_ref() };
+        let listing = Listing { feed: 0, scope, action, mode, family: family.as_ref(), severity: None };
         compiler.add(name, listing).expect("far below 4 GiB");
     }
     let compiled = compiler.finish().expect("in memory");

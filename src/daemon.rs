@@ -34,12 +34,14 @@ use crate::evidence::keeper::Keeper;
 use crate::evidence::ledger::Ledger;
 use crate::image::Image;
 use crate::listener;
+use crate::policy::guard::Guard;
 use crate::resolve::zone::Zones;
 use crate::resolve::{Resolver, cache, pool};
 use crate::serve::credentials::Credentials;
 use crate::serve::pipeline::{Pipeline, State, Waiting};
 use crate::serve::proxy::Proxies;
 use crate::serve::ready::Ready;
+use crate::serve::rulebook::Rulebook;
 use crate::serve::stream::Door;
 use crate::serve::{tcp, udp};
 use crate::sinkhole::http;
@@ -467,22 +469,23 @@ fn state(config: &Config, image: Image, own: &Secret, listening: &Listening) -> 
     let mut secrets = config.server.cookie_secrets.iter().cloned();
     let signing = secrets.next().unwrap_or_else(|| own.clone());
     let cookies = config.server.cookies.then(|| Cookies::new(signing, secrets.collect()));
+    let agencies =
+        Agencies::new(config.agencies.clone()).expect("the configuration refuses a network of two agencies");
     State {
-        allow: networks(&config.server.allow),
-        limits: Limits::new(config.limits.rates, networks(&config.limits.exempt), Instant::now()),
+        allow: networks(&config.server.allow).into(),
+        limits: Limits::new(config.limits.rates, networks(&config.limits.exempt), Instant::now()).into(),
         cookies,
-        agencies: Agencies::new(config.agencies.clone())
-            .expect("the configuration refuses a network of two agencies"),
-        image,
+        rules: Rulebook::new(image).with(Guard::NONE, config.reaches.clone(), &agencies),
+        agencies: agencies.into(),
         sinkhole: config.sinkhole.clone(),
         log: config.log_scope,
         idle: config.limits.tcp_idle,
         proxies: (!config.server.transports.proxies.is_empty())
-            .then(|| Proxies::new(networks(&config.server.transports.proxies))),
-        designation: encrypted::designation(&config.server.transports, listening),
-        special: config.special_names(),
+            .then(|| Proxies::new(networks(&config.server.transports.proxies)).into()),
+        designation: encrypted::designation(&config.server.transports, listening).map(Into::into),
+        special: config.special_names().into(),
         identity: config.server.identity.clone(),
-        keys: Keys::new(config.tsig_keys.clone()),
+        keys: Keys::new(config.tsig_keys.clone()).into(),
     }
 }
 
@@ -599,7 +602,7 @@ impl Reloader {
         let local_zones = zones::load(&config.zones, &self.pipeline.zones())?;
         tell(&image, reports.as_deref());
         let names = image.facts.name_count;
-        let before = self.pipeline.state().image.facts.name_count;
+        let before = self.pipeline.state().rules.image.facts.name_count;
         let mut line = format!(
             "reloaded {}: {names} names in force ({:+}), after {} ms",
             config.path.display(),

@@ -6,7 +6,7 @@
 //! ```text
 //! offset  size
 //!      0     8  magic "SACHDNS\x01"
-//!      8     4  version of this layout, 3                              (numbers are little-endian)
+//!      8     4  version of this layout, 4                              (numbers are little-endian)
 //!     12     4  zero
 //!     16     8  A: octets of the automaton
 //!     24     8  T: octets of the tables
@@ -19,11 +19,12 @@
 //!               `crate::name::Key`; all others begin with 00 (see `policy::trigger`)
 //!  112+A     T  tables
 //!
-//! tables:   feeds      u16 count, each: u8 kind, u8 timing, u8 signed (see `policy::rule`), u16 length, name
+//! tables:   feeds      u16 count, each: u8 kind, u8 timing, u8 signed (see `policy::rule`), u16 length, name,
+//!                      u8 number of its sinkhole's addresses (all ones: it has no own), and for each: u8 4 | 16, octets
 //!           families   u32 count, each: u16 length, text
 //!           actions    u32 count, each: u32 length, spelling (see `policy::action`)
 //!           rules      u32 count, each: u16 feed, u8 trigger, u8 scope, u8 mode, u32 action,
-//!                      u32 family (all ones: none)
+//!                      u32 family (all ones: none), u8 severity (0: none; low to critical from 1 on)
 //!           rule sets  u32 count, each: u16 count, u32 rule …
 //! ```
 //!
@@ -38,6 +39,7 @@ mod digest;
 use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Seek as _, SeekFrom, Write};
+use std::net::IpAddr;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
@@ -48,16 +50,17 @@ pub use digest::Digest;
 use crate::policy::action::Action;
 use crate::policy::compile::Compiled;
 use crate::policy::index::{Index, IndexError};
-use crate::policy::rule::{Feed, FeedKind, Mode, Provenance, Rule, Signed, Timing};
+use crate::policy::rule::{Feed, FeedKind, Mode, Provenance, Rule, Severity, Signed, Timing};
 use crate::policy::trigger::{Scope, Trigger};
 use digest::Digester;
 
 const MAGIC: &[u8; 8] = b"SACHDNS\x01";
-const VERSION: u32 = 3;
+const VERSION: u32 = 4;
 const HEADER: usize = 112;
 /// Where the digest starts; the header's octets before it are digested.
 const DIGEST: usize = 80;
 const NO_FAMILY: u32 = u32::MAX;
+const NO_SINKHOLE: u8 = u8::MAX;
 
 /// A digest of what an image was built from, to tell whether it is still up to date.
 pub type Fingerprint = [u8; 32];
@@ -338,6 +341,14 @@ fn tables(provenance: &Provenance, rule_sets: &[Vec<Rule>]) -> Vec<u8> {
             Signed::LeftAlone => 1,
         });
         push_text(&mut out, &feed.name);
+        match &feed.sinkhole {
+            None => out.push(NO_SINKHOLE),
+            // The configuration gives one of each family at most.
+            Some(addresses) => {
+                out.push(addresses.len() as u8);
+                addresses.iter().for_each(|address| push_address(&mut out, *address));
+            }
+        }
     }
     out.extend((provenance.families.len() as u32).to_le_bytes());
     for family in &provenance.families {
@@ -381,9 +392,17 @@ fn tables(provenance: &Provenance, rule_sets: &[Vec<Rule>]) -> Vec<u8> {
         out.push(match rule.mode {
             Mode::Enforced => 0,
             Mode::Shadow => 1,
+            Mode::Guarded => 2,
         });
         out.extend(action.to_le_bytes());
         out.extend(rule.family.unwrap_or(NO_FAMILY).to_le_bytes());
+        out.push(match rule.severity {
+            None => 0,
+            Some(Severity::Low) => 1,
+            Some(Severity::Medium) => 2,
+            Some(Severity::High) => 3,
+            Some(Severity::Critical) => 4,
+        });
     }
     out.extend((rule_sets.len() as u32).to_le_bytes());
     out.extend(sets);
@@ -395,6 +414,19 @@ fn push_text(out: &mut Vec<u8>, text: &str) {
     let text = &text[..text.floor_char_boundary(usize::from(u16::MAX))];
     out.extend((text.len() as u16).to_le_bytes());
     out.extend(text.as_bytes());
+}
+
+fn push_address(out: &mut Vec<u8>, address: IpAddr) {
+    match address {
+        IpAddr::V4(address) => {
+            out.push(4);
+            out.extend(address.octets());
+        }
+        IpAddr::V6(address) => {
+            out.push(16);
+            out.extend(address.octets());
+        }
+    }
 }
 
 /// Reads the tables; every length is checked, for a digest proves origin, not sense.
@@ -421,7 +453,12 @@ impl Tables<'_> {
                 1 => Signed::LeftAlone,
                 _ => return None,
             };
-            provenance.feeds.push(Feed { kind, timing, signed, name: self.text()?.into() });
+            let name = self.text()?.into();
+            let sinkhole = match self.u8()? {
+                NO_SINKHOLE => None,
+                count => Some((0..count).map(|_| self.address()).collect::<Option<_>>()?),
+            };
+            provenance.feeds.push(Feed { kind, timing, signed, name, sinkhole });
         }
         for _ in 0..self.u32()? {
             provenance.families.push(self.text()?.into());
@@ -445,10 +482,15 @@ impl Tables<'_> {
                 mode: match self.u8()? {
                     0 => Mode::Enforced,
                     1 => Mode::Shadow,
+                    2 => Mode::Guarded,
                     _ => return None,
                 },
                 action: actions.get(self.u32()? as usize)?.clone(),
                 family: Some(self.u32()?).filter(|&family| family != NO_FAMILY),
+                severity: match self.u8()? {
+                    0 => None,
+                    number => Some(*Severity::ALL.get(usize::from(number) - 1)?),
+                },
             });
         }
         let mut sets = Vec::new();
@@ -480,6 +522,14 @@ impl Tables<'_> {
         Some(u32::from_le_bytes(self.take(4)?.try_into().ok()?))
     }
 
+    fn address(&mut self) -> Option<IpAddr> {
+        match self.u8()? {
+            4 => <[u8; 4]>::try_from(self.take(4)?).ok().map(IpAddr::from),
+            16 => <[u8; 16]>::try_from(self.take(16)?).ok().map(IpAddr::from),
+            _ => None,
+        }
+    }
+
     fn text(&mut self) -> Option<&str> {
         let len = usize::from(self.u16()?);
         std::str::from_utf8(self.take(len)?).ok()
@@ -506,19 +556,28 @@ mod tests {
     fn sample() -> Compiled {
         let feeds = vec![
             Feed::new("canary".into(), FeedKind::Housekeeping),
-            Feed::new("authority".into(), FeedKind::Threat),
+            Feed {
+                sinkhole: Some(["10.66.0.1".parse().unwrap(), "fd00::66".parse().unwrap()].into()),
+                ..Feed::new("authority".into(), FeedKind::Threat)
+            },
         ];
         let mut compiler = Compiler::new(feeds);
         let family: Arc<str> = "Mã độc".into();
         for n in 0..100 {
             let name = Name::from_host(&format!("evil{n}.example")).unwrap();
             let (scope, action, mode) = (Scope::Subtree, Action::Sinkhole, Mode::Shadow);
-            compiler.add(&name, Listing { feed: 1, scope, action, mode, family: Some(&family) }).unwrap();
+            let severity = Some(Severity::ALL[n % 4]);
+            let listing = Listing { feed: 1, scope, action, mode, family: Some(&family), severity };
+            compiler.add(&name, listing).unwrap();
         }
         let alias = Action::Cname(Name::from_host("walled.example").unwrap());
         let name = Name::from_host("alias.example").unwrap();
         let (scope, mode) = (Scope::Exact, Mode::Enforced);
-        compiler.add(&name, Listing { feed: 0, scope, action: alias, mode, family: None }).unwrap();
+        let listing = Listing { feed: 0, scope, action: alias, mode, family: None, severity: None };
+        compiler.add(&name, listing).unwrap();
+        let (action, mode) = (Action::Sinkhole, Mode::Guarded);
+        let listing = Listing { feed: 1, scope, action, mode, family: None, severity: None };
+        compiler.add_network(Trigger::Address, "192.0.2.0/24".parse().unwrap(), listing).unwrap();
         compiler.finish().unwrap()
     }
 
@@ -529,15 +588,21 @@ mod tests {
         let compiled = sample();
         write(&path, &compiled, &[7; 32], 1_000_000).unwrap();
         let image = open(&path).unwrap();
-        assert_eq!(image.facts.name_count, 101);
+        assert_eq!(image.facts.name_count, 102);
         assert_eq!(image.facts.built_at, 1_000_000);
         assert_eq!(image.facts.fingerprint, [7; 32]);
-        assert_eq!(image.index.name_count(), 101);
+        assert_eq!(image.index.name_count(), 102);
         assert_eq!(*image.index.provenance(), compiled.provenance);
 
         let key = Key::from(&Name::from_host("www.evil7.example").unwrap());
         let ruling = decide(&image.index, &key, &mut Unobserved).shadow.unwrap();
         assert_eq!((&*ruling.feed.name, ruling.family), ("authority", Some("Mã độc")));
+        assert_eq!(ruling.rule.severity, Some(Severity::Critical));
+        let mut modes = Vec::new();
+        image.index.walk_networks(Trigger::Ip, "192.0.2.7".parse().unwrap(), |len, rules| {
+            modes.extend(rules.iter().map(|rule| (len, rule.trigger, rule.mode)));
+        });
+        assert_eq!(modes, [(24, Trigger::Address, Mode::Guarded)]);
         let key = Key::from(&Name::from_host("alias.example").unwrap());
         let ruling = decide(&image.index, &key, &mut Unobserved).ruling.unwrap();
         assert_eq!(ruling.rule.action.to_string(), "cname:walled.example.");

@@ -16,6 +16,7 @@ use std::time::{Duration, SystemTime};
 use ipnet::IpNet;
 use sha2::{Digest as _, Sha256};
 
+use crate::feed::address::{Addresses, Treatment};
 use crate::feed::source::{FeedAction, Source};
 use crate::feed::{self, Diagnostic, Format, Indicator, ReadError, Sink, Value};
 use crate::image::{self, Digest, Fingerprint, Image, ImageError};
@@ -41,7 +42,7 @@ const RACY: Duration = Duration::from_secs(2);
 /// Diagnostics of a feed that are kept whole; all are counted.
 const EXAMPLES: usize = 3;
 /// Counts up when the same feeds should give another image: a format is read otherwise, for one.
-const READING: u32 = 2;
+const READING: u32 = 3;
 /// Different reasons that are told apart: some carry words of the feed's own.
 const REASONS: usize = 100;
 
@@ -54,9 +55,9 @@ pub struct FeedReport {
     pub format: Format,
     /// Indicators by kind.
     pub names: u64,
-    /// Addresses and networks of an RPZ's triggers, which have rules.
+    /// Addresses and networks of an RPZ's triggers.
     pub networks: u64,
-    /// Addresses and networks of other lists: counted, and not acted on in this release.
+    /// Bare addresses and networks, as other lists have them.
     pub addresses: u64,
     /// URLs and hosts with a path: never a rule.
     pub urls: u64,
@@ -281,12 +282,12 @@ fn collect(
     let canary = Feed::new(CANARY.into(), FeedKind::Housekeeping);
     let feeds = plan.feeds.iter().map(|source| {
         let (name, kind) = (Arc::clone(&source.name), FeedKind::Threat);
-        Feed { name, kind, timing: source.timing, signed: source.signed }
+        Feed { name, kind, timing: source.timing, signed: source.signed, sinkhole: source.sinkhole.clone() }
     });
     let mut compiler = compiler(std::iter::once(canary).chain(feeds).collect());
     for name in plan.canaries {
         let (scope, action, mode) = (Scope::Subtree, Action::Nxdomain, Mode::Enforced);
-        compiler.add(name, Listing { feed: 0, scope, action, mode, family: None })?;
+        compiler.add(name, Listing { feed: 0, scope, action, mode, family: None, severity: None })?;
     }
     let mut reports = Vec::new();
     for (number, source) in plan.feeds.iter().enumerate() {
@@ -296,6 +297,7 @@ fn collect(
             compiler: &mut compiler,
             feed: number as FeedIndex + 1,
             action: &source.action,
+            addresses: &source.addresses,
             report,
             failure: None,
         };
@@ -331,6 +333,7 @@ struct Intake<'a> {
     compiler: &'a mut Compiler,
     feed: FeedIndex,
     action: &'a FeedAction,
+    addresses: &'a Addresses,
     report: FeedReport,
     failure: Option<CompileError>,
 }
@@ -342,14 +345,34 @@ impl Intake<'_> {
             self.failure = add(self.compiler).err();
         }
     }
+
+    /// Takes an address or a network that a list has as such.
+    fn add_bare(&mut self, net: IpNet, line: u64, listing: Listing<'_>) {
+        self.report.addresses += 1;
+        let mode = match (self.addresses.treatment, listing.mode, &listing.action) {
+            (Treatment::Ignore, ..) => return,
+            // An exception cannot take anything away.
+            (Treatment::Guarded, Mode::Enforced, action) if *action != Action::Passthru => Mode::Guarded,
+            (_, mode, _) => mode,
+        };
+        match self.addresses.check(net) {
+            Ok(()) => {
+                self.add(|compiler| compiler.add_network(Trigger::Address, net, Listing { mode, ..listing }));
+            }
+            Err(fault) => {
+                self.report.addresses -= 1;
+                self.diagnostic(Diagnostic { line, fault, text: net.to_string() });
+            }
+        }
+    }
 }
 
 impl Sink for Intake<'_> {
     fn indicator(&mut self, indicator: Indicator) {
-        let Indicator { value, trigger, family, .. } = indicator;
+        let Indicator { value, trigger, family, severity, line, .. } = indicator;
         let (action, mode) = self.action.of(indicator.action);
         let feed = self.feed;
-        let listing = |scope| Listing { feed, scope, action, mode, family: family.as_ref() };
+        let listing = |scope| Listing { feed, scope, action, mode, family: family.as_ref(), severity };
         match (value, trigger) {
             (Value::Name(name, scope), trigger) => {
                 self.report.names += 1;
@@ -366,7 +389,8 @@ impl Sink for Intake<'_> {
                 self.report.networks += 1;
                 self.add(|compiler| compiler.add_network(trigger, net, listing(Scope::Exact)));
             }
-            (Value::Ip(_) | Value::Net(_), None) => self.report.addresses += 1,
+            (Value::Ip(address), None) => self.add_bare(address.into(), line, listing(Scope::Exact)),
+            (Value::Net(net), None) => self.add_bare(net, line, listing(Scope::Exact)),
             (Value::Url(_), _) => self.report.urls += 1,
         }
     }
@@ -421,10 +445,19 @@ fn fingerprint(plan: Plan<'_>) -> io::Result<Fingerprint> {
         field(source.family.as_deref().unwrap_or_default().as_bytes());
         field(source.severity.map_or("", Severity::as_str).as_bytes());
         field(source.action.to_string().as_bytes());
+        let Addresses { treatment, own, shortest } = &source.addresses;
+        field(treatment.as_str().as_bytes());
         field(&[
             u8::from(source.timing == Timing::AfterResolving),
             u8::from(source.signed == Signed::LeftAlone),
+            u8::from(source.sinkhole.is_some()),
+            shortest.0,
+            shortest.1,
         ]);
+        for address in own.iter().chain(source.sinkhole.iter().flatten()) {
+            field(address.to_string().as_bytes());
+        }
+        field(b"");
         let times = [facts.mtime(), facts.mtime_nsec(), facts.ctime(), facts.ctime_nsec()];
         for number in [facts.dev(), facts.ino(), facts.size()].into_iter().chain(times.map(|it| it as u64)) {
             field(&number.to_le_bytes());
@@ -464,16 +497,15 @@ pub fn line_of(source: &Source, listed: Listed<'_>, rule: &Rule) -> Result<Optio
                         && *scope == self.rule.scope
                         && matches!(self.listed, Listed::Name(listed) if name == listed)
                 }
-                (value, Some(trigger)) => {
+                (value, trigger) => {
                     let net = match value {
                         Value::Ip(address) => Some(IpNet::from(*address)),
                         Value::Net(net) => Some(*net),
                         Value::Name(..) | Value::Url(_) => None,
                     };
-                    trigger == self.rule.trigger
+                    trigger.unwrap_or(Trigger::Address) == self.rule.trigger
                         && matches!(self.listed, Listed::Network(listed) if net == Some(listed))
                 }
-                (_, None) => false,
             };
             if is_it && is_part(&self.action.of(indicator.action).0, &self.rule.action) {
                 self.line = Some(indicator.line);
@@ -550,7 +582,7 @@ mod tests {
 
         let (scope, action, mode) = (Scope::Subtree, Action::Sinkhole, Mode::Enforced);
         let trigger = Trigger::Qname;
-        let rule = Rule { feed: 1, trigger, scope, action, mode, family: None };
+        let rule = Rule { feed: 1, trigger, scope, action, mode, family: None, severity: None };
         let name = Name::from_host("evil.example").unwrap();
         assert_eq!(line_of(&feeds[0], Listed::Name(&name), &rule).unwrap(), Some(1));
         let passthru = Rule { action: Action::Passthru, ..rule };

@@ -21,8 +21,8 @@ use sachdns::serve::identity::Identity;
 use sachdns::serve::pipeline::{Arrival, LogScope, Pipeline, State, Step, Turn, Waiting};
 use sachdns::serve::proxy::Proxies;
 use sachdns::serve::ready::Ready;
+use sachdns::serve::rulebook::Rulebook;
 use sachdns::serve::special::Special;
-use sachdns::tsig::Keys;
 use sachdns::update::{self, Plan};
 use sachdns::wire;
 
@@ -96,19 +96,19 @@ fn no_query_that_is_answered_at_once_allocates() {
     let exempt = ["10.1.0.0/16", "10.9.0.0/16"].map(|net| (net.parse().unwrap(), ()));
     let exempt = PrefixMap::new(exempt).unwrap();
     let state = State {
-        allow: PrefixMap::new([("10.0.0.0/8".parse().unwrap(), ())]).unwrap(),
-        limits: Limits::new(RATES, exempt, Instant::now()),
+        allow: PrefixMap::new([("10.0.0.0/8".parse().unwrap(), ())]).unwrap().into(),
+        limits: Limits::new(RATES, exempt, Instant::now()).into(),
         cookies: Some(Cookies::new(Secret::new([7; 16]), vec![Secret::new([8; 16])])),
-        agencies: Agencies::new(vec![agency]).unwrap(),
-        image,
+        agencies: Agencies::new(vec![agency]).unwrap().into(),
+        rules: Rulebook::new(image),
         sinkhole: Sinkhole { addresses: vec!["10.10.10.10".parse().unwrap()], ttl: 30 },
         log: LogScope::All,
         idle: Duration::from_secs(10),
         proxies: None,
         designation: None,
-        special: Special::new([]),
+        special: Special::new([]).into(),
         identity: Identity::default(),
-        keys: Keys::default(),
+        keys: Arc::default(),
     };
     let options = Options {
         folder: folder.path().join("log"),

@@ -20,7 +20,8 @@ use sachdns::image::{self, Image};
 use sachdns::name::{Key, Name};
 use sachdns::policy::action::Action;
 use sachdns::policy::compile::{Compiler, Listing};
-use sachdns::policy::decide::{Observer, Reckoning, Ruling, Unobserved, decide, must_wait, needs_servers};
+use sachdns::policy::decide::{Fit, Observer, Reckoning, Ruling, Unobserved, decide, must_wait, needs_servers};
+use sachdns::policy::layers::{Asker, Audience, Layers};
 use sachdns::policy::rule::{Feed, FeedKind, Mode};
 use sachdns::policy::trigger::{Scope, Trigger};
 use sha2::{Digest as _, Sha256};
@@ -32,11 +33,12 @@ const PIECE: usize = 256 << 10;
 /// Their rule sets differ, so the automaton holds the numbers 0 to 3; those of a name server and of networks
 /// follow.
 const NAMES: [&str; 4] = ["evil.example", "www.evil.example", "drop.example", "example"];
-const NETWORKS: [(Trigger, &str); 4] = [
+const NETWORKS: [(Trigger, &str); 5] = [
     (Trigger::ClientIp, "10.0.0.0/8"),
     (Trigger::Ip, "192.0.2.0/24"),
     (Trigger::Ip, "2001:db8::/32"),
     (Trigger::Nsip, "192.0.2.53/32"),
+    (Trigger::Address, "192.0.2.0/28"),
 ];
 const ASKED: [&str; 5] = ["evil.example", "a.www.evil.example", "drop.example", "a.example", "other.test"];
 
@@ -72,10 +74,10 @@ impl Fixture {
         let actions = [Action::Sinkhole, Action::Nxdomain, Action::Drop, Action::Passthru];
         for (name, action) in NAMES.into_iter().zip(actions) {
             let (scope, mode, family) = (Scope::Subtree, Mode::Shadow, "Mã độc".into());
-            let listing = Listing { feed: 0, scope, action, mode, family: Some(&family) };
+            let listing = Listing { feed: 0, scope, action, mode, family: Some(&family), severity: None };
             compiler.add(&host(name), listing).expect("far below 4 GiB");
         }
-        let listing = |action| Listing { feed: 0, scope: Scope::Exact, action, mode: Mode::Enforced, family: None };
+        let listing = |action| Listing { feed: 0, scope: Scope::Exact, action, mode: Mode::Enforced, family: None, severity: None };
         compiler.add_server(&host(NAMES[0]), listing(Action::Nodata)).expect("far below 4 GiB");
         for (trigger, net) in NETWORKS {
             let net = net.parse().expect("a network");
@@ -122,8 +124,9 @@ fn check(image: &Image, keys: &[Key]) {
     }
     for key in keys {
         let mut unobserved = Unobserved;
-        let mut reckoning = Reckoning::new(&image.index, &mut unobserved);
-        reckoning.client("10.1.2.3".parse().expect("an address"));
+        let client = Some("10.1.2.3".parse().expect("an address"));
+        let asker = Asker { client, ..Asker::ANYBODY };
+        let mut reckoning = Reckoning::new(Layers::of_feeds(&image.index), asker, &mut unobserved);
         reckoning.name(0, key);
         reckoning.name(1, &keys[0]);
         reckoning.address(1, "192.0.2.1".parse().expect("an address"));
@@ -131,9 +134,9 @@ fn check(image: &Image, keys: &[Key]) {
         reckoning.server(0, 7, key);
         reckoning.server_address(0, 7, "192.0.2.53".parse().expect("an address"));
         let decision = reckoning.decision();
-        let _ = needs_servers(&image.index, &decision);
+        let _ = needs_servers(&image.index, &Audience::EVERYBODY, &decision);
         if let Some(ruling) = decision.ruling {
-            let _ = must_wait(&image.index, &ruling);
+            let _ = must_wait(&image.index, &Audience::EVERYBODY, &ruling);
             assert!(ruling.stage <= 1 && (ruling.server == 0 || ruling.server == 7));
         }
     }
@@ -150,7 +153,7 @@ fn check(image: &Image, keys: &[Key]) {
 struct Count(usize);
 
 impl<'p> Observer<'p> for Count {
-    fn considers(&mut self, _: Ruling<'p>, _: bool) {
+    fn considers(&mut self, _: Ruling<'p>, _: Fit) {
         self.0 += 1;
     }
 }

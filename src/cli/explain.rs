@@ -15,9 +15,10 @@ use crate::evidence::record::{Outcome, Transport};
 use crate::feed::source::Source;
 use crate::image::{self, ImageError};
 use crate::name::{Key, Name, NameError};
-use crate::policy::decide::{Ruling, must_wait};
+use crate::policy::decide::{Fit, Ruling, must_wait};
 use crate::policy::explain::{Explanation, explain};
 use crate::policy::index::Index;
+use crate::policy::layers::{Asker, Layers};
 use crate::policy::rule::Timing;
 use crate::policy::trigger::{Scope, Trigger};
 use crate::serve::answer::Stem;
@@ -128,10 +129,8 @@ fn write_rules<D: AsRef<[u8]>>(
 ) -> Result<(), CliError> {
     let mut servers: Vec<&Name> = arguments.ns.iter().collect();
     servers.sort_by_cached_key(|name| Key::from(*name).as_bytes().to_vec());
-    let Explanation { steps, decision } = explain(index, |reckoning| {
-        if let Some(client) = arguments.client {
-            reckoning.client(client);
-        }
+    let asker = Asker { client: arguments.client, ..Asker::ANYBODY };
+    let Explanation { steps, decision } = explain(Layers::of_feeds(index), asker, |reckoning| {
         let mut last = 0;
         for (name, stage) in std::iter::once(&arguments.name).chain(&arguments.cname).zip(0..=u8::MAX) {
             reckoning.name(stage, &Key::from(name));
@@ -161,7 +160,7 @@ fn write_rules<D: AsRef<[u8]>>(
             "decides"
         } else if is(ruling, decision.shadow) {
             "shadow: would decide"
-        } else if step.covers {
+        } else if step.fit == Fit::Met {
             "outranked"
         } else {
             "does not cover this name"
@@ -177,7 +176,7 @@ fn write_rules<D: AsRef<[u8]>>(
         writeln!(out, "rule      none: no feed lists this name or one above it")?;
     }
     write_unknown(out, arguments, index)?;
-    if let Some(ruling) = decision.ruling.filter(|ruling| must_wait(index, ruling)) {
+    if let Some(ruling) = decision.ruling.filter(|ruling| must_wait(index, asker.audience, ruling)) {
         let why = match ruling.feed.timing {
             Timing::AfterResolving => "qname_wait_recurse of its feed",
             Timing::AtOnce => "an earlier feed has rules on answers",

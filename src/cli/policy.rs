@@ -91,7 +91,7 @@ pub(super) fn write_reports(out: &mut impl Write, reports: &[FeedReport]) -> io:
             write!(out, ", {networks} networks and addresses")?;
         }
         if *addresses > 0 {
-            write!(out, ", {addresses} addresses (not acted on in this release)")?;
+            write!(out, ", {addresses} addresses")?;
         }
         if *urls > 0 {
             write!(out, ", {urls} URLs (say nothing about their hosts)")?;

@@ -50,7 +50,12 @@ impl Agencies {
 
     /// The agency that `client` belongs to.
     pub fn of(&self, client: IpAddr) -> Option<&Agency> {
-        self.networks.find(client).and_then(|&number| self.agencies.get(number as usize))
+        self.number_of(client).and_then(|number| self.agencies.get(number))
+    }
+
+    /// Its place in configured order.
+    pub fn number_of(&self, client: IpAddr) -> Option<usize> {
+        self.networks.find(client).map(|&number| number as usize)
     }
 
     /// All agencies, in configured order.

@@ -12,16 +12,18 @@ use std::time::Duration;
 use ipnet::{IpNet, Ipv4Net};
 use toml::de::DeTable;
 
+use super::audiences::Wish;
 use super::faults::{Faults, Problem};
 use super::reader::{
     Reader, Table, Value, address, boolean, count, duration, fields, integer, list, parsed, size, some, text,
 };
 use super::upstreams::{Reading, strategy};
-use super::{Config, Dnssec, Limits, Recursion, Server, SpecialNames, Way, transports};
+use super::{Config, Dnssec, Limits, Recursion, Server, SpecialNames, Way, audiences, transports};
 use crate::client::cookie::{Secret, SecretError};
 use crate::client::limits::Rates;
 use crate::client::{Agencies, Agency};
 use crate::evidence::journal;
+use crate::feed::address::{Addresses, Treatment};
 use crate::feed::source::{FeedAction, Signed, Source, Timing};
 use crate::feed::{self, Column, Columns, Format, Urls};
 use crate::name::Name;
@@ -66,7 +68,7 @@ pub(super) fn read(path: &Path, text: &str) -> Result<Config, Faults> {
 #[cfg(test)]
 pub(super) fn all_settings() -> Vec<String> {
     // The arrays' settings are asked for only where there is an element.
-    let text = "[[feed]]\n[[agency]]\n[[route]]\n[[zone]]\n[[tsig_key]]\n";
+    let text = "[[feed]]\n[[agency]]\n[[group]]\n[[route]]\n[[zone]]\n[[tsig_key]]\n";
     let mut reader = Reader::new(Path::new(""), text);
     let (document, _) = DeTable::parse_recoverable(text);
     settings(&mut reader, Path::new(""), document.get_ref());
@@ -90,12 +92,22 @@ fn settings<'a>(reader: &mut Reader<'a>, path: &Path, document: &'a DeTable<'a>)
     let tsig_keys = super::zones::keys(reader, &mut top);
     let zones = super::zones::zones(reader, &mut top, &tsig_keys);
     let cache = cache(reader, &mut top);
-    let canaries = policy(reader, &mut top);
+    let (canaries, shortest) = policy(reader, &mut top);
     let limits_table = reader.sub_table(&mut top, "limits");
     let (limits, http_limits) = limits(reader, limits_table);
     let (sinkhole, http) = sinkhole(reader, &mut top, http_limits);
-    let feeds = feeds(reader, &mut top);
+    let (mut feeds, wishes) = feeds(reader, &mut top, &sinkhole);
+    let own: Vec<IpAddr> = sinkhole
+        .addresses
+        .iter()
+        .chain(feeds.iter().filter_map(|feed| feed.sinkhole.as_deref()).flatten())
+        .copied()
+        .collect();
+    for feed in &mut feeds {
+        feed.addresses = Addresses { own: own.clone(), shortest, ..feed.addresses.clone() };
+    }
     let agencies = agencies(reader, &mut top);
+    let reaches = audiences::reaches(reader, &mut top, &agencies, wishes);
     let (log_scope, log) = log(reader, &mut top, &data_dir);
     reader.finish(top, &["gate", "console"]);
     Config {
@@ -114,6 +126,7 @@ fn settings<'a>(reader: &mut Reader<'a>, path: &Path, document: &'a DeTable<'a>)
         http,
         feeds,
         agencies,
+        reaches,
         log_scope,
         log,
         limits,
@@ -218,7 +231,7 @@ fn cache<'a>(reader: &mut Reader<'a>, top: &mut Table<'a>) -> cache::Options {
     cache::Options { max_size, stale }
 }
 
-fn policy<'a>(reader: &mut Reader<'a>, top: &mut Table<'a>) -> Vec<Name> {
+fn policy<'a>(reader: &mut Reader<'a>, top: &mut Table<'a>) -> (Vec<Name>, (u8, u8)) {
     let mut table = reader.sub_table(top, "policy");
     let default = CANARIES.iter().filter_map(|name| Name::from_host(name).ok()).collect();
     let canaries = reader.take(
@@ -227,8 +240,15 @@ fn policy<'a>(reader: &mut Reader<'a>, top: &mut Table<'a>) -> Vec<Name> {
         default,
         list(parsed("a name such as \"use-application-dns.net\"", Name::from_host)),
     );
+    let Addresses { shortest: (ipv4, ipv6), .. } = Addresses::default();
+    let mut bits = |key, default: u8, most| {
+        let read = integer("bits of a network, such as 8", 1..=most);
+        // Below 129.
+        reader.take(&mut table, key, u64::from(default), read) as u8
+    };
+    let shortest = (bits("shortest_ipv4", ipv4, 32), bits("shortest_ipv6", ipv6, 128));
     reader.finish(table, &[]);
-    canaries
+    (canaries, shortest)
 }
 
 fn sinkhole<'a>(
@@ -256,8 +276,10 @@ fn sinkhole<'a>(
     (Sinkhole { addresses, ttl: ttl as u32 }, http::Options { listen, ..limits })
 }
 
-fn feeds<'a>(reader: &mut Reader<'a>, top: &mut Table<'a>) -> Vec<Source> {
+/// Feeds, and to whom they apply.
+fn feeds<'a>(reader: &mut Reader<'a>, top: &mut Table<'a>, sinkhole: &Sinkhole) -> (Vec<Source>, Vec<Wish>) {
     let mut feeds: Vec<Source> = Vec::new();
+    let mut wishes = Vec::new();
     for mut table in reader.tables(top, "feed") {
         let line = table.line();
         let name = reader.required(&mut table, "name", "name = \"authority\"", identifier);
@@ -287,12 +309,28 @@ fn feeds<'a>(reader: &mut Reader<'a>, top: &mut Table<'a>) -> Vec<Source> {
         );
         let wait = reader.take(&mut table, "qname_wait_recurse", false, boolean);
         let break_dnssec = reader.take(&mut table, "break_dnssec", true, boolean);
+        let treatment = reader.take(
+            &mut table,
+            "addresses",
+            Treatment::default(),
+            parsed("\"guarded\", \"enforced\" or \"ignore\"", str::parse),
+        );
+        let own_sinkhole = feed_sinkhole(reader, &mut table, sinkhole);
+        let mut wish = audiences::wish(reader, &mut table);
         reader.finish(table, &["refresh", "gate"]);
         let (Some(name), Some(path)) = (name, path) else { continue };
+        if RESERVED.contains(&&*name) {
+            let why = "logs call something of the server's own so".to_owned();
+            let expected = "another name";
+            reader.fault(line, "feed.name", Problem::Value { got: name, why, expected });
+            continue;
+        }
         if feeds.iter().any(|feed| *feed.name == *name) {
             reader.fault(line, "feed.name", Problem::Twice(name));
             continue;
         }
+        wish.feed = name.as_str().into();
+        wishes.push(wish);
         reader.lines.insert(format!("feed.source {name}"), line_of_source);
         let timing = if wait { Timing::AfterResolving } else { Timing::AtOnce };
         let signed = if break_dnssec { Signed::Rewritten } else { Signed::LeftAlone };
@@ -305,10 +343,40 @@ fn feeds<'a>(reader: &mut Reader<'a>, top: &mut Table<'a>) -> Vec<Source> {
             action,
             timing,
             signed,
+            addresses: Addresses { treatment, ..Addresses::default() },
+            sinkhole: own_sinkhole,
             ..Source::new(&name, path)
         });
     }
-    feeds
+    (feeds, wishes)
+}
+
+/// Names of what decides beside feeds.
+const RESERVED: [&str; 2] = ["canary", "analysts"];
+
+/// Where a feed's sinkholed names lead, if not to where all others do.
+fn feed_sinkhole<'a>(
+    reader: &mut Reader<'a>,
+    table: &mut Table<'a>,
+    common: &Sinkhole,
+) -> Option<Box<[IpAddr]>> {
+    const EXPECTED: &str = "an address of the family, \"\" for none, or \"common\" for that of [sinkhole]";
+    let ipv4 = reader.take(table, "sinkhole_ipv4", None, parsed(EXPECTED, own_or_common::<Ipv4Addr>));
+    let ipv6 = reader.take(table, "sinkhole_ipv6", None, parsed(EXPECTED, own_or_common::<Ipv6Addr>));
+    if ipv4.is_none() && ipv6.is_none() {
+        return None;
+    }
+    let of = |is_wanted: fn(&&IpAddr) -> bool| common.addresses.iter().find(is_wanted).copied();
+    let ipv4 = ipv4.map_or_else(|| of(|address| address.is_ipv4()), |own| own.map(IpAddr::from));
+    let ipv6 = ipv6.map_or_else(|| of(|address| address.is_ipv6()), |own| own.map(IpAddr::from));
+    Some(ipv4.into_iter().chain(ipv6).collect())
+}
+
+/// `None` for the common one.
+fn own_or_common<T: std::str::FromStr<Err: std::fmt::Display>>(
+    text: &str,
+) -> Result<Option<Option<T>>, String> {
+    if text == "common" { Ok(None) } else { empty_or(text).map(Some) }
 }
 
 /// A malware family's name, as a feed may have it.
@@ -512,7 +580,7 @@ pub(super) fn some_text(value: Value<'_>) -> Result<String, Problem> {
 }
 
 /// A word that logs, file names and commands can carry.
-fn identifier(value: Value<'_>) -> Result<String, Problem> {
+pub(super) fn identifier(value: Value<'_>) -> Result<String, Problem> {
     let text = some_text(value)?;
     let is_plain = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_' | '.');
     if text.chars().all(is_plain) && text.len() <= 64 {

@@ -3,6 +3,7 @@
 //! `file` mirrors the TOML file; here is what the daemon and the commands get. Subsystems own
 //! their options and never import this module.
 
+mod audiences;
 mod faults;
 mod file;
 mod reader;
@@ -34,6 +35,7 @@ use crate::serve::apply::Sinkhole;
 use crate::serve::credentials::{Concern, CredentialsError, Loaded};
 use crate::serve::identity::Identity;
 use crate::serve::pipeline::{LogScope, Waiting};
+use crate::serve::rulebook::Reach;
 use crate::serve::special::Special;
 use crate::sinkhole::http;
 use crate::tsig::Key;
@@ -71,6 +73,8 @@ pub struct Config {
     pub feeds: Vec<Source>,
     /// Agencies.
     pub agencies: Vec<Agency>,
+    /// Feeds that do not apply to everybody.
+    pub reaches: Vec<Reach>,
     /// Which queries are recorded.
     pub log_scope: LogScope,
     /// How records are kept.

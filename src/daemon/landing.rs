@@ -15,7 +15,7 @@ impl Site for Landing {
         let state = self.0.state();
         let listing = host
             .and_then(|host| Name::from_host(host).ok())
-            .and_then(|name| pipeline::listing(&state, &name))
+            .and_then(|name| pipeline::listing(&state, &name, client))
             .map(|(feed, family)| Listing { feed: feed.to_string(), family });
         let agency = state.agencies.of(client).map(|agency| Agency {
             name: agency.name.to_string(),

@@ -9,12 +9,14 @@
 //!  1+n  client: length, 4 or 16, and address
 //!  1+n  agency: length and text, 0 = none
 //!       the tail: what the same answer says again
-//!    1  flags: 1 = hit, 2 = from the cache, 4 = there is a feed, 8 = a family, 16 = a qclass, 32 = a trigger
+//!    1  flags: 1 = hit, 2 = from the cache, 4 = there is a feed, 8 = a family, 16 = a qclass, 32 = a trigger,
+//!       64 = a severity; a flag that an older release did not know is not set in its records
 //!    1  outcome
 //!       qtype
 //!       rcode plus one, 0 = no answer was sent
 //!       qclass; without it, 1, IN
 //!  1+n  feed, then family: length and text
+//!    1  severity (low, medium, high, critical from 0 on)
 //!    1  trigger (client-ip, qname, ip, nsdname, nsip from 0 on); without it, qname where there is a feed
 //!  1+n  … and what met the rule: length and text
 //!  1+n  qname in wire format, lower case, 0 = it could not be read
@@ -30,7 +32,7 @@ use crate::wire::CLASS_IN;
 
 /// The longest encoded record: a head with an address and a text, a tail with two texts, a name and all
 /// addresses, a trigger with its text, and the longest numbers.
-pub const MAX_LEN: usize = 10 + 1 + 5 + 17 + 256 + 2 + 9 + 2 * 256 + 1 + 256 + 256 + 1 + 17 * MAX_ANSWERS;
+pub const MAX_LEN: usize = 10 + 1 + 5 + 17 + 256 + 2 + 9 + 2 * 256 + 1 + 1 + 256 + 256 + 1 + 17 * MAX_ANSWERS;
 /// Most answer addresses that a record keeps.
 pub const MAX_ANSWERS: usize = 16;
 
@@ -63,6 +65,8 @@ pub struct Record<'a> {
     pub feed: Option<Cow<'a, str>>,
     /// The malware family of that rule.
     pub family: Option<Cow<'a, str>>,
+    /// How bad it is by that rule.
+    pub severity: Option<Severity>,
     /// What of the query or its answer met the rule.
     pub trigger: Option<Trigger>,
     /// The name or address that did, where it is not the qname or the client.
@@ -216,6 +220,35 @@ impl Trigger {
     }
 }
 
+/// How bad what a rule lists is. The numbers are those in a record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum Severity {
+    /// A nuisance.
+    Low = 0,
+    /// Unwanted.
+    Medium = 1,
+    /// Malware, phishing.
+    High = 2,
+    /// An attack that is aimed, or under way.
+    Critical = 3,
+}
+
+/// Every severity with its word in logs and exports, in the order of their numbers.
+const SEVERITIES: [(&str, Severity); 4] = [
+    ("low", Severity::Low),
+    ("medium", Severity::Medium),
+    ("high", Severity::High),
+    ("critical", Severity::Critical),
+];
+
+impl Severity {
+    /// Its word in logs and exports.
+    pub fn as_str(self) -> &'static str {
+        SEVERITIES[self as usize].0
+    }
+}
+
 impl Head<'_> {
     /// Appends the octets of a record's head, in a block of this time.
     pub fn encode(&self, block: i64, out: &mut Vec<u8>) {
@@ -235,6 +268,7 @@ const FEED: u8 = 4;
 const FAMILY: u8 = 8;
 const CLASS: u8 = 16;
 const TRIGGER: u8 = 32;
+const SEVERITY: u8 = 64;
 
 /// Whether an encoded tail is a hit's.
 pub fn is_hit(tail: &[u8]) -> bool {
@@ -267,7 +301,8 @@ impl Record<'_> {
                 | flag(!feed.is_empty(), FEED)
                 | flag(!family.is_empty(), FAMILY)
                 | flag(self.qclass != CLASS_IN, CLASS)
-                | flag(trigger.is_some(), TRIGGER),
+                | flag(trigger.is_some(), TRIGGER)
+                | flag(self.severity.is_some(), SEVERITY),
         );
         out.push(self.outcome as u8);
         put_number(self.qtype.into(), out);
@@ -277,6 +312,9 @@ impl Record<'_> {
         }
         for text in [feed, family].into_iter().filter(|text| !text.is_empty()) {
             put_text(Some(text), out);
+        }
+        if let Some(severity) = self.severity {
+            out.push(severity as u8);
         }
         if let Some(trigger) = trigger {
             out.push(trigger as u8);
@@ -316,6 +354,12 @@ impl<'a> Record<'a> {
         let qclass = if has(CLASS) { u16::try_from(number(&mut rest)?).ok()? } else { CLASS_IN };
         let feed = if has(FEED) { text(&mut rest)? } else { None };
         let family = if has(FAMILY) { text(&mut rest)? } else { None };
+        let severity = if has(SEVERITY) {
+            let [severity] = take(&mut rest)?;
+            Some(SEVERITIES.get(usize::from(severity))?.1)
+        } else {
+            None
+        };
         let (trigger, matched) = if has(TRIGGER) {
             let [trigger] = take(&mut rest)?;
             (Some(TRIGGERS.get(usize::from(trigger))?.1), text(&mut rest)?)
@@ -343,6 +387,7 @@ impl<'a> Record<'a> {
             is_cached: has(CACHED),
             feed,
             family,
+            severity,
             trigger,
             matched,
             answers: answers.into(),
@@ -442,6 +487,7 @@ pub(crate) mod tests {
             is_cached: true,
             feed: Some("authority".into()),
             family: Some("Mã độc".into()),
+            severity: Some(Severity::High),
             trigger: Some(Trigger::Qname),
             matched: None,
             answers: vec!["10.10.10.10".parse().unwrap(), "fd00::10".parse().unwrap()].into(),

@@ -33,6 +33,17 @@ pub enum Fault {
     /// is meant cannot be known, and the network may hold thousands of strangers.
     #[error("host bits are set; the network would be {0}")]
     HostBits(IpNet),
+    /// A network of so few bits that it can only be a mistake.
+    #[error(
+        "a network larger than a /{0} can only be a mistake (policy.shortest_ipv4 and shortest_ipv6 say so)"
+    )]
+    Wide(u8),
+    /// A private, loopback or other address that no malicious host of the internet has.
+    #[error("a local or special address, or a network that holds such")]
+    SpecialAddress,
+    /// An address that this server's own answers lead to.
+    #[error("an address of the sinkhole itself, or a network that holds it")]
+    OwnAddress,
     /// A number after an address and a slash that is no length of a prefix.
     #[error("not the length of a prefix")]
     PrefixLength,

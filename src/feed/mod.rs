@@ -15,6 +15,7 @@ mod adblock;
 mod bind;
 mod csv;
 mod defang;
+pub mod address;
 mod detect;
 mod dnsmasq;
 mod fault;

@@ -1,9 +1,11 @@
 //! Where a feed comes from, and what its indicators do.
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::Arc;
 
+use super::address::Addresses;
 use super::{Columns, Format, Reading, Urls};
 use crate::policy::action::{Action, ActionError};
 use crate::policy::rule::{Mode, Severity};
@@ -33,6 +35,10 @@ pub struct Source {
     pub timing: Timing,
     /// Whether they do it to signed answers.
     pub signed: Signed,
+    /// What becomes of addresses that it lists as such.
+    pub addresses: Addresses,
+    /// Where its sinkholed names lead; `None`: where all others do.
+    pub sinkhole: Option<Box<[IpAddr]>>,
 }
 
 impl Source {
@@ -49,6 +55,8 @@ impl Source {
             action: FeedAction::default(),
             timing: Timing::default(),
             signed: Signed::default(),
+            addresses: Addresses::default(),
+            sinkhole: None,
         }
     }
 

@@ -13,7 +13,7 @@ use ipnet::IpNet;
 use super::action::Action;
 use super::data::LocalData;
 use super::index::{Index, IndexError};
-use super::rule::{Feed, FeedIndex, Mode, Provenance, Rule};
+use super::rule::{Feed, FeedIndex, Mode, Provenance, Rule, Severity};
 use super::runs::Runs;
 use super::trigger::{NetworkKey, Scope, Trigger, names_of};
 use crate::name::{Key, Name};
@@ -45,6 +45,8 @@ pub struct Listing<'a> {
     pub mode: Mode,
     /// The malware family.
     pub family: Option<&'a Arc<str>>,
+    /// How bad it is.
+    pub severity: Option<Severity>,
 }
 
 /// Why no more names can be taken.
@@ -126,9 +128,9 @@ impl Compiler {
     }
 
     fn push(&mut self, trigger: Trigger, key: &[u8], listing: Listing<'_>) -> Result<(), CompileError> {
-        let Listing { feed, scope, action, mode, family } = listing;
+        let Listing { feed, scope, action, mode, family, severity } = listing;
         let family = family.map(|family| self.family(family));
-        let rule = Rule { feed, trigger, scope, action, mode, family };
+        let rule = Rule { feed, trigger, scope, action, mode, family, severity };
         let number = match self.numbers.get(&rule) {
             Some(&number) => number,
             None => {
@@ -165,14 +167,14 @@ impl Compiler {
     }
 }
 
-/// The rules of one name, in order of feeds: at most one a feed and scope, but each piece of local data.
+/// The rules of one name, in order of feeds: at most one a feed, trigger and scope, but each piece of local data.
 fn settle(same: &[u32], rules: &[Rule]) -> Vec<u32> {
     let mut kept: Vec<u32> = Vec::with_capacity(same.len());
     for &number in same {
         let rule = &rules[number as usize];
         let is_rival = |other: &u32| {
             let other = &rules[*other as usize];
-            other.feed == rule.feed && other.scope == rule.scope
+            (other.feed, other.trigger, other.scope) == (rule.feed, rule.trigger, rule.scope)
         };
         match kept.iter().copied().find(is_rival) {
             None => kept.push(number),
@@ -204,7 +206,8 @@ fn joined(set: &[u32], rules: &[Rule]) -> Vec<Rule> {
     let mut joined: Vec<Rule> = Vec::with_capacity(set.len());
     for &number in set {
         let rule = &rules[number as usize];
-        let rival = joined.iter_mut().find(|other| other.feed == rule.feed && other.scope == rule.scope);
+        let place = (rule.feed, rule.trigger, rule.scope);
+        let rival = joined.iter_mut().find(|other| (other.feed, other.trigger, other.scope) == place);
         match (rival, &rule.action) {
             (Some(Rule { action: Action::LocalData(data), .. }), Action::LocalData(more)) => {
                 *data = Arc::new(LocalData::union(data, more));

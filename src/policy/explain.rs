@@ -1,12 +1,12 @@
 //! Explaining: the steps of a decision, taken down while `decide` itself runs.
 
-use super::decide::{Decision, Observer, Reckoning, Ruling};
-use super::index::Index;
+use super::decide::{Decision, Fit, Observer, Reckoning, Ruling};
+use super::layers::{Asker, Layers};
 
 /// A decision with every rule that was considered for it.
 pub struct Explanation<'p> {
     /// All rules of what was told: of a name and its ancestors, from the shortest listed name to the longest;
-    /// of the networks that hold an address, likewise.
+    /// of the networks that hold an address, likewise; analysts' own first.
     pub steps: Vec<Step<'p>>,
     /// What came of them.
     pub decision: Decision<'p>,
@@ -17,17 +17,18 @@ pub struct Explanation<'p> {
 pub struct Step<'p> {
     /// The rule and where it comes from.
     pub ruling: Ruling<'p>,
-    /// Whether the rule's scope includes the qname.
-    pub covers: bool,
+    /// Whether it is met, and if not, why.
+    pub fit: Fit,
 }
 
 /// Runs a reckoning, which `tell` tells all that is known, and keeps what it looked at.
 pub fn explain<'p, D: AsRef<[u8]>>(
-    index: &'p Index<D>,
+    layers: Layers<'p, D>,
+    asker: Asker<'_>,
     tell: impl FnOnce(&mut Reckoning<'p, '_, D, Notes<'p>>),
 ) -> Explanation<'p> {
     let mut notes = Notes(Vec::new());
-    let mut reckoning = Reckoning::new(index, &mut notes);
+    let mut reckoning = Reckoning::new(layers, asker, &mut notes);
     tell(&mut reckoning);
     let decision = reckoning.decision();
     Explanation { steps: notes.0, decision }
@@ -37,7 +38,7 @@ pub fn explain<'p, D: AsRef<[u8]>>(
 pub struct Notes<'p>(Vec<Step<'p>>);
 
 impl<'p> Observer<'p> for Notes<'p> {
-    fn considers(&mut self, ruling: Ruling<'p>, covers: bool) {
-        self.0.push(Step { ruling, covers });
+    fn considers(&mut self, ruling: Ruling<'p>, fit: Fit) {
+        self.0.push(Step { ruling, fit });
     }
 }

@@ -1,9 +1,10 @@
 //! The index: all listed names and networks as one automaton, walked once from the root for any qname, and
 //! once from where their kind begins for anything else.
 
-use fst::raw::{CompiledAddr, Fst, Output};
-
+use std::collections::BTreeSet;
 use std::net::IpAddr;
+
+use fst::raw::{CompiledAddr, Fst, Output};
 
 use super::rule::{FeedIndex, Mode, Provenance, Rule};
 use super::trigger::{Family, Nibbles, Trigger, end, names_of, networks_of};
@@ -20,17 +21,19 @@ pub struct Index<D> {
     servers: Option<Place>,
     /// Where the keys of networks begin: of clients, answers and name servers, IPv4 before IPv6.
     networks: [[Option<Place>; 2]; 3],
-    /// The first feed that has enforced rules on answers.
-    first_on_response: Option<FeedIndex>,
-    /// The first feed that has rules, enforced or not, on name servers.
-    first_on_servers: Option<FeedIndex>,
+    /// The feeds, in order, that have enforced rules on answers which may outrank a name's.
+    on_response: Vec<FeedIndex>,
+    /// The feeds, in order, that have rules, enforced or not, on name servers.
+    on_servers: Vec<FeedIndex>,
+    /// Whether some rule gives way to guarded names.
+    has_guarded: bool,
 }
 
 /// A place in the automaton.
 #[derive(Clone, Copy)]
-struct Place {
-    addr: CompiledAddr,
-    output: Output,
+pub(super) struct Place {
+    pub(super) addr: CompiledAddr,
+    pub(super) output: Output,
 }
 
 /// Why the parts of an image do not fit together.
@@ -95,12 +98,14 @@ impl<D: AsRef<[u8]>> Index<D> {
         let servers = place(names_of(Trigger::Nsdname));
         let networks = [Trigger::ClientIp, Trigger::Ip, Trigger::Nsip]
             .map(|trigger| [Family::V4, Family::V6].map(|family| place(&networks_of(trigger, family))));
-        let first = |is_wanted: &dyn Fn(&Rule) -> bool| {
-            rule_sets.iter().flatten().filter(|rule| is_wanted(rule)).map(|rule| rule.feed).min()
+        let feeds_with = |is_wanted: &dyn Fn(&Rule) -> bool| {
+            let wanted = rule_sets.iter().flatten().filter(|rule| is_wanted(rule)).map(|rule| rule.feed);
+            wanted.collect::<BTreeSet<_>>().into_iter().collect()
         };
-        let first_on_response = first(&|rule| rule.trigger.is_on_response() && rule.mode == Mode::Enforced);
-        let first_on_servers = first(&|rule| matches!(rule.trigger, Trigger::Nsdname | Trigger::Nsip));
-        Ok(Self { servers, networks, first_on_response, first_on_servers, names, rule_sets, provenance })
+        let on_response = feeds_with(&|rule| rule.trigger.is_on_response() && rule.mode == Mode::Enforced);
+        let on_servers = feeds_with(&|rule| matches!(rule.trigger, Trigger::Nsdname | Trigger::Nsip));
+        let has_guarded = rule_sets.iter().flatten().any(|rule| rule.mode == Mode::Guarded);
+        Ok(Self { servers, networks, on_response, on_servers, has_guarded, names, rule_sets, provenance })
     }
 
     /// Whether there are rules of this kind.
@@ -112,21 +117,26 @@ impl<D: AsRef<[u8]>> Index<D> {
         }
     }
 
-    /// The first feed that has enforced rules on answers.
-    pub fn first_on_response(&self) -> Option<FeedIndex> {
-        self.first_on_response
+    /// The feeds, in order, that have enforced rules on answers; those of bare addresses are none of them.
+    pub fn on_response(&self) -> &[FeedIndex] {
+        &self.on_response
     }
 
-    /// The first feed that has rules on name servers, enforced or not.
-    pub fn first_on_servers(&self) -> Option<FeedIndex> {
-        self.first_on_servers
+    /// The feeds, in order, that have rules on name servers, enforced or not.
+    pub fn on_servers(&self) -> &[FeedIndex] {
+        &self.on_servers
+    }
+
+    /// Whether some rule gives way to guarded names.
+    pub fn has_guarded(&self) -> bool {
+        self.has_guarded
     }
 
     fn networks_of(&self, trigger: Trigger) -> &[Option<Place>; 2] {
         match trigger {
             Trigger::ClientIp => &self.networks[0],
             Trigger::Nsip => &self.networks[2],
-            Trigger::Qname | Trigger::Ip | Trigger::Nsdname => &self.networks[1],
+            Trigger::Qname | Trigger::Ip | Trigger::Nsdname | Trigger::Address => &self.networks[1],
         }
     }
 
@@ -272,7 +282,7 @@ impl<D: AsRef<[u8]>> Index<D> {
     }
 }
 
-fn step<D: AsRef<[u8]>>(names: &Fst<D>, place: Place, octet: u8) -> Option<Place> {
+pub(super) fn step<D: AsRef<[u8]>>(names: &Fst<D>, place: Place, octet: u8) -> Option<Place> {
     let node = names.node(place.addr);
     let transition = node.transition(node.find_input(octet)?);
     Some(Place { addr: transition.addr, output: place.output.cat(transition.out) })

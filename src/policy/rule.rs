@@ -1,5 +1,6 @@
 //! Rules: a trigger, an action and where both come from.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::action::Action;
@@ -23,6 +24,8 @@ pub struct Rule {
     pub mode: Mode,
     /// The malware family: an index into [`Provenance::families`].
     pub family: Option<u32>,
+    /// How bad it is, where somebody said.
+    pub severity: Option<Severity>,
 }
 
 /// Whether a rule acts.
@@ -32,6 +35,9 @@ pub enum Mode {
     Enforced,
     /// It only shows in the log what it would have done: a feed on trial.
     Shadow,
+    /// It acts, but where the query is for a guarded name it is as in shadow: a bare address (see
+    /// `super::guard`).
+    Guarded,
 }
 
 /// How bad it is to meet what a rule lists.
@@ -101,12 +107,15 @@ pub struct Feed {
     pub timing: Timing,
     /// Whether they act on signed answers.
     pub signed: Signed,
+    /// Where its sinkholed names lead; `None`: to the same addresses as everybody's.
+    pub sinkhole: Option<Box<[IpAddr]>>,
 }
 
 impl Feed {
-    /// A feed whose rules act at once, and on signed answers too.
+    /// A feed whose rules act at once, on signed answers too, and lead to the common sinkhole.
     pub fn new(name: Arc<str>, kind: FeedKind) -> Self {
-        Self { name, kind, timing: Timing::default(), signed: Signed::default() }
+        let (timing, signed) = (Timing::default(), Signed::default());
+        Self { name, kind, timing, signed, sinkhole: None }
     }
 }
 

@@ -18,13 +18,18 @@ pub enum Trigger {
     Nsdname,
     /// An address of such a name server.
     Nsip,
+    /// An address in the answer, which somebody listed as malicious without asking for a trigger: what a list
+    /// of bare addresses means, not what an RPZ says. It keeps no query waiting for its answer, and gives way
+    /// to every block by name.
+    Address,
 }
 
 impl Trigger {
     /// All of them, in order of precedence.
-    pub const ALL: [Self; 5] = [Self::ClientIp, Self::Qname, Self::Ip, Self::Nsdname, Self::Nsip];
+    pub const ALL: [Self; 6] =
+        [Self::ClientIp, Self::Qname, Self::Ip, Self::Nsdname, Self::Nsip, Self::Address];
 
-    /// Whether it can be told only once the answer is known.
+    /// Whether it can be told only once the answer is known, and may outrank what is told before.
     pub fn is_on_response(self) -> bool {
         matches!(self, Self::Ip | Self::Nsdname | Self::Nsip)
     }
@@ -37,6 +42,7 @@ impl Trigger {
             Self::Ip => "ip",
             Self::Nsdname => "nsdname",
             Self::Nsip => "nsip",
+            Self::Address => "address",
         }
     }
 }
@@ -89,8 +95,8 @@ const MAX_NETWORK_KEY: usize = 3 + 32 + 1;
 /// ```text
 /// QNAME                    the name's key (see `crate::name::Key`), which never begins with 00
 /// NSDNAME                  00 'n', the name's key
-/// client-IP, IP, NSIP      00 'c' | 'i' | 's', 04 | 06 for the family, one octet for each whole nibble of the
-///                          network (00 to 0f), then one for the 0 to 3 bits that are left, with a 1 bit
+/// client-IP, IP, NSIP      00 'c' | 'i' | 's' (bare addresses as IP), 04 | 06 for the family, one octet
+///                          for each whole nibble of the network (00 to 0f), then one for the 0 to 3 bits that are left, with a 1 bit
 ///                          before them, plus 10 hexadecimal: 11 when there are none
 ///
 /// 192.0.2.128/26           00 'i' 04  0c 00 00 00 00 02 16          (10 binary, so 1 10: 6)
@@ -109,7 +115,7 @@ pub(super) fn networks_of(trigger: Trigger, family: Family) -> [u8; 3] {
     let trigger = match trigger {
         Trigger::ClientIp => b'c',
         Trigger::Nsip => b's',
-        Trigger::Qname | Trigger::Ip | Trigger::Nsdname => b'i',
+        Trigger::Qname | Trigger::Ip | Trigger::Nsdname | Trigger::Address => b'i',
     };
     [OTHERS, trigger, family as u8]
 }

@@ -10,6 +10,7 @@ use crate::evidence::record::{Outcome, Transport};
 use crate::name::{Name, labels};
 use crate::policy::action::Action;
 use crate::policy::decide::Ruling;
+use crate::policy::rule::Feed;
 use crate::wire::{CLASS_IN, Query, rcode, rtype};
 
 /// The sinkhole's addresses and how long an answer with them may be kept.
@@ -32,13 +33,18 @@ pub enum Applied {
 }
 
 impl Sinkhole {
+    /// Where this feed's sinkholed names lead.
+    pub fn of<'a>(&'a self, feed: &'a Feed) -> &'a [IpAddr] {
+        feed.sinkhole.as_deref().unwrap_or(&self.addresses)
+    }
+
     /// The addresses that a query which this rule answers is told.
-    pub fn told<'a>(&'a self, action: &'a Action, qtype: u16) -> &'a [IpAddr] {
-        match action {
+    pub fn told<'a>(&'a self, ruling: &Ruling<'a>, qtype: u16) -> &'a [IpAddr] {
+        match &ruling.rule.action {
             Action::Sinkhole => {
                 let is_asked = |address: &&IpAddr| address_type(**address) == qtype;
-                // The sinkhole has at most one address of a family.
-                self.addresses.iter().find(is_asked).map_or(&[][..], std::slice::from_ref)
+                // A sinkhole has at most one address of a family.
+                self.of(ruling.feed).iter().find(is_asked).map_or(&[][..], std::slice::from_ref)
             }
             Action::LocalData(data) => data.addresses(qtype),
             _ => &[],
@@ -63,7 +69,7 @@ pub fn apply(
     let ttl = sinkhole.ttl;
     match &ruling.rule.action {
         Action::Sinkhole => {
-            answer::addresses(stem, &sinkhole.addresses, ttl, ede, out);
+            answer::addresses(stem, sinkhole.of(ruling.feed), ttl, ede, out);
             Applied::Answer(Outcome::Sinkhole, Some(rcode::NOERROR))
         }
         Action::LocalData(data) => {

@@ -11,6 +11,7 @@ pub mod pipeline;
 pub mod proxy;
 pub mod quic;
 pub mod ready;
+pub mod rulebook;
 pub mod special;
 pub mod stream;
 pub mod tcp;

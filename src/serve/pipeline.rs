@@ -6,6 +6,7 @@
 
 mod excess;
 mod local;
+mod met;
 
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -23,6 +24,7 @@ use super::ddr::Designation;
 use super::identity::Identity;
 use super::proxy::Proxies;
 use super::ready::{Facts, Life, Question, Ready};
+use super::rulebook::Rulebook;
 use super::special::Special;
 use crate::client::admission::{Admission, Ticket};
 use crate::client::cookie::{self, Cookie, Cookies};
@@ -32,10 +34,10 @@ use crate::client::rate::Rate;
 use crate::client::{Agencies, Agency};
 use crate::clock;
 use crate::evidence::journal::Journal;
-use crate::evidence::record::{self, Head, Outcome, Record, Transport};
-use crate::image::Image;
+use crate::evidence::record::{Head, Outcome, Record, Transport};
 use crate::name::{Key, Name};
-use crate::policy::decide::{Decision, Ruling, Unobserved, decide, decide_many, must_wait};
+use crate::policy::decide::{Decision, Ruling, decide_many, must_wait};
+use crate::policy::layers::Asker;
 use crate::policy::rule::Signed;
 use crate::policy::trigger::Trigger;
 use crate::resolve::cache::{AskFlags, Found, Key as CacheKey};
@@ -45,19 +47,21 @@ use crate::resolve::zone::Zones;
 use crate::resolve::{Aged, Origin, Resolver, Served, Takeoff, routes};
 use crate::tsig::{Keys, Signer};
 use crate::wire::{Query, Reject, Response, option, rcode};
+use met::Met;
 
-/// What a reload replaces as one, with every new policy.
+/// What a reload replaces as one, with every new policy. Copies share their accounts and their rules.
+#[derive(Clone)]
 pub struct State {
     /// Networks whose clients are answered.
-    pub allow: PrefixMap<()>,
+    pub allow: Arc<PrefixMap<()>>,
     /// How many queries a second clients may ask, and how many answers they are sent.
-    pub limits: Limits,
+    pub limits: Arc<Limits>,
     /// How clients prove their addresses; `None`: their cookies are ignored.
     pub cookies: Option<Cookies>,
     /// Who owns which network.
-    pub agencies: Agencies,
+    pub agencies: Arc<Agencies>,
     /// All rules.
-    pub image: Image,
+    pub rules: Rulebook,
     /// Where sinkholed names lead.
     pub sinkhole: Sinkhole,
     /// Which queries are recorded.
@@ -65,15 +69,15 @@ pub struct State {
     /// How long a connection may be without a query.
     pub idle: Duration,
     /// The balancers that say who asks; `None`: there are none.
-    pub proxies: Option<Proxies>,
+    pub proxies: Option<Arc<Proxies>>,
     /// Where encrypted transports are; `None`: nobody is told.
-    pub designation: Option<Designation>,
+    pub designation: Option<Arc<Designation>>,
     /// Names that are answered here and asked of nobody.
-    pub special: Special,
+    pub special: Arc<Special>,
     /// What this server tells of itself.
     pub identity: Identity,
     /// What signs transactions.
-    pub keys: Keys,
+    pub keys: Arc<Keys>,
 }
 
 impl State {
@@ -186,53 +190,6 @@ pub struct Permit {
     _share: Option<Ticket>,
 }
 
-/// What was done with a query and by which rule, for its record.
-#[derive(Debug, Clone, Copy)]
-struct Met<'a> {
-    outcome: Outcome,
-    is_hit: bool,
-    feed: Option<&'a Arc<str>>,
-    family: Option<&'a str>,
-    trigger: Option<record::Trigger>,
-    /// The name or address that met the rule, where it is not the qname or the client.
-    matched: Option<&'a str>,
-}
-
-impl<'a> Met<'a> {
-    fn nothing(outcome: Outcome) -> Self {
-        Self { outcome, is_hit: false, feed: None, family: None, trigger: None, matched: None }
-    }
-
-    fn rule(outcome: Outcome, ruling: &Ruling<'a>) -> Self {
-        let trigger = match ruling.rule.trigger {
-            Trigger::ClientIp => record::Trigger::ClientIp,
-            Trigger::Qname => record::Trigger::Qname,
-            Trigger::Ip => record::Trigger::Ip,
-            Trigger::Nsdname => record::Trigger::Nsdname,
-            Trigger::Nsip => record::Trigger::Nsip,
-        };
-        Self {
-            outcome,
-            is_hit: ruling.is_hit(),
-            feed: Some(&ruling.feed.name),
-            family: ruling.family,
-            trigger: Some(trigger),
-            matched: None,
-        }
-    }
-
-    /// A rule that would act.
-    fn shadow(ruling: &Ruling<'a>) -> Self {
-        Self { is_hit: false, ..Self::rule(Outcome::Shadow, ruling) }
-    }
-
-    /// An answer that was cut or left out; where a rule was met, its outcome tells more.
-    fn limited(self) -> Self {
-        let outcome = if self.outcome == Outcome::Forward { Outcome::Limited } else { self.outcome };
-        Self { outcome, ..self }
-    }
-}
-
 /// What response rate limiting takes for one answer, whatever makes it differ a little: random names that
 /// do not exist, and all errors, are one.
 #[derive(Hash)]
@@ -328,11 +285,13 @@ impl Pipeline {
             }
             let qname = |undecided: &Undecided<'_>| Key::from_wire(undecided.query.qname());
             let keys = undecided.each_ref().map(|undecided| undecided.as_ref().and_then(qname));
-            let mut clients = [None; LANES];
-            for (client, turn) in clients.iter_mut().zip(turns.iter()) {
-                *client = turn.as_ref().map(|turn| turn.arrival.client);
+            let mut askers = [Asker::ANYBODY; LANES];
+            for (asker, turn) in askers.iter_mut().zip(turns.iter()) {
+                if let Some(turn) = turn {
+                    *asker = state.rules.asker(&state.agencies, turn.arrival.client);
+                }
             }
-            let decisions = decide_many(&state.image.index, &keys, &clients);
+            let decisions = decide_many(state.rules.layers(), &keys, &askers);
             for ((turn, undecided), decision) in turns.iter_mut().zip(&mut undecided).zip(decisions) {
                 let (Some(turn), Some(undecided)) = (turn, undecided) else { continue };
                 let Undecided { query, cookie, question, signer } = undecided;
@@ -417,7 +376,9 @@ impl Pipeline {
         let is_shared =
             || !state.limits.are_answers_limited(visit.proof()) && !has_own_rules(state, arrival.client);
         let ready = ready.filter(|_| is_shared());
-        let question = ready.as_deref().and_then(|ready| ready.question(&query));
+        let question = ready.as_deref().and_then(|ready| {
+            ready.question(&query, state.rules.audience_of(&state.agencies, arrival.client))
+        });
         if let (Some(ready), Some(question)) = (ready, &question)
             && let Some(found) = ready.find(question, self.resolver.seconds(now))
         {
@@ -447,7 +408,9 @@ impl Pipeline {
         let Visit { state, query, arrival, now, .. } = *visit;
         let has_dnssec = query.edns().is_some_and(|edns| edns.dnssec_ok);
         let waits = |ruling: &Ruling<'_>| {
-            must_wait(&state.image.index, ruling) || ruling.feed.signed == Signed::LeftAlone && has_dnssec
+            let Asker { audience, .. } = state.rules.asker(&state.agencies, arrival.client);
+            must_wait(&state.rules.image.index, audience, ruling)
+                || ruling.feed.signed == Signed::LeftAlone && has_dnssec
         };
         let Some(ruling) = decision.ruling.filter(|ruling| !waits(ruling)) else {
             if let (Some(designation), None) = (&state.designation, &decision.ruling)
@@ -470,7 +433,7 @@ impl Pipeline {
         };
         match apply(&state.sinkhole, &ruling, Stem::at_qname(query), arrival.transport, out) {
             Applied::Answer(outcome, rcode) => {
-                let answered = state.sinkhole.told(&ruling.rule.action, query.qtype());
+                let answered = state.sinkhole.told(&ruling, query.qtype());
                 let met = Met::rule(outcome, &ruling);
                 let step = visit.close(journal, met, rcode, answered, Origin::Upstream, out);
                 if let (Some((ready, question)), Step::Answered) = (place, &step)
@@ -594,9 +557,10 @@ impl Pipeline {
     }
 }
 
-/// What the policy says about a host that a browser asked the sinkhole for: feed and family.
-pub fn listing(state: &State, host: &Name) -> Option<(Arc<str>, Option<String>)> {
-    let decision = decide(&state.image.index, &Key::from(host), &mut Unobserved);
+/// What the policy says about a host that this client's browser asked the sinkhole for: feed and family.
+pub fn listing(state: &State, host: &Name, client: IpAddr) -> Option<(Arc<str>, Option<String>)> {
+    let asker = state.rules.asker(&state.agencies, client);
+    let [decision] = decide_many(state.rules.layers(), &[Some(Key::from(host))], &[asker]);
     let ruling = decision.ruling.filter(Ruling::is_hit)?;
     Some((Arc::clone(&ruling.feed.name), ruling.family.map(str::to_owned)))
 }
@@ -750,6 +714,7 @@ fn entry<'a>(
         is_cached: false,
         feed: met.feed.map(|feed| (&**feed).into()),
         family: met.family.map(Into::into),
+        severity: met.severity,
         trigger: met.trigger,
         matched: met.matched.map(Into::into),
         answers: answers.into(),
@@ -770,6 +735,6 @@ fn is_recorded(state: &State, outcome: Outcome, is_hit: bool) -> bool {
 /// Whether rules on clients may make this one's answers others than everybody's.
 fn has_own_rules(state: &State, client: IpAddr) -> bool {
     let mut is_listed = false;
-    state.image.index.walk_networks(Trigger::ClientIp, client, |_, _| is_listed = true);
+    state.rules.image.index.walk_networks(Trigger::ClientIp, client, |_, _| is_listed = true);
     is_listed
 }

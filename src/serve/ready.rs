@@ -20,6 +20,7 @@
 //!    1   length of the message's body
 //!   10   the header, without the id
 //!   12   where in the body each TTL is, two octets each, up to six
+//!    2   the client's audience: to others other rules apply
 //!        qname in lower case, body (all behind the question), tail (see `evidence::record`)
 //! ```
 
@@ -36,7 +37,9 @@ use crate::wire::{self, CLASS_IN, Query};
 
 const SLOT: usize = 256;
 /// Octets of a slot before its texts.
-const FIXED: usize = 44;
+const FIXED: usize = 46;
+/// Where the audience is.
+const AUDIENCE: usize = 44;
 const WAYS: usize = 4;
 const MOST_TTLS: usize = 6;
 /// How many names are remembered of those that were seen once.
@@ -69,6 +72,7 @@ pub(super) struct Question<'q> {
     qname: &'q [u8],
     qtype: u16,
     flags: u8,
+    audience: u16,
     /// The same in every letter case.
     hash: u64,
 }
@@ -140,8 +144,8 @@ impl Ready {
         }
     }
 
-    /// What is asked; `None` where no answer to it is ever kept.
-    pub(super) fn question<'q>(&self, query: &Query<'q>) -> Option<Question<'q>> {
+    /// What is asked, by a client of this audience; `None` where no answer to it is ever kept.
+    pub(super) fn question<'q>(&self, query: &Query<'q>, audience: u16) -> Option<Question<'q>> {
         let edns = query.edns();
         if query.qclass() != CLASS_IN || edns.is_some_and(|edns| edns.version != 0) {
             return None;
@@ -155,8 +159,8 @@ impl Ready {
         let folded = &mut folded[..qname.len()];
         folded.copy_from_slice(qname);
         name::fold(folded);
-        let hash = self.hasher.hash_one((&*folded, qtype, flags));
-        Some(Question { qname, qtype, flags, hash })
+        let hash = self.hasher.hash_one((&*folded, qtype, flags, audience));
+        Some(Question { qname, qtype, flags, audience, hash })
     }
 
     /// The answer to a question, when it is there and good; `now` in seconds of the resolver's clock.
@@ -172,6 +176,7 @@ impl Ready {
                 && number(8) > now
                 && u16::from_ne_bytes([slot[12], slot[13]]) == question.qtype
                 && slot[14] == question.flags
+                && u16::from_ne_bytes([slot[AUDIENCE], slot[AUDIENCE + 1]]) == question.audience
                 && slot[FIXED..FIXED + usize::from(slot[16])].eq_ignore_ascii_case(question.qname);
             if is_it {
                 self.tags[n] = tag;
@@ -246,6 +251,7 @@ impl Ready {
         for (place, at) in slot[30..30 + 2 * MOST_TTLS].chunks_exact_mut(2).zip(ttls) {
             place.copy_from_slice(&at.to_ne_bytes());
         }
+        slot[AUDIENCE..FIXED].copy_from_slice(&question.audience.to_ne_bytes());
         let (name, rest) = slot[FIXED..].split_at_mut(question.qname.len());
         let (kept_body, rest) = rest.split_at_mut(body.len());
         name.copy_from_slice(question.qname);
@@ -363,7 +369,7 @@ mod tests {
     const FACTS: Facts = Facts { is_recorded: true, is_counted: true, is_authentic: false };
 
     fn insert(ready: &mut Ready, packet: &[u8], seconds: u32, now: u32) {
-        let question = ready.question(&Query::parse(packet).unwrap()).unwrap();
+        let question = ready.question(&Query::parse(packet).unwrap(), 0).unwrap();
         let (message, ttl) = message(packet);
         let life = Life::Seconds(seconds, [ttl].into_iter());
         ready.insert(&question, &message, life, FACTS, now, |tail| tail.extend(b"tail"));
@@ -372,7 +378,7 @@ mod tests {
     /// What is found for a query: its octets.
     fn find(ready: &mut Ready, packet: &[u8], now: u32) -> Option<Vec<u8>> {
         let query = Query::parse(packet).unwrap();
-        let question = ready.question(&query)?;
+        let question = ready.question(&query, 0)?;
         let found = ready.find(&question, now)?;
         assert_eq!((found.facts(), found.tail()), (FACTS, &b"tail"[..]));
         let mut out = b"what was there".to_vec();
@@ -416,10 +422,25 @@ mod tests {
     }
 
     #[test]
+    fn audiences_do_not_share_answers() {
+        let mut ready = Ready::new(1 << 20).unwrap();
+        let packet = query(b"example", |_| {});
+        insert(&mut ready, &packet, 50, 0);
+        let query = Query::parse(&packet).unwrap();
+        let other = ready.question(&query, 1).unwrap();
+        assert!(ready.find(&other, 1).is_none());
+        // Not even by the accident of equal hashes.
+        let mut forged = ready.question(&query, 0).unwrap();
+        forged.audience = 1;
+        assert!(ready.find(&forged, 1).is_none());
+        assert!(find(&mut ready, &packet, 1).is_some());
+    }
+
+    #[test]
     fn who_asks_is_told_that_an_answer_is_authentic_and_nobody_else() {
         fn check(made_for: &[u8], asked: &[u8], is_authentic: bool, expected: bool) {
             let mut ready = Ready::new(1 << 20).unwrap();
-            let question = ready.question(&Query::parse(made_for).unwrap()).unwrap();
+            let question = ready.question(&Query::parse(made_for).unwrap(), 0).unwrap();
             let (mut message, ttl) = message(made_for);
             if is_authentic && Query::parse(made_for).unwrap().is_authentic_data_wanted() {
                 message[3] |= wire::AD;
@@ -427,7 +448,7 @@ mod tests {
             let facts = Facts { is_authentic, ..FACTS };
             ready.insert(&question, &message, Life::Seconds(50, [ttl].into_iter()), facts, 0, |_| {});
             let query = Query::parse(asked).unwrap();
-            let question = ready.question(&query).unwrap();
+            let question = ready.question(&query, 0).unwrap();
             let mut out = Vec::new();
             assert!(ready.find(&question, 1).unwrap().write(&query, &mut out));
             assert_eq!(out[3] & wire::AD != 0, expected, "{asked:02x?}");
@@ -449,7 +470,7 @@ mod tests {
         let mut ready = Ready::new(1 << 20).unwrap();
         let packet = query(b"example", |_| {});
         let query = Query::parse(&packet).unwrap();
-        let question = ready.question(&query).unwrap();
+        let question = ready.question(&query, 0).unwrap();
         let (mut long, ttl) = message(&packet);
         long.extend([0; SLOT]);
         let life = || Life::Seconds(50, [ttl].into_iter());
@@ -489,7 +510,7 @@ mod tests {
     fn a_question_is_seen_the_second_time() {
         let mut ready = Ready::new(1 << 20).unwrap();
         let packet = query(b"example", |_| {});
-        let question = ready.question(&Query::parse(&packet).unwrap()).unwrap();
+        let question = ready.question(&Query::parse(&packet).unwrap(), 0).unwrap();
         assert!(!ready.is_seen(&question));
         assert!(ready.is_seen(&question));
     }

@@ -11,6 +11,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, Read, Write};
+use std::net::IpAddr;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -21,6 +22,7 @@ use rustix::process::{Pid, Signal, getppid, set_parent_process_death_signal, set
 use serde::{Deserialize, Serialize};
 
 use super::{Built, FeedReport, Plan, UpdateError, build, lock, make};
+use crate::feed::address::Addresses;
 use crate::feed::source::Source;
 use crate::feed::{Columns, ColumnsError};
 use crate::image::{self, Digest, Image, ImageError};
@@ -71,6 +73,10 @@ struct OrderedFeed {
     action: String,
     waits: bool,
     leaves_signed: bool,
+    addresses: String,
+    own: Vec<IpAddr>,
+    shortest: (u8, u8),
+    sinkhole: Option<Vec<IpAddr>>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -289,6 +295,12 @@ impl Order {
                 action: feed.action.parse().expect(same),
                 timing: if feed.waits { Timing::AfterResolving } else { Timing::AtOnce },
                 signed: if feed.leaves_signed { Signed::LeftAlone } else { Signed::Rewritten },
+                addresses: Addresses {
+                    treatment: feed.addresses.parse().expect(same),
+                    own: feed.own.clone(),
+                    shortest: feed.shortest,
+                },
+                sinkhole: feed.sinkhole.as_deref().map(Into::into),
             })
             .collect();
         // The server opens what it serves itself.
@@ -299,7 +311,9 @@ impl Order {
 
 impl From<&Source> for OrderedFeed {
     fn from(source: &Source) -> Self {
-        let Source { name, path, format, columns, urls, family, severity, action, timing, signed } = source;
+        let Source { name, path, format, columns, urls, family, severity, action, timing, signed, .. } =
+            source;
+        let Addresses { treatment, own, shortest } = &source.addresses;
         Self {
             name: name.to_string(),
             path: path.clone(),
@@ -311,6 +325,10 @@ impl From<&Source> for OrderedFeed {
             action: action.to_string(),
             waits: *timing == Timing::AfterResolving,
             leaves_signed: *signed == Signed::LeftAlone,
+            addresses: treatment.as_str().to_owned(),
+            own: own.clone(),
+            shortest: *shortest,
+            sinkhole: source.sinkhole.as_deref().map(<[_]>::to_vec),
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 
 use super::{qname_text, qtype_text, rcode_text, time_text};
-use crate::evidence::record::{Record, Trigger};
+use crate::evidence::record::{Record, Severity, Trigger};
 
 /// Writes the heading line.
 ///
@@ -11,7 +11,7 @@ use crate::evidence::record::{Record, Trigger};
 /// What `out` said.
 pub fn write_heading(out: &mut impl Write) -> io::Result<()> {
     out.write_all(
-        b"time,client,agency,qname,qtype,rcode,action,hit,cached,feed,family,trigger,matched,answers,latency_us,transport\r\n",
+        b"time,client,agency,qname,qtype,rcode,action,hit,cached,feed,family,severity,trigger,matched,answers,latency_us,transport\r\n",
     )
 }
 
@@ -33,6 +33,7 @@ pub fn write(out: &mut impl Write, record: &Record<'_>) -> io::Result<()> {
         record.is_cached.to_string(),
         record.feed.as_deref().unwrap_or("").to_owned(),
         record.family.as_deref().unwrap_or("").to_owned(),
+        record.severity.map_or("", Severity::as_str).to_owned(),
         record.trigger.map_or("", Trigger::as_str).to_owned(),
         record.matched.as_deref().unwrap_or("").to_owned(),
         answers.join(" "),
@@ -64,7 +65,7 @@ mod tests {
             let mut out = Vec::new();
             write(&mut out, &Record { family: Some(family.into()), ..sample(0) }).unwrap();
             let line = String::from_utf8(out).unwrap();
-            assert!(line.contains(&format!("authority,{expected},qname,,10.10.10.10")), "{line}");
+            assert!(line.contains(&format!("authority,{expected},high,qname,,10.10.10.10")), "{line}");
         }
         check("emotet", "emotet");
         check("a,b", "\"a,b\"");

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use serde::Serialize;
 
 use super::{qname_text, qtype_text, rcode_text, time_text};
-use crate::evidence::record::{Record, Trigger};
+use crate::evidence::record::{Record, Severity, Trigger};
 
 #[derive(Serialize)]
 struct Line<'a> {
@@ -21,6 +21,7 @@ struct Line<'a> {
     cached: bool,
     feed: Option<&'a str>,
     family: Option<&'a str>,
+    severity: Option<&'static str>,
     trigger: Option<&'static str>,
     matched: Option<&'a str>,
     answers: &'a [IpAddr],
@@ -46,6 +47,7 @@ pub fn write(out: &mut impl Write, record: &Record<'_>) -> io::Result<()> {
         cached: record.is_cached,
         feed: record.feed.as_deref(),
         family: record.family.as_deref(),
+        severity: record.severity.map(Severity::as_str),
         trigger: record.trigger.map(Trigger::as_str),
         matched: record.matched.as_deref(),
         answers: &record.answers,
@@ -70,7 +72,7 @@ mod tests {
             concat!(
                 r#"{"time":"2026-11-24T00:00:00.000001Z","client":"10.1.2.3","agency":"so-tttt","#,
                 r#""qname":"evil.example","qtype":"A","rcode":"NOERROR","action":"sinkhole","hit":true,"cached":true,"#,
-                r#""feed":"authority","family":"Mã độc","trigger":"qname","matched":null,"answers":["10.10.10.10","fd00::10"],"#,
+                r#""feed":"authority","family":"Mã độc","severity":"high","trigger":"qname","matched":null,"answers":["10.10.10.10","fd00::10"],"#,
                 r#""latency_us":7,"transport":"udp"}"#,
                 "\n"
             )

@@ -15,7 +15,11 @@ use crate::wire::{self, rcode};
 /// What `out` said.
 pub fn write_heading(out: &mut impl Write, zone: &TimeZone, now: Timestamp) -> io::Result<()> {
     let time = now.to_zoned_datetime(zone.clone()).strftime("TIME (%:z)").to_string();
-    writeln!(out, "{time:<19} {:<15} {:<9} {:<5} QNAME, RCODE (feed, family)", "CLIENT", "ACTION", "TYPE")
+    writeln!(
+        out,
+        "{time:<19} {:<15} {:<9} {:<5} QNAME, RCODE (feed, family, severity)",
+        "CLIENT", "ACTION", "TYPE"
+    )
 }
 
 /// Writes one record as one line, its time in `zone`. The rcode is left out where it is NOERROR.
@@ -42,11 +46,15 @@ pub fn write(out: &mut impl Write, record: &Record<'_>, zone: &TimeZone) -> io::
         None => write!(out, " no answer")?,
     }
     // A family comes from a feed: no control character of it may reach the terminal.
-    match (record.feed.as_deref(), record.family.as_deref()) {
-        (Some(feed), Some(family)) => writeln!(out, " ({}, {})", feed.escape_debug(), family.escape_debug()),
-        (Some(feed), None) => writeln!(out, " ({})", feed.escape_debug()),
-        (None, _) => writeln!(out),
+    let Some(feed) = record.feed.as_deref() else { return writeln!(out) };
+    write!(out, " ({}", feed.escape_debug())?;
+    if let Some(family) = record.family.as_deref() {
+        write!(out, ", {}", family.escape_debug())?;
     }
+    if let Some(severity) = record.severity {
+        write!(out, ", {}", severity.as_str())?;
+    }
+    writeln!(out, ")")
 }
 
 #[cfg(test)]
@@ -64,9 +72,9 @@ mod tests {
         write(&mut out, &other, &TimeZone::UTC).unwrap();
         assert_eq!(
             String::from_utf8(out).unwrap(),
-            "TIME (+00:00)       CLIENT          ACTION    TYPE  QNAME, RCODE (feed, family)\n\
-             2026-11-24 00:00:00 10.1.2.3        sinkhole  A     evil.example (authority, \\u{1b}[31mred)\n\
-             2026-11-24 00:00:00 10.1.2.3        sinkhole  A     evil.example NXDOMAIN (authority)\n"
+            "TIME (+00:00)       CLIENT          ACTION    TYPE  QNAME, RCODE (feed, family, severity)\n\
+             2026-11-24 00:00:00 10.1.2.3        sinkhole  A     evil.example (authority, \\u{1b}[31mred, high)\n\
+             2026-11-24 00:00:00 10.1.2.3        sinkhole  A     evil.example NXDOMAIN (authority, high)\n"
         );
     }
 }

@@ -16,10 +16,9 @@ use super::{
 };
 use crate::evidence::journal::Journal;
 use crate::evidence::record::{Outcome, Record};
-use crate::image::Automaton;
 use crate::name::{Key, Name, Presentation};
 use crate::policy::decide::{Decision, Reckoning, Ruling, Unobserved, needs_servers};
-use crate::policy::index::Index;
+use crate::policy::layers::Asker;
 use crate::policy::rule::Signed;
 use crate::policy::trigger::Trigger;
 use crate::resolve::answer::Answer;
@@ -27,6 +26,7 @@ use crate::resolve::cache::{Found, Freshness};
 use crate::resolve::{Aged, Origin, Served};
 use crate::serve::answer::{self, Ede, Stem};
 use crate::serve::apply::{Applied, apply};
+use crate::serve::rulebook::Rulebook;
 use crate::wire::{Query, WireName, rcode, rtype};
 use servers::Server;
 
@@ -210,8 +210,8 @@ impl Pipeline {
     ) {
         let Course::Alias(target) = course else { return };
         let mut unobserved = Unobserved;
-        let mut reckoning = Reckoning::new(&state.image.index, &mut unobserved);
-        reckoning.client(arrival.client);
+        let asker = state.rules.asker(&state.agencies, arrival.client);
+        let mut reckoning = Reckoning::new(state.rules.layers(), asker, &mut unobserved);
         if let Some(key) = Key::from_wire(query.qname()) {
             reckoning.name(0, &key);
         }
@@ -256,12 +256,13 @@ fn end(
 impl<'a> Case<'a> {
     /// Puts what the client gets into `out`, or says what must be known first.
     fn verdict(&self, course: &Course, servers: Option<&[Server]>, out: &mut Vec<u8>) -> Verdict<'a> {
-        let index = &self.state.image.index;
-        if matches!(course, Course::Plain) && !concerns(index, self.answer) {
+        let State { rules, agencies, .. } = self.state;
+        if matches!(course, Course::Plain) && !concerns(rules, self.answer) {
             return Verdict::Told(self.relay(Met::nothing(Outcome::Forward), None, out));
         }
         let decision = self.judge(servers.unwrap_or_default());
-        if servers.is_none() && needs_servers(index, &decision) {
+        let Asker { audience, .. } = rules.asker(agencies, self.arrival.client);
+        if servers.is_none() && needs_servers(&rules.image.index, audience, &decision) {
             return Verdict::Servers;
         }
         let shadow = decision.shadow.map(|ruling| (Met::shadow(&ruling), self.matched(&ruling, servers)));
@@ -278,7 +279,7 @@ impl<'a> Case<'a> {
         match apply(&self.state.sinkhole, &ruling, stem, self.arrival.transport, out) {
             Applied::Answer(outcome, rcode) => {
                 let met = Met::rule(outcome, &ruling);
-                let answers = self.state.sinkhole.told(&ruling.rule.action, self.query.qtype());
+                let answers = self.state.sinkhole.told(&ruling, self.query.qtype());
                 Verdict::Told(Told { met, matched, rcode, answers, is_made: true })
             }
             Applied::Alias(target) => {
@@ -303,8 +304,9 @@ impl<'a> Case<'a> {
     /// Decides by all that is known.
     fn judge(&self, servers: &[Server]) -> Decision<'a> {
         let mut unobserved = Unobserved;
-        let mut reckoning = Reckoning::new(&self.state.image.index, &mut unobserved);
-        reckoning.client(self.arrival.client);
+        let State { rules, agencies, .. } = self.state;
+        let asker = rules.asker(agencies, self.arrival.client);
+        let mut reckoning = Reckoning::new(rules.layers(), asker, &mut unobserved);
         let mut last = 0;
         self.for_each_name(|stage, name| {
             if let Some(key) = Key::from_wire(name) {
@@ -312,10 +314,8 @@ impl<'a> Case<'a> {
             }
             last = stage;
         });
-        if self.state.image.index.has(Trigger::Ip) {
-            for address in self.answer.all_addresses() {
-                reckoning.address(last, address);
-            }
+        for address in self.answer.all_addresses() {
+            reckoning.address(last, address);
         }
         for (number, server) in servers.iter().enumerate() {
             // There are far fewer.
@@ -345,7 +345,9 @@ impl<'a> Case<'a> {
     /// What met a rule, where it is not the qname or the client.
     fn matched(&self, ruling: &Ruling<'_>, servers: Option<&[Server]>) -> Option<String> {
         match ruling.rule.trigger {
-            Trigger::Ip | Trigger::Nsip => ruling.address.map(|address| address.to_string()),
+            Trigger::Ip | Trigger::Nsip | Trigger::Address => {
+                ruling.address.map(|address| address.to_string())
+            }
             Trigger::Nsdname => {
                 let server = servers.unwrap_or_default().get(usize::from(ruling.server))?;
                 Some(server.name.to_string())
@@ -367,8 +369,8 @@ impl<'a> Case<'a> {
 }
 
 /// Whether an answer could meet a rule that its question did not.
-fn concerns(index: &Index<Automaton>, answer: &Answer) -> bool {
-    answer.has_alias() && index.has(Trigger::Qname)
-        || index.has(Trigger::Ip)
-        || index.first_on_servers().is_some()
+fn concerns(rules: &Rulebook, answer: &Answer) -> bool {
+    answer.has_alias()
+        || !rules.image.index.on_servers().is_empty()
+        || answer.all_addresses().any(|address| rules.lists(address))
 }

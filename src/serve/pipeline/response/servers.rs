@@ -93,7 +93,7 @@ impl Pipeline {
                 }
             }
         }
-        if case.state.image.index.has(Trigger::Nsip) && search.missing.is_empty() {
+        if case.state.rules.image.index.has(Trigger::Nsip) && search.missing.is_empty() {
             for Server { name, addresses, .. } in &mut servers {
                 for qtype in [rtype::A, rtype::AAAA] {
                     if let Some(entry) = search.find(name, qtype) {
