@@ -16,6 +16,7 @@ pub mod image;
 pub mod listener;
 pub mod name;
 pub mod policy;
+pub mod publish;
 pub mod resolve;
 pub mod serve;
 pub mod sinkhole;

@@ -405,24 +405,37 @@ impl From<&Name> for Key {
 
 /// Turns a key back into its name; `None` when the octets are no key.
 pub fn from_key(key: &[u8]) -> Option<Name> {
-    let mut labels: Vec<Vec<u8>> = Vec::new();
-    let mut label = Vec::new();
-    let mut bytes = key.iter();
-    while let Some(&byte) = bytes.next() {
-        match byte {
-            SEPARATOR => labels.push(std::mem::take(&mut label)),
-            ESCAPE => label.push(bytes.next()?.checked_sub(1).filter(|&b| b <= ESCAPE)?),
-            other => label.push(other),
-        }
-    }
-    if !label.is_empty() {
-        return None;
-    }
     let mut wire = Vec::with_capacity(key.len() + 1);
-    for label in labels.iter().rev() {
-        push_label(&mut wire, label).ok()?;
-    }
+    push_key(key, &mut wire)?;
     Name::finish(wire).ok()
+}
+
+/// Appends a key's name in wire format, without the root label; `None` when the octets are no key, and then
+/// `wire` has some of them.
+pub fn push_key(key: &[u8], wire: &mut Vec<u8>) -> Option<()> {
+    let mut rest = key;
+    while let Some((&end, others)) = rest.split_last() {
+        if end != SEPARATOR {
+            return None;
+        }
+        let start = others.iter().rposition(|&octet| octet == SEPARATOR).map_or(0, |at| at + 1);
+        let at = wire.len();
+        wire.push(0);
+        let mut octets = others[start..].iter();
+        while let Some(&octet) = octets.next() {
+            wire.push(match octet {
+                ESCAPE => octets.next()?.checked_sub(1).filter(|&octet| octet <= ESCAPE)?,
+                other => other,
+            });
+        }
+        let len = wire.len() - at - 1;
+        if !(1..=MAX_LABEL).contains(&len) {
+            return None;
+        }
+        wire[at] = len as u8;
+        rest = &key[..start];
+    }
+    Some(())
 }
 
 #[cfg(test)]

@@ -18,6 +18,7 @@ need kdig knot-dnsutils
 need ldns-signzone ldnsutils
 need named bind9
 need named-checkzone bind9-utils
+need nft nftables
 need nsd nsd
 need stubby stubby
 need unbound unbound

@@ -36,7 +36,7 @@ const FOLDING: [(&str, &str); 3] = [
 ];
 
 /// The modules that may import only these of ours.
-const ONLY: [(&str, &[&str]); 17] = [
+const ONLY: [(&str, &[&str]); 18] = [
     ("clock", &[]),
     ("datagram", &[]),
     ("name", &[]),
@@ -48,6 +48,7 @@ const ONLY: [(&str, &[&str]); 17] = [
     ("feed", &["name", "policy"]),
     ("fetch", &["clock", "feed", "name", "tsig", "wire"]),
     ("image", &["name", "policy"]),
+    ("publish", &["image", "name", "policy"]),
     ("resolve", &["datagram", "name", "wire"]),
     ("evidence", &["clock", "name", "wire"]),
     ("sinkhole", &["client", "listener"]),
@@ -59,7 +60,10 @@ const ONLY: [(&str, &[&str]); 17] = [
             "tsig", "wire",
         ],
     ),
-    ("config", &["client", "evidence", "feed", "fetch", "name", "resolve", "serve", "sinkhole", "tsig"]),
+    (
+        "config",
+        &["client", "evidence", "feed", "fetch", "name", "publish", "resolve", "serve", "sinkhole", "tsig"],
+    ),
 ];
 
 /// Pairs of a module and one that it must not import.

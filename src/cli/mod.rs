@@ -5,6 +5,7 @@
 
 mod check;
 mod explain;
+mod export;
 mod feed;
 mod log;
 mod policy;
@@ -22,6 +23,7 @@ use crate::daemon::DaemonError;
 use crate::evidence::store::StoreError;
 use crate::feed::ReadError;
 use crate::image::ImageError;
+use crate::publish::list::Format;
 use crate::update::UpdateError;
 
 /// A protective DNS resolver: malicious names lead to a sinkhole, every query leaves its record.
@@ -90,6 +92,10 @@ enum CliError {
         "{path}: no policy image here; `sachdns policy build` makes one, or check data_dir and the working directory"
     )]
     NoImage { path: PathBuf },
+    #[error("a list in the format {format} cannot hold {kind}; choose another --kind, or another --format")]
+    Kind { format: Format, kind: &'static str },
+    #[error("the policy image has no feed {name:?}; it has {known}")]
+    NoFeed { name: String, known: String },
     #[error(
         "{path}: no query log here; start `sachdns serve` first, or check data_dir and the working directory"
     )]

@@ -18,14 +18,20 @@ pub(super) enum Command {
     Build(ConfigArg),
     /// Say what is in the policy image.
     Stat(ConfigArg),
+    /// Write what the policy image blocks as a list for firewalls, proxies, sensors or other resolvers.
+    Export(super::export::Arguments),
     /// Build what standard input orders: how a running server has its image built.
     #[command(hide = true)]
     Compile,
 }
 
 pub(super) fn run(command: &Command) -> Result<(), CliError> {
+    if let Command::Export(arguments) = command {
+        return super::export::run(arguments);
+    }
     let mut out = io::stdout().lock();
     match command {
+        Command::Export(_) => {}
         Command::Build(arguments) => {
             let config = arguments.load()?;
             config.check_feeds()?;

@@ -106,6 +106,7 @@ fn settings<'a>(reader: &mut Reader<'a>, path: &Path, document: &'a DeTable<'a>)
     for feed in &mut feeds {
         feed.addresses = Addresses { own: own.clone(), shortest, ..feed.addresses.clone() };
     }
+    let export = super::export::read(reader, &mut top);
     let agencies = agencies(reader, &mut top);
     let reaches = audiences::reaches(reader, &mut top, &agencies, wishes);
     let (log_scope, log) = log(reader, &mut top, &data_dir);
@@ -125,6 +126,7 @@ fn settings<'a>(reader: &mut Reader<'a>, path: &Path, document: &'a DeTable<'a>)
         sinkhole,
         http,
         feeds,
+        export,
         agencies,
         reaches,
         log_scope,

@@ -4,6 +4,7 @@
 //! their options and never import this module.
 
 mod audiences;
+mod export;
 mod faults;
 mod file;
 mod reader;
@@ -20,6 +21,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+pub use export::Export;
 pub use faults::{Fault, Faults, Problem};
 pub use transports::Transports;
 
@@ -71,6 +73,8 @@ pub struct Config {
     pub http: http::Options,
     /// Feeds in order; the earlier one wins.
     pub feeds: Vec<Source>,
+    /// The policy as lists for others.
+    pub export: Export,
     /// Agencies.
     pub agencies: Vec<Agency>,
     /// Feeds that do not apply to everybody.

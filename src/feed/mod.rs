@@ -12,10 +12,10 @@
 //! owners of an RPZ, and `*.` in an Adblock rule. Duplicates are kept; the compiler folds them.
 
 mod adblock;
+pub mod address;
 mod bind;
 mod csv;
 mod defang;
-pub mod address;
 mod detect;
 mod dnsmasq;
 mod fault;

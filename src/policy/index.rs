@@ -2,9 +2,11 @@
 //! once from where their kind begins for anything else.
 
 use std::collections::BTreeSet;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::ops::ControlFlow;
 
 use fst::raw::{CompiledAddr, Fst, Output};
+use ipnet::IpNet;
 
 use super::rule::{FeedIndex, Mode, Provenance, Rule};
 use super::trigger::{Family, Nibbles, Trigger, end, names_of, networks_of};
@@ -34,6 +36,30 @@ pub struct Index<D> {
 pub(super) struct Place {
     pub(super) addr: CompiledAddr,
     pub(super) output: Output,
+}
+
+/// The first bits of addresses.
+#[derive(Clone, Copy)]
+struct Prefix {
+    bits: u128,
+    len: u8,
+    width: u8,
+}
+
+impl Prefix {
+    fn with(self, bits: u8, len: u8) -> Self {
+        Self { bits: self.bits << len | u128::from(bits), len: self.len + len, ..self }
+    }
+
+    /// As a network; an automaton that leads further than addresses do has none.
+    fn net(self) -> Option<IpNet> {
+        let bits = self.bits.checked_shl(u32::from(self.width.checked_sub(self.len)?)).unwrap_or(0);
+        let address = match self.width {
+            32 => IpAddr::V4(Ipv4Addr::from_bits(bits as u32)),
+            _ => IpAddr::V6(Ipv6Addr::from_bits(bits)),
+        };
+        IpNet::new(address, self.len).ok()
+    }
 }
 
 /// Why the parts of an image do not fit together.
@@ -196,6 +222,13 @@ impl<D: AsRef<[u8]>> Index<D> {
         address: IpAddr,
         mut visit: impl FnMut(u8, &'p [Rule]),
     ) {
+        self.walk_network_sets(trigger, address, |len, number| {
+            visit(len, self.rule_sets.get(number).map(Vec::as_slice).unwrap_or_default());
+        });
+    }
+
+    /// As [`Self::walk_networks`], with the number of the rule set.
+    pub fn walk_network_sets(&self, trigger: Trigger, address: IpAddr, mut visit: impl FnMut(u8, usize)) {
         let address = address.to_canonical();
         let width = if address.is_ipv4() { 32 } else { 128 };
         let Some(mut place) = self.networks_of(trigger)[usize::from(width == 128)] else { return };
@@ -204,8 +237,8 @@ impl<D: AsRef<[u8]>> Index<D> {
             let nibble = nibbles.at(usize::from(depth));
             for bits in 0..4 {
                 let ended = step(&self.names, place, end(nibble, bits));
-                if let Some(rules) = ended.and_then(|ended| self.rules_at(ended)) {
-                    visit(4 * depth + bits, rules);
+                if let Some(number) = ended.and_then(|ended| self.number_at(ended)) {
+                    visit(4 * depth + bits, number);
                 }
             }
             let Some(next) = step(&self.names, place, nibble) else { return };
@@ -214,11 +247,15 @@ impl<D: AsRef<[u8]>> Index<D> {
     }
 
     fn rules_at(&self, place: Place) -> Option<&[Rule]> {
+        self.number_at(place).and_then(|number| self.rule_sets.get(number)).map(Vec::as_slice)
+    }
+
+    fn number_at(&self, place: Place) -> Option<usize> {
         let node = self.names.node(place.addr);
         if !node.is_final() {
             return None;
         }
-        self.rules(place.output.cat(node.final_output()).value())
+        usize::try_from(place.output.cat(node.final_output()).value()).ok()
     }
 
     /// As [`Self::walk`], for several keys side by side; `visit` is told whose turn it is. The automaton is
@@ -270,6 +307,67 @@ impl<D: AsRef<[u8]>> Index<D> {
 
     fn rules(&self, number: u64) -> Option<&[Rule]> {
         usize::try_from(number).ok().and_then(|number| self.rule_sets.get(number)).map(Vec::as_slice)
+    }
+
+    /// The rule sets that names share, by their numbers.
+    pub fn rule_sets(&self) -> &[Vec<Rule>] {
+        &self.rule_sets
+    }
+
+    /// Calls `visit` with every key behind `after` and the number of its rule set, in the order of keys, until
+    /// it breaks off. So who has much to say can say it bit by bit.
+    pub fn scan(
+        &self,
+        after: &[u8],
+        mut visit: impl FnMut(&[u8], usize) -> ControlFlow<()>,
+    ) -> ControlFlow<()> {
+        use fst::{IntoStreamer as _, Streamer as _};
+        let mut stream = self.names.range().gt(after).into_stream();
+        while let Some((key, number)) = stream.next() {
+            // `rules` finds no more than there are.
+            visit(key, usize::try_from(number.value()).unwrap_or(usize::MAX))?;
+        }
+        ControlFlow::Continue(())
+    }
+
+    /// Calls `visit` with every network of this trigger and family in the order of addresses, each before the
+    /// networks in it, and the number of its rule set, until it breaks off.
+    pub fn scan_networks(
+        &self,
+        trigger: Trigger,
+        is_v6: bool,
+        mut visit: impl FnMut(IpNet, usize) -> ControlFlow<()>,
+    ) -> ControlFlow<()> {
+        let Some(place) = self.networks_of(trigger)[usize::from(is_v6)] else {
+            return ControlFlow::Continue(());
+        };
+        let width = if is_v6 { 128 } else { 32 };
+        self.scan_below(place, Prefix { bits: 0, len: 0, width }, &mut visit)
+    }
+
+    /// The networks that begin with whole nibbles, which lead to `place`.
+    fn scan_below(
+        &self,
+        place: Place,
+        prefix: Prefix,
+        visit: &mut impl FnMut(IpNet, usize) -> ControlFlow<()>,
+    ) -> ControlFlow<()> {
+        for nibble in 0..16 {
+            // Before a nibble come the networks that begin with it and end within it, the shortest first.
+            for bits in (0..4u8).filter(|bits| nibble % (16 >> bits) == 0) {
+                let ended = step(&self.names, place, end(nibble, bits));
+                let number = ended.and_then(|ended| self.number_at(ended));
+                if let (Some(number), Some(net)) = (number, prefix.with(nibble >> (4 - bits), bits).net()) {
+                    visit(net, number)?;
+                }
+            }
+            if prefix.len < prefix.width
+                && let Some(next) = step(&self.names, place, nibble)
+            {
+                self.scan_below(next, prefix.with(nibble, 4), visit)?;
+            }
+        }
+        ControlFlow::Continue(())
     }
 
     /// Every listed name's or network's key with its rules, in the order of keys.

@@ -163,6 +163,56 @@ impl NetworkKey {
     }
 }
 
+/// What a key stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Subject<'k> {
+    /// A name (QNAME or NSDNAME), by its key as in `crate::name::Key`.
+    Name(Trigger, &'k [u8]),
+    /// A network.
+    Network(Trigger, IpNet),
+}
+
+impl<'k> Subject<'k> {
+    /// Reads a key of the index; `None` for octets that are none.
+    pub fn of(key: &'k [u8]) -> Option<Self> {
+        match key {
+            [OTHERS, b'n', name @ ..] => Some(Self::Name(Trigger::Nsdname, name)),
+            [OTHERS, ..] => network(key).map(|(trigger, net)| Self::Network(trigger, net)),
+            name => Some(Self::Name(Trigger::Qname, name)),
+        }
+    }
+}
+
+/// The network back from its key.
+fn network(key: &[u8]) -> Option<(Trigger, IpNet)> {
+    let [OTHERS, trigger, family, nibbles @ .., end] = key else { return None };
+    let trigger = match trigger {
+        b'c' => Trigger::ClientIp,
+        b'i' => Trigger::Ip,
+        b's' => Trigger::Nsip,
+        _ => return None,
+    };
+    let end = end.checked_sub(0x10).filter(|end| (1..16).contains(end))?;
+    let bits = end.ilog2();
+    let width: u32 = if *family == Family::V4 as u8 { 32 } else { 128 };
+    let len = 4 * nibbles.len() as u32 + bits;
+    if len > width || nibbles.iter().any(|nibble| *nibble > 0x0f) {
+        return None;
+    }
+    let mut address: u128 = 0;
+    for nibble in nibbles {
+        address = address << 4 | u128::from(*nibble);
+    }
+    address = address << bits | u128::from(end ^ 1 << bits);
+    address = address.checked_shl(width - len).unwrap_or(0);
+    let address: IpAddr = if width == 32 {
+        std::net::Ipv4Addr::from_bits(address as u32).into()
+    } else {
+        std::net::Ipv6Addr::from_bits(address).into()
+    };
+    Some((trigger, IpNet::new(address, len as u8).ok()?))
+}
+
 /// The octet that ends a network whose last, cut nibble is `nibble` with `bits` bits, fewer than four.
 pub(super) fn end(nibble: u8, bits: u8) -> u8 {
     0x10 | 1 << bits | nibble >> (4 - bits)
@@ -201,36 +251,6 @@ fn canonical(net: IpNet) -> IpNet {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    /// The network back from its key; `None` for octets that are none.
-    fn network(key: &[u8]) -> Option<(Trigger, IpNet)> {
-        let [OTHERS, trigger, family, nibbles @ .., end] = key else { return None };
-        let trigger = match trigger {
-            b'c' => Trigger::ClientIp,
-            b'i' => Trigger::Ip,
-            b's' => Trigger::Nsip,
-            _ => return None,
-        };
-        let end = end.checked_sub(0x10).filter(|end| (1..16).contains(end))?;
-        let bits = end.ilog2();
-        let width: u32 = if *family == Family::V4 as u8 { 32 } else { 128 };
-        let len = 4 * nibbles.len() as u32 + bits;
-        if len > width || nibbles.iter().any(|nibble| *nibble > 0x0f) {
-            return None;
-        }
-        let mut address: u128 = 0;
-        for nibble in nibbles {
-            address = address << 4 | u128::from(*nibble);
-        }
-        address = address << bits | u128::from(end ^ 1 << bits);
-        address = address.checked_shl(width - len).unwrap_or(0);
-        let address: IpAddr = if width == 32 {
-            std::net::Ipv4Addr::from_bits(address as u32).into()
-        } else {
-            std::net::Ipv6Addr::from_bits(address).into()
-        };
-        Some((trigger, IpNet::new(address, len as u8).ok()?))
-    }
 
     #[test]
     fn networks_come_back_from_their_keys() {

@@ -13,6 +13,7 @@ mod cookies;
 mod doh;
 mod doq;
 mod dot;
+mod export;
 mod failover;
 mod forwarding;
 mod harness;

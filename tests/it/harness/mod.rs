@@ -107,6 +107,7 @@ pub(crate) fn spawn(command: &mut Command) -> Child {
             "dnsdist" => "dnsdist",
             "kdig" => "knot-dnsutils",
             "named" => "bind9",
+            "nft" => "nftables",
             "named-checkzone" => "bind9-utils",
             "stubby" => "stubby",
             "ldns-keygen" | "ldns-signzone" => "ldnsutils",

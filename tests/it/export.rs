@@ -1,0 +1,142 @@
+//! Lists for others say what the policy blocks, in a form that the programs they are for take.
+
+use std::fs;
+use std::process::Command;
+
+use crate::harness::house::{House, Setup};
+use crate::harness::{nsd, run};
+
+const RPZ: &str = "\
+@ SOA localhost. root.localhost. 1 3600 600 86400 60
+@ NS localhost.
+evil.example CNAME .
+*.evil.example CNAME .
+good.evil.example CNAME rpz-passthru.
+24.0.113.0.203.rpz-ip CNAME .
+32.7.113.0.203.rpz-ip CNAME rpz-passthru.
+64.zz.1.db8.2001.rpz-ip CNAME .
+32.1.0.0.10.rpz-ip CNAME .
+32.9.9.9.9.rpz-client-ip CNAME rpz-drop.
+*.ns.example.rpz-nsdname CNAME *.
+text.example TXT \"a b\"
+";
+
+fn house() -> House {
+    let setup = Setup::new(nsd::address()).feed("own", "malware.example\nsub.evil.example\n");
+    let house = setup.rpz("authority", "given", "", RPZ).lay();
+    house.run("policy build", &[]).well();
+    house
+}
+
+/// What an export writes, without comments.
+fn lines(house: &House, arguments: &[&str]) -> Vec<String> {
+    let text = house.run("policy export", arguments).well().stdout;
+    text.lines().filter(|line| !line.starts_with(['#', ';'])).map(str::to_owned).collect()
+}
+
+#[test]
+fn nftables_takes_a_list_in_place_of_the_one_before() {
+    let house = house();
+    house.run("policy export", &["--format", "nftables", "--output", "first.nft"]).well();
+    let bare = "[[feed]]\nname = \"own\"\nsource = \"own.txt\"\nformat = \"rpz\"\naction = \"given\"\n";
+    house.write("own.txt", "32.1.2.0.192.rpz-ip CNAME .\n");
+    house.write("other.toml", &format!("data_dir = \"other\"\n{bare}"));
+    run(&mut house.command(&["policy", "build", "--config", "other.toml"])).well();
+    run(&mut house.command(&[
+        "policy",
+        "export",
+        "--config",
+        "other.toml",
+        "--format",
+        "nftables",
+        "--output",
+        "second.nft",
+    ]))
+    .well();
+    // In a network namespace of its own, so that no rule of this machine is touched.
+    let script = "nft -c -f first.nft && nft -f first.nft && nft -j list table inet sachdns && nft -f second.nft && \
+                  nft list set inet sachdns addresses4 && nft list set inet sachdns addresses6";
+    let mut command = Command::new("unshare");
+    command.args(["--user", "--map-root-user", "--net", "sh", "-c", script]).current_dir(house.path());
+    let text = run(&mut command).well().stdout;
+    let (first, second) = text.split_once("\ntable ").unwrap();
+    for part in ["203.0.113.0", "203.0.113.8", "2001:db8:1::"] {
+        assert!(first.contains(part), "{part}: {first}");
+    }
+    assert!(!first.contains("10.0.0.1"), "a private address: {first}");
+    assert!(
+        second.contains("192.0.2.1") && !second.contains("203.0.113") && !second.contains("2001:"),
+        "{second}"
+    );
+}
+
+#[test]
+fn bind_takes_the_zone_and_it_says_the_same() {
+    let house = house();
+    house.run("policy export", &["--format", "rpz", "--output", "policy.zone"]).well();
+    let mut check = Command::new("named-checkzone");
+    check.current_dir(house.path()).args(["-i", "none", "-D", "-o", "-", "rpz.example", "policy.zone"]);
+    let text = run(&mut check).well().stdout;
+    for owner in [
+        "malware.example",
+        "*.evil.example",
+        "32.9.9.9.9.rpz-client-ip",
+        "*.ns.example.rpz-nsdname",
+        "text.example",
+    ] {
+        assert!(text.contains(&format!("\n{owner}.rpz.example.")), "{owner}: {text}");
+    }
+    // Read again as a feed, it is the same zone.
+    house.write("again.toml", "data_dir = \"again\"\n[policy]\ncanaries = []\n[[feed]]\nname = \"a\"\nsource = \"policy.zone\"\nformat = \"rpz\"\naction = \"given\"\n");
+    run(&mut house.command(&["policy", "build", "--config", "again.toml"])).well();
+    let again =
+        run(&mut house.command(&["policy", "export", "--config", "again.toml", "--format", "rpz"])).well();
+    let records = |text: &str| -> Vec<String> {
+        text.lines()
+            .filter(|line| !line.starts_with(';') && !line.contains(" SOA "))
+            .map(str::to_owned)
+            .collect()
+    };
+    assert_eq!(records(&again.stdout), records(&house.read("policy.zone")));
+    // The same image gives the same octets.
+    let second = house.run("policy export", &["--format", "rpz"]).well();
+    assert_eq!(second.stdout, house.read("policy.zone"));
+}
+
+#[test]
+fn lists_hold_what_was_asked_for() {
+    let house = house();
+    assert_eq!(
+        lines(&house, &["--format", "plain", "--kind", "names"]),
+        ["evil.example", "malware.example", "text.example"]
+    );
+    assert_eq!(
+        lines(&house, &["--format", "edl", "--kind", "names", "--feed", "own"]),
+        ["sub.evil.example", "*.sub.evil.example", "malware.example", "*.malware.example"]
+    );
+    let addresses = lines(&house, &["--format", "edl"]);
+    assert!(addresses.contains(&"203.0.113.128/25".to_owned()) && addresses.len() == 9, "{addresses:?}");
+    let limited = house.run("policy export", &["--format", "edl", "--limit", "3"]).well();
+    assert_eq!(limited.stdout.lines().count(), 3);
+    assert!(limited.stderr.contains("LEFT OUT: 6 entries"), "{}", limited.stderr);
+    let rules = lines(&house, &["--format", "suricata"]);
+    assert!(rules.len() == 12 && rules.iter().all(|rule| rule.ends_with("; rev:1;)")), "{rules:#?}");
+}
+
+#[test]
+fn what_cannot_be_exported_is_told() {
+    let house = house();
+    let told = |arguments: &[&str]| {
+        let done = house.run("policy export", arguments);
+        assert!(!done.status.success() && done.stdout.is_empty(), "{done:?}");
+        done.stderr
+    };
+    let kind = told(&["--format", "nftables", "--kind", "names"]);
+    assert!(kind.contains("nftables cannot hold names"), "{kind}");
+    let feed = told(&["--format", "plain", "--feed", "nobody"]);
+    assert!(feed.contains("no feed \"nobody\"; it has canary, own, authority"), "{feed}");
+    assert!(told(&["--format", "xml"]).contains("nftables"));
+    let output = told(&["--format", "plain", "--output", "no/such/folder/list"]);
+    assert!(output.contains("no/such/folder/list"), "{output}");
+    assert!(fs::read_dir(house.path()).unwrap().all(|entry| !entry.unwrap().path().ends_with("list.part")));
+}
