@@ -18,6 +18,7 @@ mod failover;
 mod forwarding;
 mod harness;
 mod hostile;
+mod hostile_servers;
 mod images;
 mod landing;
 mod limits;

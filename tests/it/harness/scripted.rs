@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::{PATIENCE, wire};
 
@@ -40,13 +40,18 @@ impl Seen {
 
     /// An answer to this query: its id and question, these flags (QR is added), rcode and records.
     pub(crate) fn answer(&self, flags: u16, rcode: u16, answers: &[Vec<u8>], opt: Option<&[u8]>) -> Vec<u8> {
+        let opt: Vec<_> = opt.into_iter().map(<[u8]>::to_vec).collect();
+        self.message(flags | rcode, [answers, &[], &opt])
+    }
+
+    /// As [`Self::answer`], with the records of all three sections.
+    pub(crate) fn message(&self, flags: u16, sections: [&[Vec<u8>]; 3]) -> Vec<u8> {
         let id = u16::from_be_bytes([self.bytes[0], self.bytes[1]]);
-        let flags = wire::QR | flags | (self.flags() & (wire::RD | wire::CD)) | rcode;
-        let answer_count = u16::try_from(answers.len()).unwrap();
-        let mut bytes = wire::header(id, flags, [1, answer_count, 0, u16::from(opt.is_some())]);
+        let flags = wire::QR | flags | (self.flags() & (wire::RD | wire::CD));
+        let [answers, authority, additional] = sections.map(|section| u16::try_from(section.len()).unwrap());
+        let mut bytes = wire::header(id, flags, [1, answers, authority, additional]);
         bytes.extend(self.question());
-        bytes.extend(answers.concat());
-        bytes.extend(opt.unwrap_or_default());
+        bytes.extend(sections.iter().flat_map(|section| section.concat()));
         bytes
     }
 
@@ -83,6 +88,8 @@ pub(crate) enum Step {
     SendFromElsewhere(Vec<u8>),
     /// Write these octets as they are (over TCP only).
     Write(Vec<u8>),
+    /// Write a zero octet again and again, until nobody reads any more (over TCP only).
+    Drip,
     /// Close the connection (over TCP only).
     Close,
 }
@@ -105,18 +112,35 @@ struct Shared {
 impl Scripted {
     /// Starts an upstream; no step at all is silence.
     pub(crate) fn start(script: impl Fn(&Seen) -> Vec<Step> + Send + Sync + 'static) -> Self {
+        let (udp, tcp) = loop {
+            let tcp = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+            if let Ok(udp) = UdpSocket::bind(tcp.local_addr().unwrap()) {
+                break (udp, tcp);
+            }
+        };
+        Self::over(udp, tcp, script)
+    }
+
+    /// Starts one at this address, which nobody else has: inside a namespace.
+    pub(crate) fn at(
+        address: SocketAddr,
+        script: impl Fn(&Seen) -> Vec<Step> + Send + Sync + 'static,
+    ) -> Self {
+        Self::over(UdpSocket::bind(address).unwrap(), TcpListener::bind(address).unwrap(), script)
+    }
+
+    fn over(
+        udp: UdpSocket,
+        tcp: TcpListener,
+        script: impl Fn(&Seen) -> Vec<Step> + Send + Sync + 'static,
+    ) -> Self {
         let shared = Arc::new(Shared {
             script: Box::new(script),
             seen: Mutex::default(),
             changed: Condvar::new(),
             is_stopping: AtomicBool::new(false),
         });
-        let (udp, tcp) = loop {
-            let tcp = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-            if let Ok(udp) = UdpSocket::bind(tcp.local_addr().unwrap()) {
-                break (Arc::new(udp), tcp);
-            }
-        };
+        let udp = Arc::new(udp);
         let address = udp.local_addr().unwrap();
         let for_udp = shared.clone();
         thread::spawn(move || for_udp.serve_udp(&udp));
@@ -195,7 +219,7 @@ impl Shared {
                         Step::Send(bytes) => socket.send_to(&bytes, client),
                         Step::SendFromElsewhere(bytes) => UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))
                             .and_then(|elsewhere| elsewhere.send_to(&bytes, client)),
-                        Step::Write(_) | Step::Close => Ok(0),
+                        Step::Write(_) | Step::Drip | Step::Close => Ok(0),
                     };
                 }
             });
@@ -209,6 +233,12 @@ impl Shared {
                     Step::Send(bytes) if stream.write_all(&wire::framed(&bytes)).is_ok() => {}
                     Step::Write(bytes) if stream.write_all(&bytes).is_ok() => {}
                     Step::SendFromElsewhere(_) => {}
+                    Step::Drip => {
+                        while stream.write_all(&[0]).is_ok() {
+                            thread::sleep(Duration::from_millis(50));
+                        }
+                        return;
+                    }
                     Step::Send(_) | Step::Write(_) | Step::Close => return,
                 }
             }

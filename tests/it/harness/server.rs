@@ -120,6 +120,15 @@ impl Server {
         Pid::from_child(self.child.as_ref().expect("a server that was not stopped"))
     }
 
+    /// How long processors have worked for it so far.
+    pub(crate) fn cpu_time(&self) -> Duration {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid().as_raw_nonzero())).unwrap();
+        // The program's name, in parentheses, may hold blanks. utime and stime are the 14th and 15th field.
+        let fields: Vec<_> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();
+        let ticks: u64 = fields[11..13].iter().map(|field| field.parse::<u64>().unwrap()).sum();
+        Duration::from_secs(ticks) / u32::try_from(rustix::param::clock_ticks_per_second()).unwrap()
+    }
+
     /// What it has written to standard error.
     pub(crate) fn stderr(&self) -> &Lines {
         &self.lines

@@ -10,17 +10,22 @@ use hickory_proto::rr::rdata::opt::{EdnsCode, EdnsOption};
 use super::PATIENCE;
 
 pub(crate) const A: u16 = 1;
+pub(crate) const NS: u16 = 2;
+pub(crate) const CNAME: u16 = 5;
 pub(crate) const SOA: u16 = 6;
 pub(crate) const MX: u16 = 15;
 pub(crate) const TXT: u16 = 16;
 pub(crate) const AAAA: u16 = 28;
 pub(crate) const OPT: u16 = 41;
+pub(crate) const RRSIG: u16 = 46;
+pub(crate) const DNSKEY: u16 = 48;
 pub(crate) const HTTPS: u16 = 65;
 pub(crate) const IN: u16 = 1;
 pub(crate) const CH: u16 = 3;
 
 /// Header flags (RFC 1035, section 4.1.1; RFC 4035, section 3.2).
 pub(crate) const QR: u16 = 0x8000;
+pub(crate) const AA: u16 = 0x0400;
 pub(crate) const TC: u16 = 0x0200;
 pub(crate) const RD: u16 = 0x0100;
 pub(crate) const RA: u16 = 0x0080;
