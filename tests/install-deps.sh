@@ -20,6 +20,7 @@ need named bind9
 need named-checkzone bind9-utils
 need nft nftables
 need nsd nsd
+need openssl openssl
 need stubby stubby
 need unbound unbound
 need unshare util-linux

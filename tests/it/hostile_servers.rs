@@ -1,24 +1,20 @@
 //! Name servers that mean harm, met while recursing: whatever they say, a question ends soon, costs little,
 //! harms nobody else's names, and has its record.
 //!
-//! Each test has a network of its own. The root knows three zones: `attack.`, whose server does what the test says, `other.`,
-//! at the same server, and `victim.`, which is honest and counts what it is asked.
+//! Each test has a network of its own.
 
-use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use ring::rand::SystemRandom;
-use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _};
 use rustix::process::Signal;
-use sha2::{Digest as _, Sha256};
 
 use crate::harness::PATIENCE;
 use crate::harness::dig::Reply;
-use crate::harness::house::House;
 use crate::harness::namespace::inside;
-use crate::harness::scripted::{Scripted, Seen, Step};
+use crate::harness::scripted::{Seen, Step};
 use crate::harness::server::Server;
+use crate::harness::signer::{Signer, key_tag};
+use crate::harness::wilds::{ATTACKER, Wilds, a, cut, honest, ns, refer, rr, say, soa};
 use crate::harness::wire::{self, name};
 
 /// The deadline of a query, and some time for a busy machine.
@@ -26,13 +22,9 @@ const SOON: Duration = Duration::from_secs(8);
 /// More than any question may cost, all that it hangs on included.
 const MOST_QUERIES: usize = 100;
 
-const ATTACKER: [u8; 4] = [127, 20, 0, 66];
-
 struct Scene {
     server: Server,
-    _root: Scripted,
-    attacker: Scripted,
-    victim: Scripted,
+    wilds: Wilds,
 }
 
 impl Scene {
@@ -43,46 +35,15 @@ impl Scene {
 
     /// `anchor` is a DS record that is trusted.
     fn with_anchor(anchor: &str, attack: impl Fn(&Seen) -> Vec<Step> + Send + Sync + 'static) -> Self {
-        let at = |address: [u8; 4]| SocketAddr::from((address, 53));
-        let root = Scripted::at(at([127, 20, 0, 1]), |query| {
-            let qname = query.qname();
-            let zone = qname.trim_end_matches('.').rsplit('.').next().unwrap_or_default();
-            let (answer, authority, glue) = match zone {
-                "" => (vec![ns("", "ns.root")], vec![], vec![a("ns.root", [127, 20, 0, 1])]),
-                "attack" | "other" => {
-                    let server = format!("ns.{zone}");
-                    (vec![], vec![ns(zone, &server)], vec![a(&server, ATTACKER)])
-                }
-                "victim" => (vec![], vec![ns("victim", "ns.victim")], vec![a("ns.victim", [127, 20, 0, 80])]),
-                _ => return vec![Step::Send(query.message(wire::AA | 3, [&[], &[soa("")], &[]]))],
-            };
-            let flags = if answer.is_empty() { 0 } else { wire::AA };
-            vec![Step::Send(query.message(flags, [&answer, &authority, &glue]))]
-        });
-        let attacker = Scripted::at(at(ATTACKER), attack);
-        let victim = Scripted::at(at([127, 20, 0, 80]), |query| {
-            let found = [a("www.victim", [192, 0, 2, 80])];
-            vec![Step::Send(match &*query.qname() {
-                "www.victim." if query.qtype() == wire::A => query.message(wire::AA, [&found, &[], &[]]),
-                "www.victim." | "victim." => query.message(wire::AA, [&[], &[soa("victim")], &[]]),
-                _ => query.message(wire::AA | 3, [&[], &[soa("victim")], &[]]),
-            })]
-        });
-        let anchors = if anchor.is_empty() { "dnssec = false\n" } else { "trust_anchors = [\"anchors\"]\n" };
-        let house = House::with_config(&format!(
-            "data_dir = \"data\"\n[server]\nlisten = [\"127.0.0.1:0\"]\n[resolver]\nmode = \"recurse\"\n\
-             root_hints = \"root.hints\"\ndeadline = \"2s\"\n{anchors}[sinkhole]\nhttp_listen = []\n"
-        ));
-        house.write("root.hints", ". 3600 NS ns.root.\nns.root. 3600 A 127.20.0.1\n");
-        house.write("anchors", anchor);
-        Self { server: house.serve(), _root: root, attacker, victim }
+        let wilds = Wilds::start(attack);
+        Self { server: wilds.house(anchor).serve(), wilds }
     }
 
     /// A client's question: the reply, and how many queries it cost. It ends soon, its record tells its end, and the same
     /// question costs nothing while the end is remembered.
     #[track_caller]
     fn ask(&self, qname: &str) -> (Reply, usize) {
-        let asked = || self.attacker.seen().len() + self.victim.seen().len();
+        let asked = || self.wilds.attacker.seen().len() + self.wilds.victim.seen().len();
         let before = asked();
         let start = Instant::now();
         let reply = self.server.dig().ask(qname, "A");
@@ -125,40 +86,6 @@ impl Scene {
         self.check_victim();
         self.server.assert_well();
         assert!(self.server.stop(Signal::TERM).status.success());
-    }
-}
-
-fn rr(owner: &str, rtype: u16, rdata: &[u8]) -> Vec<u8> {
-    wire::record(&name(owner), rtype, wire::IN, 300, rdata)
-}
-
-fn a(owner: &str, address: [u8; 4]) -> Vec<u8> {
-    rr(owner, wire::A, &address)
-}
-
-fn ns(zone: &str, server: &str) -> Vec<u8> {
-    rr(zone, wire::NS, &name(server))
-}
-
-fn soa(zone: &str) -> Vec<u8> {
-    rr(zone, wire::SOA, &[&name("ns")[..], &name("nobody"), &[0; 16], &300u32.to_be_bytes()].concat())
-}
-
-/// Says these records with authority.
-fn say(query: &Seen, answer: &[Vec<u8>]) -> Vec<Step> {
-    vec![Step::Send(query.message(wire::AA, [answer, &[], &[]]))]
-}
-
-/// Refers to a zone's server.
-fn refer(query: &Seen, authority: &[Vec<u8>], additional: &[Vec<u8>]) -> Vec<Step> {
-    vec![Step::Send(query.message(0, [&[], authority, additional]))]
-}
-
-/// `www.attack` has an address; all else below `attack` has no data.
-fn honest(query: &Seen) -> Vec<Step> {
-    match query.qtype() {
-        wire::A if query.qname() == "www.attack." => say(query, &[a("www.attack", [192, 0, 2, 66])]),
-        _ => vec![Step::Send(query.message(wire::AA, [&[], &[soa("attack")], &[]]))],
     }
 }
 
@@ -266,11 +193,6 @@ fn aliases_without_end_are_cut() {
     });
 }
 
-/// TC: ask over TCP.
-fn cut(query: &Seen) -> Vec<Step> {
-    vec![Step::Send(query.message(wire::AA | wire::TC, [&[], &[], &[]]))]
-}
-
 #[test]
 fn what_drips_is_not_waited_for() {
     inside(|| {
@@ -371,7 +293,7 @@ fn delegations_to_many_names_ask_few_of_them() {
             if query.is_tcp { refer(query, &names, &[]) } else { cut(query) }
         });
         scene.check_failed("www.many.attack", 22);
-        let asked = scene.victim.seen().len();
+        let asked = scene.wilds.victim.seen().len();
         assert!((1..=25).contains(&asked), "{asked} queries to the victim");
         scene.end();
     });
@@ -384,39 +306,26 @@ fn many_keys_with_one_tag_cost_little() {
     /// About as many as a message holds.
     const SIGNATURES: u16 = 100;
     inside(|| {
-        let random = SystemRandom::new();
-        let pair = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &random).unwrap();
-        let pair =
-            EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, pair.as_ref(), &random).unwrap();
-        // The zone's one honest key, by which the others get in (DNSKEY: RFC 4034, section 2.1).
-        let entry = [&[1, 1, 3, 13], &pair.public_key().as_ref()[1..]].concat();
-        let digest = Sha256::digest([&name("attack")[..], &entry].concat());
-        let digest: String = digest.iter().map(|octet| format!("{octet:02x}")).collect();
-        let anchor = format!("attack. IN DS {} 13 2 {digest}\n", key_tag(&entry));
-        let keys: Vec<Vec<u8>> = (0..KEYS).map(key).chain([entry.clone()]).collect();
+        // The zone's one honest key, by which the others get in.
+        let signer = Signer::new("attack");
+        let entry = signer.dnskey();
+        let keys: Vec<Vec<u8>> = (0..KEYS).map(key).chain([entry]).collect();
         let tag = key_tag(&keys[0]);
         assert!(keys[..keys.len() - 1].iter().all(|key| key_tag(key) == tag));
 
-        let scene = Scene::with_anchor(&anchor, move |query| {
+        let scene = Scene::with_anchor(&signer.anchor(), move |query| {
             if !query.is_tcp {
                 return cut(query);
             }
             let qname = query.qname();
             let mut records = Vec::new();
             match query.qtype() {
-                wire::DNSKEY => {
-                    let mut signed = signature(query, 13, key_tag(&entry));
-                    let head = signed.clone();
-                    records.extend(keys.iter().map(|key| rr("attack", wire::DNSKEY, key)));
-                    // In canonical order (RFC 4034, section 6.3) as they are: the entry's flags are the greatest.
-                    let data = [head, records.concat()].concat();
-                    signed.extend(pair.sign(&random, &data).unwrap().as_ref());
-                    records.push(rr("attack", wire::RRSIG, &signed));
-                }
+                // The entry's flags are the greatest.
+                wire::DNSKEY => records.extend(signer.sign("attack", wire::DNSKEY, &keys)),
                 wire::A => {
                     records.push(a(&qname, [192, 0, 2, 66]));
                     for number in 0..SIGNATURES {
-                        let mut wrong = signature(query, 8, tag);
+                        let mut wrong = signer.unsigned(8, tag, &qname, wire::A);
                         wrong.extend([number as u8; 512]);
                         records.push(rr(&qname, wire::RRSIG, &wrong));
                     }
@@ -446,26 +355,6 @@ fn key(number: u16) -> Vec<u8> {
     data
 }
 
-fn key_tag(data: &[u8]) -> u16 {
-    let octets = |pair: &[u8]| u32::from(pair[0]) << 8 | u32::from(pair[1]);
-    let sum: u32 = data.chunks_exact(2).map(octets).sum();
-    (sum + (sum >> 16)) as u16
-}
-
-/// The data of an RRSIG record for what is asked, but for the signature itself (RFC 4034, section 3.1).
-fn signature(query: &Seen, algorithm: u8, tag: u16) -> Vec<u8> {
-    let labels = query.qname().split('.').filter(|label| !label.is_empty()).count();
-    let mut data = query.qtype().to_be_bytes().to_vec();
-    data.extend([algorithm, u8::try_from(labels).unwrap()]);
-    data.extend(300u32.to_be_bytes());
-    let now = jiff::Timestamp::now().as_second();
-    data.extend(((now + 86_400) as u32).to_be_bytes());
-    data.extend(((now - 86_400) as u32).to_be_bytes());
-    data.extend(tag.to_be_bytes());
-    data.extend(name("attack"));
-    data
-}
-
 /// A failure is not for long: who mends his zone is found again.
 #[test]
 fn failures_are_forgotten_soon() {
@@ -475,9 +364,9 @@ fn failures_are_forgotten_soon() {
             _ => vec![Step::Send(query.message(2, [&[], &[], &[]]))],
         });
         scene.check_failed("www.attack", 22);
-        let asked = scene.attacker.seen().len();
+        let asked = scene.wilds.attacker.seen().len();
         let start = Instant::now();
-        while scene.attacker.seen().len() == asked {
+        while scene.wilds.attacker.seen().len() == asked {
             assert!(start.elapsed() < PATIENCE, "the failure is kept for good");
             scene.server.dig().ask("www.attack", "A");
         }

@@ -26,6 +26,7 @@ mod log;
 mod log_faults;
 mod log_filters;
 mod malformed;
+mod odd_zones;
 mod proxy;
 mod queries;
 mod quickstart;

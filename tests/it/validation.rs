@@ -190,6 +190,9 @@ const ROWS: &[Row] = &[
     Row("nothing.expired.test", "A", "bogus 7", Same),
     Row("www.future.test", "A", "bogus 8", Same),
     Row("nothing.future.test", "A", "bogus 8", Same),
+    // Unbound gives a tenth of the term, an hour at the least.
+    Row("www.late.test", "A", "bogus 7", Says("secure")),
+    Row("www.early.test", "A", "bogus 8", Says("secure")),
     // Something is missing: signatures, proofs, keys.
     Row("www.nosig.test", "A", "bogus 10", Same),
     Row("www.nosig.test", "MX", "bogus 10", Same),
@@ -211,6 +214,10 @@ const ROWS: &[Row] = &[
     Row("www.digest.test", "A", "insecure 2", Same),
     Row("www.sha1.test", "A", "insecure 1", Says("secure")),
     Row("nothing.sha1.test", "A", "insecure 1", Says("secure")),
+    Row("www.ed448.test", "A", "insecure 1", Says("secure")),
+    Row("www.short.test", "A", "insecure 1", Says("secure")),
+    Row("nothing.some.test", "A", "insecure 27", Says("secure")),
+    Row("www.more.test", "MX", "insecure 27", Says("secure")),
     // Too many iterations spoil proofs, and nothing else.
     Row("www.iterations.test", "A", "secure", Same),
     Row("www.iterations.test", "MX", "insecure 27", Same),

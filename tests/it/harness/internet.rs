@@ -14,6 +14,7 @@ use std::process::{Child, Command, Stdio};
 
 use super::dig::Dig;
 use super::house::House;
+use super::peer::Unbound;
 use super::{Lines, PATIENCE, is_root, run, spawn, within};
 
 /// A zone to come, and the delegation to it.
@@ -243,29 +244,7 @@ impl Internet {
 
     /// Starts Unbound on the same hints and anchors. `server` is added to its `server:` clause.
     pub(crate) fn unbound(&self, server: &str) -> Unbound {
-        let folder = tempfile::Builder::new().prefix("sachdns-unbound-").tempdir().unwrap();
-        let path = folder.path().join("unbound.conf");
-        let address = SocketAddr::from(([127, 0, 0, 1], 53));
-        let text = format!(
-            "server:\n directory: \"{folder}\"\n chroot: \"\"\n username: \"\"\n pidfile: \"\"\n use-syslog: no\n \
-             logfile: \"\"\n verbosity: 1\n num-threads: 1\n interface: 127.0.0.1@53\n do-not-query-localhost: no\n \
-             access-control: 127.0.0.0/8 allow\n root-hints: \"{hints}\"\n trust-anchor-file: \"{anchors}\"\n \
-             ede: yes\n val-log-level: 2\n{server}\nremote-control:\n control-enable: no\n",
-            folder = folder.path().display(),
-            hints = self.hints().display(),
-            anchors = self.anchors().display(),
-        );
-        fs::write(&path, text).unwrap();
-        let mut command = self.command("unbound");
-        command.args(["-d", "-c"]).arg(&path).stdin(Stdio::null()).stdout(Stdio::null());
-        let mut child = spawn(command.stderr(Stdio::piped()));
-        let lines = Lines::follow(child.stderr.take().unwrap());
-        // From here on, a panic kills it.
-        let unbound = Unbound { child, lines, address, _folder: folder };
-        if unbound.lines.wait(PATIENCE, |line| line.contains("start of service")).is_none() {
-            panic!("Unbound does not start:\n{}", unbound.lines.text());
-        }
-        unbound
+        Unbound::start(&self.inside(), &self.hints(), &self.anchors(), server)
     }
 
     fn hints_text(&self) -> String {
@@ -313,29 +292,6 @@ impl Drop for Internet {
         for server in &mut self.servers {
             let _ = server.wait();
         }
-    }
-}
-
-/// A running Unbound, for the same questions.
-pub(crate) struct Unbound {
-    child: Child,
-    lines: Lines,
-    /// Where it answers, inside.
-    pub(crate) address: SocketAddr,
-    _folder: tempfile::TempDir,
-}
-
-impl Unbound {
-    /// What it has said, for failures.
-    pub(crate) fn text(&self) -> String {
-        self.lines.text()
-    }
-}
-
-impl Drop for Unbound {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }
 

@@ -10,14 +10,17 @@ pub(crate) mod internet;
 pub(crate) mod named;
 pub(crate) mod namespace;
 pub(crate) mod nsd;
+pub(crate) mod peer;
 pub(crate) mod record;
 pub(crate) mod scripted;
 pub(crate) mod secondary;
 pub(crate) mod secure;
 pub(crate) mod server;
 pub(crate) mod signed;
+pub(crate) mod signer;
 pub(crate) mod tls;
 pub(crate) mod unbound;
+pub(crate) mod wilds;
 pub(crate) mod wire;
 
 use std::io::{BufRead, BufReader, Read};
@@ -109,6 +112,7 @@ pub(crate) fn spawn(command: &mut Command) -> Child {
             "named" => "bind9",
             "nft" => "nftables",
             "named-checkzone" => "bind9-utils",
+            "openssl" => "openssl",
             "stubby" => "stubby",
             "ldns-keygen" | "ldns-signzone" => "ldnsutils",
             "unbound" => "unbound",

@@ -31,7 +31,9 @@ struct Zone {
     name: &'static str,
     /// As ldns-keygen has it; empty for an unsigned zone.
     algorithm: &'static str,
-    /// Arguments of ldns-signzone.
+    /// The key's size, where its algorithm has sizes.
+    bits: &'static str,
+    /// Arguments of ldns-signzone. `@-600` is the time ten minutes ago.
     sign: &'static [&'static str],
     /// What the parent says.
     ds: Ds,
@@ -58,6 +60,7 @@ enum Ds {
 const PLAIN: Zone = Zone {
     name: "",
     algorithm: "ECDSAP256SHA256",
+    bits: "2048",
     sign: &[],
     ds: Ds::Right,
     records: "",
@@ -110,6 +113,9 @@ const ZONES: &[Zone] = &[
     Zone { name: "bogus.test", mangle: |line| Some(line.replace("192.0.2.80", "192.0.2.66")), ..PLAIN },
     Zone { name: "expired.test", sign: &["-i", "20200101", "-e", "20200201"], ..PLAIN },
     Zone { name: "future.test", sign: &["-i", "20800101", "-e", "20800201"], ..PLAIN },
+    // Just out of a time of twenty days.
+    Zone { name: "late.test", sign: &["-i", "@-1728000", "-e", "@-600"], ..PLAIN },
+    Zone { name: "early.test", sign: &["-i", "@600", "-e", "@1728600"], ..PLAIN },
     Zone {
         name: "nosig.test",
         mangle: |line| (!is_signature(line, "A") && !is_signature(line, "SOA")).then(|| line.to_owned()),
@@ -153,6 +159,10 @@ const ZONES: &[Zone] = &[
     Zone { name: "algorithm.test", ds: Ds::With(Some(200), None), ..PLAIN },
     Zone { name: "digest.test", ds: Ds::With(None, Some(200)), ..PLAIN },
     Zone { name: "sha1.test", algorithm: "RSASHA1_NSEC3", ..PLAIN },
+    Zone { name: "ed448.test", algorithm: "ED448", ..PLAIN },
+    Zone { name: "short.test", algorithm: "RSASHA256", bits: "768", ..PLAIN },
+    Zone { name: "some.test", sign: &["-n", "-t", "51"], ..PLAIN },
+    Zone { name: "more.test", sign: &["-n", "-t", "150"], ..PLAIN },
     Zone { name: "iterations.test", sign: &["-n", "-t", "400"], ..PLAIN },
     Zone {
         name: "test",
@@ -243,11 +253,12 @@ fn sign_all(folder: &Path) {
                 run(Command::new(program).args(args).current_dir(folder)).well().stdout.trim().to_owned()
             };
             let make_key =
-                || tool("ldns-keygen", &["-a", zone.algorithm, "-b", "2048", "-k", &format!("{name}.")]);
+                || tool("ldns-keygen", &["-a", zone.algorithm, "-b", zone.bits, "-k", &format!("{name}.")]);
             let key = make_key();
             let output = format!("{name}.zone");
-            let arguments: Vec<&str> =
-                [&["-o", name, "-f", &output], zone.sign, &["unsigned", &key]].concat();
+            let sign: Vec<String> = zone.sign.iter().map(|argument| at_time(argument)).collect();
+            let sign: Vec<&str> = sign.iter().map(String::as_str).collect();
+            let arguments = [&["-o", name, "-f", &output], &sign[..], &["unsigned", &key]].concat();
             tool("ldns-signzone", &arguments);
             let signed = fs::read_to_string(&file).unwrap();
             let mangled: Vec<String> = signed.lines().filter_map(zone.mangle).collect();
@@ -282,6 +293,13 @@ fn sign_all(folder: &Path) {
             writeln!(parent_records, "{name}. IN NS ns.test.").unwrap();
         }
     }
+}
+
+/// An argument with its time written out.
+fn at_time(argument: &str) -> String {
+    let Some(seconds) = argument.strip_prefix('@') else { return argument.to_owned() };
+    let seconds = jiff::SignedDuration::from_secs(seconds.parse().unwrap());
+    (jiff::Timestamp::now() + seconds).strftime("%Y%m%d%H%M%S").to_string()
 }
 
 fn nsd_configuration(folder: &Path, address: SocketAddr) -> String {
