@@ -1,4 +1,4 @@
-//! What is being fetched, as a file without a name: counted and bounded while it is written.
+//! What is being fetched, as a file without a name: counted, digested and bounded while it is written.
 //!
 //! It goes with whoever holds it, also when that is killed. What is in it is not looked at, but for gzip, whose
 //! unpacked size is bounded too.
@@ -9,6 +9,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use flate2::write::MultiGzDecoder;
+use sha2::{Digest as _, Sha256};
 
 /// How gzip begins (RFC 1952, section 2.3.1).
 const GZIP: [u8; 2] = [0x1f, 0x8b];
@@ -35,9 +36,19 @@ impl TooLarge {
 #[derive(Debug)]
 pub struct Draft {
     file: BufWriter<File>,
+    digest: Sha256,
     size: u64,
     max_size: u64,
     packed: Packed,
+}
+
+/// What was written.
+#[derive(Debug)]
+pub struct Finished {
+    /// The file, at its beginning.
+    pub file: File,
+    /// The SHA-256 of its content.
+    pub digest: [u8; 32],
 }
 
 /// Whether what is written is gzip.
@@ -65,7 +76,7 @@ impl Draft {
     /// The file cannot be made.
     pub fn create(folder: &Path, max_size: u64) -> io::Result<Self> {
         let file = BufWriter::with_capacity(1 << 16, nameless(folder)?);
-        Ok(Self { file, size: 0, max_size, packed: Packed::Unknown(Vec::new()) })
+        Ok(Self { file, digest: Sha256::new(), size: 0, max_size, packed: Packed::Unknown(Vec::new()) })
     }
 
     /// Octets written so far.
@@ -77,7 +88,7 @@ impl Draft {
     ///
     /// # Errors
     /// What the system said, or [`TooLarge`]: the last of what is packed is unpacked here.
-    pub fn finish(mut self) -> io::Result<File> {
+    pub fn finish(mut self) -> io::Result<Finished> {
         if let Packed::Gzip(decoder) = &mut self.packed
             && let Err(error) = decoder.try_finish()
             && TooLarge::of(&error).is_some()
@@ -86,7 +97,7 @@ impl Draft {
         }
         let mut file = self.file.into_inner().map_err(io::IntoInnerError::into_error)?;
         file.rewind()?;
-        Ok(file)
+        Ok(Finished { file, digest: self.digest.finalize().into() })
     }
 
     /// Unpacks what is gzip as far as it goes, for its size.
@@ -130,6 +141,7 @@ impl Write for Draft {
             return Err(io::Error::other(TooLarge::Octets(self.max_size)));
         }
         self.count_unpacked(octets)?;
+        self.digest.update(octets);
         self.file.write_all(octets)?;
         Ok(octets.len())
     }
@@ -143,6 +155,35 @@ impl Write for Counter {
     fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
         let left = self.left.checked_sub(octets.len() as u64);
         self.left = left.ok_or_else(|| io::Error::other(TooLarge::Unpacked(self.max_size)))?;
+        Ok(octets.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// A part of it, in memory.
+#[derive(Debug)]
+pub struct Bounded {
+    /// What came.
+    pub octets: Vec<u8>,
+    max_size: u64,
+}
+
+impl Bounded {
+    /// An empty one.
+    pub fn new(max_size: u64) -> Self {
+        Self { octets: Vec::new(), max_size }
+    }
+}
+
+impl Write for Bounded {
+    fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
+        if (self.octets.len() + octets.len()) as u64 > self.max_size {
+            return Err(io::Error::other(TooLarge::Octets(self.max_size)));
+        }
+        self.octets.extend(octets);
         Ok(octets.len())
     }
 
@@ -189,10 +230,11 @@ mod tests {
                 assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0, "it has no name");
                 let written = octets.chunks(piece).try_for_each(|piece| draft.write_all(piece));
                 let got = match written.and_then(|()| draft.finish()) {
-                    Ok(mut file) => {
+                    Ok(mut finished) => {
                         let mut content = Vec::new();
-                        file.read_to_end(&mut content).unwrap();
+                        finished.file.read_to_end(&mut content).unwrap();
                         assert_eq!(content, octets);
+                        assert_eq!(finished.digest, <[u8; 32]>::from(Sha256::digest(octets)));
                         Ok(content.len() as u64)
                     }
                     Err(error) => Err(TooLarge::of(&error).expect("no other error")),

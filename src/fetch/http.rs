@@ -5,7 +5,7 @@
 
 mod connect;
 #[cfg(test)]
-mod tests;
+pub(in crate::fetch) mod tests;
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};

@@ -17,7 +17,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use super::draft::{Draft, TooLarge};
+use super::draft::{Draft, Finished, TooLarge};
 use crate::clock;
 use crate::name::Name;
 use crate::tsig::{AnswerFault, Key, Signer, Verifier};
@@ -50,8 +50,8 @@ pub enum Transferred {
     Unchanged(Soa),
     /// Another version: its file, and whether it came as differences.
     Zone {
-        /// The master file, at its beginning.
-        file: File,
+        /// The master file.
+        content: Finished,
         /// Its SOA record.
         soa: Soa,
         /// How it came.
@@ -298,8 +298,8 @@ fn finish(
         }
         _ => return Err(TransferError::Malformed("an end without a beginning")),
     };
-    let file = out.finish().map_err(TransferError::of_write)?;
-    Ok(Transferred::Zone { file, soa, by })
+    let content = out.finish().map_err(TransferError::of_write)?;
+    Ok(Transferred::Zone { content, soa, by })
 }
 
 /// AXFR, or with a serial number IXFR from it (RFC 1995, section 3).

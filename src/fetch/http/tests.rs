@@ -1,12 +1,13 @@
 //! Servers that behave, and many that do not, over real sockets.
 
+use std::collections::HashMap;
 use std::io::{Read as _, Write as _};
 use std::sync::{Arc, Mutex};
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 
 use super::*;
 use crate::fetch::draft::Draft;
@@ -24,14 +25,8 @@ async fn serve(scripts: Vec<Script>) -> (Url, Arc<Mutex<Vec<String>>>) {
         let mut at = 0;
         loop {
             let (mut stream, _) = listener.accept().await.unwrap();
-            let mut head = Vec::new();
-            while !head.ends_with(b"\r\n\r\n") {
-                match stream.read_u8().await {
-                    Ok(octet) => head.push(octet),
-                    Err(_) => break,
-                }
-            }
-            seen.lock().unwrap().push(String::from_utf8(head).unwrap());
+            let head = head(&mut stream).await;
+            seen.lock().unwrap().extend(head);
             for (pause, octets) in &scripts[at] {
                 tokio::time::sleep(*pause).await;
                 if stream.write_all(octets).await.is_err() {
@@ -42,6 +37,39 @@ async fn serve(scripts: Vec<Script>) -> (Url, Arc<Mutex<Vec<String>>>) {
         }
     });
     (url, heads)
+}
+
+/// Serves each path its answer, and 404 for all others; gives the URL of `/`.
+pub(in crate::fetch) async fn serve_paths(answers: impl Iterator<Item = (String, String)>) -> Url {
+    let answers: HashMap<String, String> = answers.collect();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = Url::parse(&format!("http://{}/", listener.local_addr().unwrap())).unwrap();
+    tokio::spawn(async move {
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let answers = answers.clone();
+            tokio::spawn(async move {
+                while let Some(head) = head(&mut stream).await {
+                    let path = head.split(' ').nth(1).unwrap_or_default();
+                    let nothing = "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n";
+                    let answer = answers.get(path).map_or(nothing, String::as_str);
+                    if stream.write_all(answer.as_bytes()).await.is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+    });
+    url
+}
+
+/// The head of the next request; `None` where the client has left.
+async fn head(stream: &mut TcpStream) -> Option<String> {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(stream.read_u8().await.ok()?);
+    }
+    Some(String::from_utf8(head).unwrap())
 }
 
 fn at_once(octets: impl Into<Vec<u8>>) -> Script {
@@ -59,7 +87,7 @@ fn gzip(octets: &[u8]) -> Vec<u8> {
     encoder.finish().unwrap()
 }
 
-fn options() -> Options {
+pub(in crate::fetch) fn options() -> Options {
     Options { proxy: None, ca: None, credentials: None, max_size: 100_000, timeout: Duration::from_secs(120) }
 }
 
@@ -73,7 +101,7 @@ async fn get(url: &Url, options: &Options) -> Result<Option<Vec<u8>>, String> {
         Reply::Unchanged => Ok(None),
         Reply::Content(_) => {
             let mut content = Vec::new();
-            draft.finish().map_err(|error| error.to_string())?.read_to_end(&mut content).unwrap();
+            draft.finish().map_err(|error| error.to_string())?.file.read_to_end(&mut content).unwrap();
             Ok(Some(content))
         }
     }
