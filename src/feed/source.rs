@@ -8,9 +8,9 @@ use std::sync::Arc;
 use super::address::Addresses;
 use super::{Columns, Format, Reading, Urls};
 use crate::policy::action::{Action, ActionError};
-use crate::policy::rule::{Mode, Severity};
+use crate::policy::rule::Mode;
 
-pub use crate::policy::rule::{Signed, Timing};
+pub use crate::policy::rule::{Severity, Signed, Timing};
 
 /// A configured feed.
 #[derive(Debug, Clone, PartialEq, Eq)]
