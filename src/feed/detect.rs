@@ -20,6 +20,7 @@
 //! may fill the whole head (URLhaus puts 25,768 of them before its first `||`); so with one mark of
 //! its own, if only a `!` comment, it is given the one-word lines too. A draw goes to the format
 //! that stands higher in the table. Free text is only what holds something defanged; its one-word lines count for it too.
+//! JSON is told by its first octets, and its kind by the first key that only one of them has.
 //! Maltrail's copyright line in front makes a trail. Without any mark the feed is read as plain: its lines then come
 //! back as diagnostics, and nothing is lost without a word.
 
@@ -49,6 +50,9 @@ struct Tally<'a> {
 
 /// The format that the start of a feed is most likely written in; never `Auto`.
 pub(super) fn format(head: &[u8]) -> Format {
+    if is_json(head) {
+        return json(head);
+    }
     let mut tally = Tally::default();
     let head = String::from_utf8_lossy(head);
     for line in head.lines() {
@@ -79,6 +83,32 @@ pub(super) fn format(head: &[u8]) -> Format {
         }
     }
     best.1
+}
+
+/// Whether a text begins as a JSON object or array does. `[Adblock Plus 2.0]` does not.
+pub(super) fn is_json(head: &[u8]) -> bool {
+    match head.trim_ascii_start() {
+        [b'{', rest @ ..] => matches!(rest.trim_ascii_start(), [] | [b'"' | b'}', ..]),
+        [b'[', rest @ ..] => matches!(rest.trim_ascii_start(), [] | [b'{' | b'"' | b'[' | b']', ..]),
+        _ => false,
+    }
+}
+
+fn json(head: &[u8]) -> Format {
+    const MARKS: [(&str, Format); 9] = [
+        ("\"bundle\"", Format::Stix),
+        ("\"spec_version\"", Format::Stix),
+        ("\"pattern\"", Format::Stix),
+        ("\"object_marking_refs\"", Format::Stix),
+        ("\"Event\"", Format::Misp),
+        ("\"Attribute\"", Format::Misp),
+        ("\"Object\"", Format::Misp),
+        ("\"Orgc\"", Format::Misp),
+        ("\"to_ids\"", Format::Misp),
+    ];
+    let head = String::from_utf8_lossy(head);
+    let places = MARKS.iter().filter_map(|(mark, format)| Some((head.find(mark)?, *format)));
+    places.min_by_key(|(place, _)| *place).map_or(Format::Json, |(_, format)| format)
 }
 
 impl<'a> Tally<'a> {
@@ -229,6 +259,12 @@ mod tests {
         check("\"a.example\",\"b c\"\n\"c.example\",\"d e\"\n", Format::Csv);
         check("STT;Tên miền;IP\n1;a.example;192.0.2.1\n", Format::Csv);
         check("http://a.example/x,y\nhttp://b.example/z\n", Format::Plain);
+        check("{\"type\": \"bundle\", \"objects\": []}", Format::Stix);
+        check("[{\"created\": \"x\", \"id\": \"indicator--1\", \"pattern\": \"x\"}]", Format::Stix);
+        check(" {\n\"response\": [{\"Event\": {}}]}", Format::Misp);
+        check("{\"uuid\": \"x\", \"Attribute\": []}", Format::Misp);
+        check("{\"version\": 3, \"rules\": []}", Format::Json);
+        check("[\"a.example\"]", Format::Json);
         check("See evil[.]vn and\nothers\nbelow\n", Format::Text);
         check("evil[.]vn\nother[.]vn\n", Format::Plain);
     }

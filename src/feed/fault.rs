@@ -75,6 +75,34 @@ pub enum Fault {
     #[error("this file is a web page or XML, not a list; nothing was read")]
     Markup,
 
+    /// JSON: another text than an object or an array.
+    #[error("this file is no JSON; nothing was read")]
+    NotJson,
+    /// MISP: an attribute for people to read.
+    #[error("not meant for detection (to_ids is false)")]
+    NotForDetection,
+    /// MISP: an attribute or object that was deleted.
+    #[error("deleted by its author")]
+    Deleted,
+    /// STIX: an indicator that its author took back.
+    #[error("revoked by its author")]
+    Revoked,
+    /// STIX: a pattern of another language.
+    #[error("a pattern of type {0:?}, not of STIX's own")]
+    PatternType(String),
+    /// STIX: a pattern that breaks its grammar.
+    #[error("not a pattern as STIX 2.1 has them")]
+    PatternSyntax,
+    /// STIX: a name or an address that is malicious only together with something that DNS does not show.
+    #[error("malicious only together with what no query shows")]
+    Narrowed,
+    /// STIX: what is meant is everything else.
+    #[error("a test for everything else than this")]
+    Negated,
+    /// STIX: a comparison that picks no single thing.
+    #[error("the comparison {0:?} picks no name or address")]
+    Operator(String),
+
     /// Tables: no heading and no cells show which column lists something.
     #[error("no column of names or addresses can be told; set the feed's columns")]
     NoValueColumn,

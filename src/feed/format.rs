@@ -27,6 +27,12 @@ pub enum Format {
     Rpz,
     /// A table: comma-separated values, or others.
     Csv,
+    /// A MISP event.
+    Misp,
+    /// A STIX 2.1 bundle.
+    Stix,
+    /// JSON of other kinds: records, rule sets, arrays.
+    Json,
     /// Addresses, networks and ranges.
     Ip,
     /// Maltrail's trails.
@@ -38,13 +44,13 @@ pub enum Format {
 /// The text names no format.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "no format is called {0:?}; there are auto, plain, hosts, adblock, dnsmasq, unbound, bind, rpz, csv, ip, maltrail and text"
+    "no format is called {0:?}; there are auto, plain, hosts, adblock, dnsmasq, unbound, bind, rpz, csv, misp, stix, json, ip, maltrail and text"
 )]
 pub struct FormatError(pub String);
 
 impl Format {
     /// Every format, `auto` first.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 15] = [
         Self::Auto,
         Self::Plain,
         Self::Hosts,
@@ -54,6 +60,9 @@ impl Format {
         Self::Bind,
         Self::Rpz,
         Self::Csv,
+        Self::Misp,
+        Self::Stix,
+        Self::Json,
         Self::Ip,
         Self::Maltrail,
         Self::Text,
@@ -71,6 +80,9 @@ impl Format {
             Self::Bind => "bind",
             Self::Rpz => "rpz",
             Self::Csv => "csv",
+            Self::Misp => "misp",
+            Self::Stix => "stix",
+            Self::Json => "json",
             Self::Ip => "ip",
             Self::Maltrail => "maltrail",
             Self::Text => "text",

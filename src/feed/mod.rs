@@ -14,32 +14,40 @@
 mod adblock;
 pub mod address;
 mod bind;
+mod bounded;
 mod csv;
 mod defang;
 mod detect;
 mod dnsmasq;
 mod fault;
 mod format;
+mod held;
 mod hosts;
 mod ip;
 pub mod json;
 mod maltrail;
 mod master;
+mod misp;
 mod output;
+mod pattern;
 mod plain;
 mod read;
 mod reading;
+mod records;
 mod rpz;
 pub mod source;
 pub mod store;
+mod stix;
 mod table;
 #[cfg(test)]
 mod tests;
 mod text;
 mod token;
 mod unbound;
+mod walk;
 mod words;
 
+use std::cell::Cell;
 use std::fmt;
 use std::io::Read;
 use std::net::IpAddr;
@@ -191,8 +199,15 @@ fn parse_within(
     }
     let format = if format == Format::Auto { detect::format(lines.head()) } else { format };
     let mut out = Output::new(reading, sink);
+    if matches!(format, Format::Misp | Format::Stix | Format::Json) {
+        document(&mut lines, format, &mut out)?;
+        return Ok(format);
+    }
     let mut grammar: Box<dyn Grammar> = match format {
-        Format::Auto | Format::Plain => Box::new(plain::read_line),
+        // The others have no lines.
+        Format::Auto | Format::Plain | Format::Misp | Format::Stix | Format::Json => {
+            Box::new(plain::read_line)
+        }
         Format::Hosts => Box::new(hosts::read_line),
         Format::Adblock => Box::new(adblock::read_line),
         Format::Dnsmasq => Box::new(dnsmasq::read_line),
@@ -216,6 +231,34 @@ fn parse_within(
     }
     grammar.end(&mut out);
     Ok(format)
+}
+
+/// Reads a JSON text.
+fn document(lines: &mut Lines<impl Read>, format: Format, out: &mut Output<'_>) -> Result<(), ReadError> {
+    if lines.head().trim_ascii().is_empty() {
+        return Ok(());
+    }
+    if !detect::is_json(lines.head()) {
+        let text = String::from_utf8_lossy(lines.head()).into_owned();
+        out.line = 1;
+        out.fault(Fault::NotJson, &text);
+        return Ok(());
+    }
+    let line = Cell::new(0);
+    let mut octets = lines.octets();
+    let columns = out.columns();
+    let walked = match format {
+        Format::Misp => walk::walk(&mut octets, &line, &mut misp::Reader::new(out)),
+        Format::Stix => {
+            let mut reader = stix::Reader::new(out);
+            let walked = walk::walk(&mut octets, &line, &mut reader);
+            reader.finish();
+            walked
+        }
+        _ => walk::walk(&mut octets, &line, &mut records::Reader::new(columns, out)),
+    };
+    walked
+        .map_err(|source| octets.failure(line.get().saturating_sub(1)).unwrap_or(ReadError::Json { source }))
 }
 
 /// A format that is read line by line.

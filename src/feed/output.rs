@@ -9,7 +9,7 @@ use crate::policy::action::Action;
 use crate::policy::rule::Severity;
 use crate::policy::trigger::Trigger;
 
-use super::{Diagnostic, Fault, Indicator, Reading, Sink, Urls, Value, token};
+use super::{Columns, Diagnostic, Fault, Indicator, Reading, Sink, Urls, Value, token};
 
 /// How much of a line a diagnostic repeats, in characters.
 const MAX_EXCERPT: usize = 80;
@@ -39,6 +39,11 @@ pub(super) struct Output<'a> {
 impl<'a> Output<'a> {
     pub(super) fn new(reading: &'a Reading, sink: &'a mut dyn Sink) -> Self {
         Self { reading, sink, line: 0, families: HashSet::new(), last_family: None }
+    }
+
+    /// Which columns of a table the configuration names.
+    pub(super) fn columns(&self) -> &'a Columns {
+        &self.reading.columns
     }
 
     /// Hands on an indicator of the current line.

@@ -35,6 +35,12 @@ pub enum ReadError {
         /// What the reader said.
         source: io::Error,
     },
+    /// JSON that is none from some place on: damaged, cut off, or nested too deep.
+    #[error("the JSON is cut off or damaged: {source}")]
+    Json {
+        /// What the parser said, with the place.
+        source: serde_json::Error,
+    },
     /// More octets than a feed may have.
     #[error("larger than {limit} octets once unpacked; read up to line {after_line}")]
     TooLarge {
@@ -140,6 +146,53 @@ impl<R: Read> Lines<R> {
         }
         self.line.pop_if(|&mut last| last == b'\r');
         Ok(Some(Line::Whole(String::from_utf8_lossy(&self.line))))
+    }
+}
+
+impl<R: Read> Lines<R> {
+    /// All octets as they are, for formats that have no lines.
+    pub(super) fn octets(&mut self) -> Octets<'_, R> {
+        Octets { lines: self, failure: None }
+    }
+}
+
+/// The octets of a feed, no more of them than it may have.
+pub(super) struct Octets<'a, R> {
+    lines: &'a mut Lines<R>,
+    failure: Option<Failure>,
+}
+
+enum Failure {
+    Io(io::Error),
+    TooLarge,
+}
+
+impl<R: Read> Octets<'_, R> {
+    /// Why reading failed, if it did, after this many whole lines.
+    pub(super) fn failure(self, after_line: u64) -> Option<ReadError> {
+        Some(match self.failure? {
+            Failure::Io(error) => failed(self.lines.is_gzip, error, after_line),
+            Failure::TooLarge => ReadError::TooLarge { after_line, limit: self.lines.max_size },
+        })
+    }
+}
+
+impl<R: Read> Read for Octets<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let failure = match self.lines.input.read(buffer) {
+            Ok(len) => {
+                self.lines.octets += len as u64;
+                if self.lines.octets <= self.lines.max_size {
+                    return Ok(len);
+                }
+                Failure::TooLarge
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => return Err(error),
+            Err(error) => Failure::Io(error),
+        };
+        self.failure = Some(failure);
+        // Whoever reads sees only that it is over; `failure` has the reason.
+        Err(io::ErrorKind::Other.into())
     }
 }
 

@@ -113,6 +113,18 @@ impl<'a> Table<'a> {
     }
 }
 
+/// Reads one record whose cells have their headings with them; `false` where none of them is a value.
+pub(super) fn record(columns: &Columns, fields: Vec<(String, String)>, out: &mut Output<'_>) -> bool {
+    let (headings, cells): (Vec<_>, Vec<_>) = fields.into_iter().unzip();
+    match Layout::of_header(columns, &headings) {
+        Some(layout) => {
+            layout.read(&cells, out);
+            true
+        }
+        None => false,
+    }
+}
+
 impl Layout {
     /// What the header's words say; `None` when this is no header.
     fn of_header(columns: &Columns, cells: &[String]) -> Option<Self> {
