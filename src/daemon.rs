@@ -36,7 +36,7 @@ use crate::image::Image;
 use crate::listener;
 use crate::policy::guard::Guard;
 use crate::resolve::zone::Zones;
-use crate::resolve::{Resolver, cache, pool};
+use crate::resolve::{Resolver, cache, pool, routes};
 use crate::serve::credentials::Credentials;
 use crate::serve::pipeline::{Pipeline, State, Waiting};
 use crate::serve::proxy::Proxies;
@@ -192,6 +192,8 @@ pub fn run(config: Config, ready: impl FnOnce(&Listening)) -> Result<(), DaemonE
         max_size: config.cache.max_size - config.cache.max_size / READY_SHARE - sources.remembered(),
         ..config.cache.clone()
     };
+    let configured = sources.clone();
+    let sources = zones::with_cuts(sources, &local_zones.zones);
     let resolver = Resolver::new(sources, &kept, pending, runtime.handle().clone());
     let pipeline = Arc::new(Pipeline::new(state, Arc::new(resolver), shared, waiting));
     zones::put_in_force(&pipeline, local_zones.zones);
@@ -221,7 +223,7 @@ pub fn run(config: Config, ready: impl FnOnce(&Listening)) -> Result<(), DaemonE
         pipeline: Arc::clone(&pipeline),
         secret,
         workshop: Arc::clone(&workshop),
-        turn: Arc::default(),
+        turn: Arc::new(Mutex::new(configured)),
         asked: Arc::default(),
     };
     let outcome = runtime.block_on(async {
@@ -554,8 +556,8 @@ struct Reloader {
     /// Cookies outlive a reload.
     secret: Secret,
     workshop: Arc<Workshop>,
-    /// Two reloads must not overtake each other.
-    turn: Arc<Mutex<()>>,
+    /// Two reloads must not overtake each other. Holds who is asked as the configuration in force has it.
+    turn: Arc<Mutex<routes::Options>>,
     /// Somebody asked for a reload and does not wait for it.
     asked: Arc<Notify>,
 }
@@ -592,7 +594,7 @@ impl Reloader {
 
     fn reload_now(&self) -> Result<String, DaemonError> {
         let begun = Instant::now();
-        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut configured = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
         let config = Config::load(&self.started.path)?;
         config.check_feeds()?;
         let sources = config.sources()?;
@@ -611,7 +613,8 @@ impl Reloader {
         );
         let old = self.pipeline.state();
         let state = state(&config, image, &self.secret, &self.listening);
-        self.pipeline.replace(state, sources);
+        self.pipeline.replace(state, zones::with_cuts(sources.clone(), &local_zones.zones));
+        *configured = sources;
         tokio::spawn(retire(old));
         if let Some(credentials) = &self.credentials
             && let Some(trouble) = encrypted::reload(credentials, &config)

@@ -3,12 +3,17 @@
 //! A zone that cannot be read any more stays as it was. What zones say is `resolve::zone`'s.
 
 use std::cmp::Ordering;
+use std::collections::HashSet;
 use std::fmt;
+use std::net::SocketAddr;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use super::Reloader;
 use crate::name::Name;
+use crate::resolve::forward::{self, Recursion};
+use crate::resolve::health::Strategy;
+use crate::resolve::routes::{self, Route};
 use crate::resolve::zone::{Entry, Source, Stamp, Zone, ZoneFaults, Zones};
 use crate::serve::notify;
 use crate::serve::pipeline::Pipeline;
@@ -16,6 +21,7 @@ use crate::wire::compare_serials;
 
 /// How often is looked whether a file has changed.
 const WATCHING: Duration = Duration::from_secs(5);
+const NAME_SERVER_PORT: u16 = 53;
 
 /// Everything that is wrong with zones that there is no older version of.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -77,6 +83,24 @@ pub(super) fn load(sources: &[Source], old: &Zones) -> Result<Loaded, ZoneErrors
     if errors.is_empty() { Ok(Loaded { zones: Zones::new(entries), kept }) } else { Err(ZoneErrors(errors)) }
 }
 
+/// Who is asked for which names: as the configuration has it, and below the cuts of local zones the servers that
+/// these name, where the configuration has nobody for the same domain.
+pub(super) fn with_cuts(mut sources: routes::Options, zones: &Zones) -> routes::Options {
+    let known: HashSet<Name> = sources.routes.iter().map(|route| route.domain.clone()).collect();
+    for cut in zones.cuts().into_iter().filter(|cut| !known.contains(&cut.name)) {
+        let upstreams = cut.servers.iter().map(|&server| SocketAddr::new(server, NAME_SERVER_PORT).into());
+        let upstreams = forward::Options {
+            upstreams: upstreams.collect(),
+            strategy: Strategy::default(),
+            recursion: Recursion::None,
+            domain: Some(cut.name.clone()),
+            ..sources.upstreams.clone()
+        };
+        sources.routes.push(Route { domain: cut.name, upstreams });
+    }
+    sources
+}
+
 /// Reports a zone that is taken. Its file is what its operator says, so it is taken whatever its serial number
 /// is: secondaries are who miss a change whose number does not grow (RFC 1982).
 fn tell(zone: &Zone, before: Option<&Arc<Entry>>) {
@@ -133,11 +157,12 @@ fn look(reloader: &Reloader) {
     if !reloader.pipeline.zones().iter().any(is_changed) {
         return;
     }
-    let _turn = reloader.turn.lock().unwrap_or_else(PoisonError::into_inner);
+    let configured = reloader.turn.lock().unwrap_or_else(PoisonError::into_inner);
     // A reload may have come before.
     let zones = reloader.pipeline.zones();
     let sources: Vec<Source> = zones.iter().map(|entry| entry.source.clone()).collect();
     if let Ok(loaded) = load(&sources, &zones) {
+        reloader.pipeline.set_upstreams(with_cuts(configured.clone(), &loaded.zones));
         put_in_force(&reloader.pipeline, loaded.zones);
     }
 }

@@ -36,8 +36,8 @@ mod reading;
 mod records;
 mod rpz;
 pub mod source;
-pub mod store;
 mod stix;
+pub mod store;
 mod table;
 #[cfg(test)]
 mod tests;

@@ -20,6 +20,7 @@ pub mod zone;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -50,6 +51,8 @@ const NOT_AUTHORITATIVE: u16 = 20;
 pub struct Resolver {
     /// Who is asked. Outlives reloads that do not change it: it knows which servers answer.
     routes: ArcSwap<Routes>,
+    /// How often they changed.
+    changes: AtomicU32,
     cache: Cache,
     /// Questions that are being asked, and where their answer will be.
     flights: Mutex<Flights>,
@@ -109,6 +112,7 @@ impl Resolver {
     pub fn new(options: routes::Options, cache: &cache::Options, capacity: usize, runtime: Handle) -> Self {
         Self {
             routes: ArcSwap::from_pointee(Routes::new(options, &runtime)),
+            changes: AtomicU32::new(0),
             cache: Cache::new(cache, Instant::now()),
             flights: Mutex::default(),
             places: Arc::new(Semaphore::new(capacity.min(Semaphore::MAX_PERMITS))),
@@ -128,6 +132,13 @@ impl Resolver {
             Change::Domains(ref domains) if domains.is_empty() => {}
             Change::Domains(_) => self.cache.retain(|key| !is_other(key)),
         }
+        // What others made of answers holds no longer than these.
+        self.changes.fetch_add(1, Ordering::Release);
+    }
+
+    /// How often whom to ask has changed, and answers were forgotten.
+    pub fn changes(&self) -> u32 {
+        self.changes.load(Ordering::Acquire)
     }
 
     /// Whether a name, in wire format, has upstreams of its own. Allocates nothing.

@@ -254,8 +254,13 @@ impl Pipeline {
 
     /// Puts a new state in force; queries on their way finish under the one they began with.
     pub fn replace(&self, state: State, upstreams: routes::Options) {
-        self.resolver.set_upstreams(upstreams);
+        self.set_upstreams(upstreams);
         self.state.store(Arc::new(state));
+    }
+
+    /// Asks these from now on.
+    pub fn set_upstreams(&self, upstreams: routes::Options) {
+        self.resolver.set_upstreams(upstreams);
     }
 
     /// Takes queries as far as they go without waiting. An answer replaces what is in its `out`; its
@@ -270,7 +275,7 @@ impl Pipeline {
         mut ready: Option<&mut Ready>,
     ) {
         if let Some(ready) = &mut ready {
-            ready.follow(state);
+            ready.follow(state, self.resolver.changes());
         }
         for turns in turns.chunks_mut(LANES) {
             let mut undecided = [const { None }; LANES];

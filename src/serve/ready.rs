@@ -60,8 +60,9 @@ pub struct Ready {
     seen: Box<[u16]>,
     hasher: RandomState,
     sets: usize,
-    /// Which state the newest entries were made under.
+    /// Which state the newest entries were made under, and how often upstreams had changed.
     state: Weak<State>,
+    changes: u32,
     generation: u32,
     tail: Vec<u8>,
 }
@@ -123,18 +124,19 @@ impl Ready {
             hasher: RandomState::new(),
             sets,
             state: Weak::new(),
+            changes: 0,
             generation: 0,
             tail: Vec::new(),
         })
     }
 
-    /// Forgets what was made under another state than this.
-    pub(super) fn follow(&mut self, state: &Arc<State>) {
+    /// Forgets what was made under another state than this, or by upstreams that have changed since.
+    pub(super) fn follow(&mut self, state: &Arc<State>, changes: u32) {
         // The allocation that a weak reference holds is not given to a new state.
-        if std::ptr::eq(self.state.as_ptr(), Arc::as_ptr(state)) {
+        if std::ptr::eq(self.state.as_ptr(), Arc::as_ptr(state)) && self.changes == changes {
             return;
         }
-        self.state = Arc::downgrade(state);
+        (self.state, self.changes) = (Arc::downgrade(state), changes);
         match self.generation.checked_add(1) {
             Some(generation) => self.generation = generation,
             None => {

@@ -1,13 +1,15 @@
 //! Local zones: answered with authority, reloaded when their file changes, and the old one kept when it is no zone.
 
 use std::fs;
+use std::net::SocketAddr;
 
 use crate::harness::dig::Reply;
 use crate::harness::house::{House, Setup};
+use crate::harness::namespace::inside;
 use crate::harness::nsd;
-use crate::harness::scripted::Scripted;
+use crate::harness::scripted::{Scripted, Step};
 use crate::harness::server::Server;
-use crate::harness::{PATIENCE, run};
+use crate::harness::{PATIENCE, run, wire};
 
 pub(crate) const ZONE: &str = "\
 $TTL 1h
@@ -25,7 +27,7 @@ loop2   CNAME loop1
 *.wild  A     10.1.0.99
 old     DNAME example.test.
 sub     NS    ns.sub
-ns.sub  A     10.2.0.53
+ns.sub  A     127.0.2.53
 ";
 
 pub(crate) const TABLES: &str = "\
@@ -137,8 +139,7 @@ fn aliases_that_leave_are_resolved() {
 
 #[test]
 fn a_cut_is_a_referral_for_who_wants_no_recursion() {
-    let upstream = Scripted::answering(|query| query.answer_a([192, 0, 2, 7]));
-    let server = lay(Setup::new(upstream.address)).serve();
+    let server = serve();
     let reply = server.dig().with("+norecurse").ask("x.sub.internal.example", "A");
     check(&reply, "NOERROR", &[]);
     assert!(!reply.has_flag("aa"), "{}", reply.raw);
@@ -146,10 +147,57 @@ fn a_cut_is_a_referral_for_who_wants_no_recursion() {
         (&*reply.authority[0].name, &*reply.authority[0].rdata),
         ("sub.internal.example.", "ns.sub.internal.example.")
     );
-    assert!(reply.raw.contains("10.2.0.53"), "{}", reply.raw);
-    // With it, whoever is asked about everything else is asked.
-    assert_eq!(server.dig().ask("x.sub.internal.example", "A").rdata("A"), ["192.0.2.7"]);
-    assert_eq!(upstream.seen().len(), 1);
+    assert!(reply.raw.contains("127.0.2.53"), "{}", reply.raw);
+}
+
+#[test]
+fn below_a_cut_its_servers_are_asked() {
+    inside(|| {
+        let upstream = Scripted::answering(|query| query.answer_a([192, 0, 2, 7]));
+        let at = |address: [u8; 4]| SocketAddr::from((address, 53));
+        let agency = Scripted::at(at([127, 0, 2, 53]), |query| {
+            assert_eq!(query.flags() & wire::RD, 0, "it resolves for nobody");
+            let alias =
+                wire::record(&[0xc0, 12], wire::CNAME, wire::IN, 300, &wire::name("www.example.test"));
+            vec![Step::Send(match &*query.qname() {
+                "alias.sub.internal.example." => query.answer(wire::AA, 0, &[alias], None),
+                _ => query.answer(wire::AA, 0, &[query.a([10, 2, 0, 80])], None),
+            })]
+        });
+        let house = lay(Setup::new(upstream.address));
+        // Its server is named in another zone; nobody knows where the last one's is.
+        let more = "other NS ns.internal.example.\nns A 127.0.3.53\nlost NS ns.elsewhere.example.\n";
+        house.write("internal.zone", &format!("{ZONE}{more}below CNAME x.sub\n"));
+        let mut server = house.serve();
+        let ask = |name: &str| server.dig().ask(name, "A");
+        let reply = ask("x.sub.internal.example");
+        assert_eq!((reply.rdata("A"), reply.has_flag("aa")), (vec!["10.2.0.80"], false), "{}", reply.raw);
+        assert_eq!(ask("below.internal.example").rdata("A"), ["10.2.0.80"]);
+        server.record_of("x.sub.internal.example").assert(&[("action", "forward"), ("rcode", "NOERROR")]);
+        assert!(upstream.seen().is_empty());
+        // What they are no masters of is for the others to say, and what has no server here.
+        let reply = ask("alias.sub.internal.example");
+        assert_eq!(reply.rdata("A"), ["192.0.2.7"], "{}", reply.raw);
+        assert_eq!(ask("x.lost.internal.example").rdata("A"), ["192.0.2.7"]);
+
+        // Another server, by a changed file; and then one that the configuration has.
+        assert_eq!(ask("x.other.internal.example").status, "SERVFAIL");
+        let moved =
+            Scripted::at(at([127, 0, 4, 53]), |query| vec![Step::Send(query.answer_a([10, 4, 0, 80]))]);
+        let text = format!("{ZONE}{more}").replace("127.0.2.53", "127.0.4.53").replace("2501", "2502");
+        server.house().write("internal.zone", &text);
+        wait_for(&server, "x.sub.internal.example", "10.4.0.80");
+        let asked = agency.seen().len();
+        let upstreams =
+            format!("[[route]]\ndomain = \"sub.internal.example\"\nupstreams = [\"{}\"]\n", upstream.address);
+        let config = server.house().read("sachdns.toml") + &upstreams;
+        server.house().write("sachdns.toml", &config);
+        server.reload().well();
+        assert_eq!(ask("x.sub.internal.example").rdata("A"), ["192.0.2.7"]);
+        assert_eq!(agency.seen().len(), asked);
+        drop(moved);
+        server.assert_well();
+    });
 }
 
 #[test]

@@ -357,7 +357,7 @@ fn delegation(records: &[Rr], zone: &Name, section: Section) -> Option<Delegatio
 }
 
 /// Whether an address can be a server's at all.
-pub(super) fn is_usable(address: IpAddr) -> bool {
+pub(in crate::resolve) fn is_usable(address: IpAddr) -> bool {
     !address.is_unspecified()
         && !address.is_multicast()
         && !matches!(address, IpAddr::V4(address) if address.is_broadcast())

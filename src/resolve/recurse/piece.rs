@@ -137,7 +137,7 @@ impl Piece {
 }
 
 /// The address in an A or AAAA record's data.
-pub(super) fn address(kind: u16, rdata: &[u8]) -> Option<IpAddr> {
+pub(in crate::resolve) fn address(kind: u16, rdata: &[u8]) -> Option<IpAddr> {
     match kind {
         rtype::A => Some(IpAddr::from(<[u8; 4]>::try_from(rdata).ok()?)),
         rtype::AAAA => Some(IpAddr::from(<[u8; 16]>::try_from(rdata).ok()?)),

@@ -12,7 +12,7 @@ mod load;
 mod lookup;
 mod master;
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -22,6 +22,7 @@ pub use fault::{Problem, ZoneFault, ZoneFaults};
 pub use load::Stamp;
 pub use lookup::{Question, Reply, Then};
 
+use super::recurse::{digest::is_usable, piece::address};
 use crate::name::{Key, Name, SEPARATOR};
 use crate::wire::rtype;
 
@@ -124,6 +125,29 @@ impl Zone {
         Some(ZoneRecord { owner: &apex.owner, rtype: rtype::SOA, ttl: set.ttl, rdata })
     }
 
+    /// The nodes where another zone begins.
+    fn cuts(&self) -> impl Iterator<Item = (&Node, &Rrset)> {
+        let mut last: Option<&Node> = None;
+        self.nodes.iter().skip(1).filter_map(move |node| {
+            // What is below a cut is at most its servers' addresses.
+            let servers =
+                node.set(rtype::NS).filter(|_| last.is_none_or(|last| !node.key.starts_with(&last.key)))?;
+            last = Some(node);
+            Some((node, servers))
+        })
+    }
+
+    /// The addresses of a name here, be they the zone's or those of a server below a cut.
+    fn addresses(&self, key: &Key) -> impl Iterator<Item = IpAddr> {
+        let found = self.nodes.binary_search_by(|node| (*node.key).cmp(key.as_bytes()));
+        let sets = found.ok().and_then(|at| self.nodes.get(at)).map(|node| &*node.sets).unwrap_or_default();
+        let of_set = |set: &Rrset| {
+            let rtype = set.rtype;
+            set.records.iter().filter_map(move |rdata| address(rtype, rdata)).collect::<Vec<_>>()
+        };
+        sets.iter().flat_map(of_set).filter(|&address| is_usable(address))
+    }
+
     fn soa(&self) -> Option<&Rrset> {
         // No key sorts before the apex's, which is the beginning of them all.
         self.nodes.first()?.set(rtype::SOA)
@@ -163,6 +187,15 @@ pub struct Transfer {
     pub networks: Vec<IpNet>,
     /// The name of the TSIG key that requests must be signed with; `None`: an address is enough.
     pub key: Option<Name>,
+}
+
+/// Where a zone begins that others serve.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cut {
+    /// Its apex.
+    pub name: Name,
+    /// Its servers, as far as local zones know their addresses.
+    pub servers: Vec<IpAddr>,
 }
 
 /// A zone and where it came from.
@@ -223,6 +256,33 @@ impl Zones {
     /// Whether a name, in wire format, is in any of them.
     pub fn answers(&self, qname: &[u8]) -> bool {
         !self.is_empty() && Key::from_wire(qname).is_some_and(|key| self.of(key.as_bytes()).is_some())
+    }
+
+    /// The cuts of all zones whose servers have an address here, but for those that are local zones themselves.
+    pub fn cuts(&self) -> Vec<Cut> {
+        let mut cuts = Vec::new();
+        for entry in self.iter() {
+            for (node, servers) in entry.zone.cuts() {
+                let Some(name) = Name::from_wire(&node.owner).filter(|_| self.exact(&node.key).is_none())
+                else {
+                    continue;
+                };
+                let mut addresses = Vec::new();
+                for key in servers.records.iter().filter_map(|server| Key::from_wire(server)) {
+                    let elsewhere = self.of(key.as_bytes()).filter(|other| !Arc::ptr_eq(other, entry));
+                    let all = entry.zone.addresses(&key);
+                    for address in all.chain(elsewhere.iter().flat_map(|other| other.zone.addresses(&key))) {
+                        if !addresses.contains(&address) {
+                            addresses.push(address);
+                        }
+                    }
+                }
+                if !addresses.is_empty() {
+                    cuts.push(Cut { name, servers: addresses });
+                }
+            }
+        }
+        cuts
     }
 
     /// The zone that a name is in: the one with the longest apex.

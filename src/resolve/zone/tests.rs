@@ -289,6 +289,21 @@ ns.z 300 A 10.0.0.4
 ";
 
 #[test]
+fn cuts_name_servers_that_have_addresses_here() {
+    let above = "@ SOA n h 1 1 1 1 1\n NS n\nn A 10.0.0.1\n\
+                 one NS ns.one\none NS n\nns.one A 10.0.0.2\nns.one AAAA fd00::2\nx.one NS n\n\
+                 two NS ns.other.e.\nthree NS ns.elsewhere.\nlocal NS n\nnowhere NS ns.nowhere\nns.nowhere A 0.0.0.0\n";
+    let zones = Zones::new([
+        zone("e", above),
+        zone("other.e", "@ SOA n h 1 1 1 1 1\n NS ns\nns A 10.0.0.3\n"),
+        zone("local.e", "@ SOA n h 1 1 1 1 1\n NS n\n"),
+    ]);
+    let cuts: Vec<String> =
+        zones.cuts().iter().map(|cut| format!("{} {:?}", cut.name, cut.servers)).collect();
+    assert_eq!(cuts, ["one.e [10.0.0.2, fd00::2, 10.0.0.1]", "two.e [10.0.0.3]"]);
+}
+
+#[test]
 fn signed_zones_hand_out_what_they_have() {
     let zones = Zones::new([zone("e", SIGNED)]);
     let check = |qname: &str, qtype: &str, expected: &[&str]| {
