@@ -59,8 +59,9 @@ pub struct NameServer {
 pub struct Referral {
     /// Who is in charge.
     pub delegation: Delegation,
-    /// The child's DS records, where they came with it.
-    pub ds: Option<Piece>,
+    /// The child's DS records where they came with it, or what may prove that it has none (RFC 4035, section 3.1.4). That comes
+    /// without an SOA record: it is good for validation, and no answer to a client.
+    pub ds: Option<Box<Piece>>,
 }
 
 /// Why a response helps in nothing.
@@ -325,11 +326,19 @@ fn referral(records: &[Rr], asked: Asked<'_>) -> Option<Referral> {
     let delegation = delegation(records, child, Section::Authority)?;
     let is_ds = |rr: &&Rr| rr.section == Section::Authority && rr.covers == rtype::DS && rr.owner == *child;
     let set: Vec<&Draft> = records.iter().filter(is_ds).map(|rr| &rr.draft).collect();
-    let has_ds = set.iter().any(|draft| draft.rtype == rtype::DS);
-    let life = set.iter().map(|draft| draft.ttl).min().unwrap_or(0).min(LONGEST);
     let question = (child.clone(), rtype::DS);
-    let ds = has_ds.then(|| Piece::new(question, Outcome::Data, (&set, &[]), life, (now, from))).flatten();
-    Some(Referral { delegation, ds })
+    let life = |set: &[&Draft]| set.iter().map(|draft| draft.ttl).min().unwrap_or(0);
+    let ds = if set.iter().any(|draft| draft.rtype == rtype::DS) {
+        Piece::new(question, Outcome::Data, (&set, &[]), life(&set).min(LONGEST), (now, from))
+    } else {
+        let is_proof =
+            |rr: &&Rr| rr.section == Section::Authority && matches!(rr.covers, rtype::NSEC | rtype::NSEC3);
+        let proofs: Vec<&Draft> = records.iter().filter(is_proof).map(|rr| &rr.draft).collect();
+        let life = life(&proofs).min(LONGEST_NEGATIVE);
+        Piece::new(question, Outcome::Nodata, (&[], &proofs), life, (now, from))
+            .filter(|_| !proofs.is_empty())
+    };
+    Some(Referral { delegation, ds: ds.map(Box::new) })
 }
 
 /// The NS records of a zone, and the addresses of its servers that came with them.

@@ -240,9 +240,16 @@ impl Fetch for Fetcher {
         freshness: Freshness,
     ) -> Boxed<'a, Result<Vec<u8>, Unfetched>> {
         Box::pin(async move {
+            let now = Instant::now().into_std();
+            if (qtype, freshness) == (rtype::DS, Freshness::Known)
+                && self.engine.store.piece(qname, qtype, now).is_none()
+                && let Some(no_ds) = self.engine.store.no_ds(qname, now)
+            {
+                return Ok(no_ds.message.to_vec());
+            }
             let mut task = self.task.below(qname, qtype).ok_or(Unfetched::Spent)?;
             if freshness == Freshness::Now {
-                let known = self.engine.store.piece(qname, qtype, Instant::now().into_std());
+                let known = self.engine.store.piece(qname, qtype, now);
                 task.distrusted = Some(known.map_or(IpAddr::from([0; 4]), |piece| piece.from));
             }
             let pieces = Arc::clone(&self.engine).walk(qname.clone(), qtype, task).await;

@@ -107,6 +107,18 @@ impl Store {
             .or_else(|| find(ANY_TYPE))
     }
 
+    /// What may prove that a zone has no DS records, as a referral to it had it.
+    pub(super) fn no_ds(&self, zone: &Name, now: Instant) -> Option<Arc<Piece>> {
+        self.pieces.get(&*key_of_no_ds(zone)).filter(|piece| piece.is_fresh(now))
+    }
+
+    /// Keeps what may prove that a zone has no DS records.
+    pub(super) fn insert_no_ds(&self, piece: &Arc<Piece>) {
+        if piece.life() > 0 {
+            self.pieces.insert(key_of_no_ds(&piece.qname), Arc::clone(piece));
+        }
+    }
+
     /// Keeps a piece for as long as it may be kept.
     pub(super) fn insert_piece(&self, piece: &Arc<Piece>) {
         if piece.life() > 0 {
@@ -128,4 +140,9 @@ impl Store {
 
 fn key(qname: &Name, qtype: u16) -> Box<[u8]> {
     [qname.as_wire(), &qtype.to_be_bytes()].concat().into()
+}
+
+/// Longer than any [`key`] of the name: whatever type a client asks for, it is not given this.
+fn key_of_no_ds(zone: &Name) -> Box<[u8]> {
+    [zone.as_wire(), &rtype::DS.to_be_bytes(), &[0]].concat().into()
 }

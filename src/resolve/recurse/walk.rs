@@ -77,8 +77,10 @@ impl Engine {
                 };
                 match digest {
                     Digest::Referral(referral) => {
-                        if let Some(ds) = referral.ds {
-                            self.store.insert_piece(&Arc::new(ds));
+                        match referral.ds.map(|ds| Arc::new(*ds)) {
+                            Some(ds) if ds.outcome == Outcome::Data => self.store.insert_piece(&ds),
+                            Some(no_ds) if self.judge.is_some() => self.store.insert_no_ds(&no_ds),
+                            _ => {}
                         }
                         zone = Arc::new(referral.delegation);
                         self.store.insert_delegation(Arc::clone(&zone), Instant::now().into_std());
