@@ -203,6 +203,11 @@ impl Answer {
         self.is_authentic = matches!(self.rcode, rcode::NOERROR | rcode::NXDOMAIN);
     }
 
+    /// Gives it these extended DNS errors, as they stand in an OPT record's data.
+    pub fn set_errors(&mut self, errors: &[u8]) {
+        self.errors = errors.into();
+    }
+
     /// Whether all of it was validated. Nothing is, unless somebody says so.
     pub fn is_authentic(&self) -> bool {
         self.is_authentic

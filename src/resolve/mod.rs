@@ -493,6 +493,9 @@ async fn recursed(recursor: &Recursor, ask: &Ask) -> Answer {
     if resolved.is_authentic {
         answer.set_authentic();
     }
+    if let Some(cause) = resolved.cause {
+        answer.set_errors(&extended_error(cause.code, &cause.text));
+    }
     answer
 }
 
@@ -501,9 +504,14 @@ fn has_error(response: &Response<'_>) -> bool {
 }
 
 fn failure(question: &[u8], code: u16, text: &str) -> Answer {
+    Answer::failure(question, &extended_error(code, text))
+}
+
+/// An EDNS option (RFC 8914).
+fn extended_error(code: u16, text: &str) -> Vec<u8> {
     let mut errors = Vec::new();
     push_option(&mut errors, option::EDE, &[&code.to_be_bytes()[..], text.as_bytes()].concat());
-    Answer::failure(question, &errors)
+    errors
 }
 
 #[cfg(test)]

@@ -205,6 +205,9 @@ fn answers_are_validated_from_the_root() {
     check("ns.helper.vn", "A", "NOERROR");
     check("plain.signed.example", "A", "NOERROR");
     check("www.future.example", "A", "NOERROR");
+    check("www.digest.example", "A", "NOERROR");
+    check("www.hashed.example", "A", "NOERROR AD");
+    check("nothing.hashed.example", "A", "NXDOMAIN");
     for qname in ["www.bogus.example", "bad.signed.example", "www.expired.example", "www.mismatch.example"] {
         check(qname, "A", "SERVFAIL");
     }
@@ -212,6 +215,21 @@ fn answers_are_validated_from_the_root() {
     assert_eq!(code("www.bogus.example"), Some(6));
     assert_eq!(code("www.expired.example"), Some(7));
     assert_eq!(code("www.mismatch.example"), Some(9));
+
+    // What is insecure is told only where hardly anybody wanted it so.
+    assert_eq!(code("www.future.example"), Some(1));
+    assert_eq!(code("www.digest.example"), Some(2));
+    assert_eq!(code("nothing.hashed.example"), Some(27));
+    for qname in ["www.hashed.example", "www.plain.example", "plain.signed.example", "www.signed.example"] {
+        assert_eq!(code(qname), None, "{qname}");
+    }
+    // From the cache too, and in front of it.
+    for _ in 0..3 {
+        let reply = scene.ask("www.future.example", "A");
+        let expected = "1 (Unsupported DNSKEY Algorithm): (future.example is signed with algorithm 200, which is not supported)";
+        assert_eq!((reply.ede(), reply.rdata("A")), (Some(expected), vec!["192.0.2.97"]), "{}", reply.raw);
+    }
+    assert_eq!(scene.dig().with("+cdflag").ask("www.future.example", "A").ede_code(), None);
 
     // Who checks by itself gets it, whatever is kept; who asks for no DNSSEC is not told AD.
     let unchecked = scene.dig().with("+cdflag").with("+dnssec").ask("www.bogus.example", "A");

@@ -4,9 +4,9 @@
 
 use std::time::SystemTime;
 
-use super::judge::{Boxed, Fetch, Freshness, Judge, Unfetched, Verdict};
+use super::judge::{Boxed, Cause, Fetch, Freshness, Judge, Unfetched, Verdict};
 use crate::name::Name;
-use crate::resolve::validate::{self, Attempt, Extent, FetchError, Validator};
+use crate::resolve::validate::{self, Attempt, Extent, FetchError, Reason, Validator};
 
 impl Judge for Validator {
     fn judge<'a>(&'a self, message: &'a [u8], fetch: &'a dyn Fetch) -> Boxed<'a, Verdict> {
@@ -41,9 +41,15 @@ impl From<validate::Verdict> for Verdict {
     fn from(verdict: validate::Verdict) -> Self {
         match verdict {
             validate::Verdict::Secure { ttl } => Self::Secure { ttl },
-            validate::Verdict::Insecure(_) => Self::Insecure,
+            validate::Verdict::Insecure(reason) => {
+                Self::Insecure(reason.is_telling().then(|| cause(&reason)))
+            }
             validate::Verdict::Indeterminate(_) => Self::Indeterminate,
-            validate::Verdict::Bogus(reason) => Self::Bogus { code: reason.ede(), text: reason.to_string() },
+            validate::Verdict::Bogus(reason) => Self::Bogus(cause(&reason)),
         }
     }
+}
+
+fn cause(reason: &Reason) -> Cause {
+    Cause { code: reason.ede(), text: reason.to_string() }
 }

@@ -17,17 +17,21 @@ pub enum Verdict {
         /// For how many seconds it may be kept at most (RFC 4035, section 5.3.3).
         ttl: u32,
     },
-    /// It is proven that there is no such chain.
-    Insecure,
+    /// It is proven that there is no such chain; the cause where that is hardly its owner's will.
+    Insecure(Option<Cause>),
     /// There should be a chain, and is none.
-    Bogus {
-        /// The extended error (RFC 8914).
-        code: u16,
-        /// Why, for people who debug.
-        text: String,
-    },
+    Bogus(Cause),
     /// It cannot be known: no trust anchor is above it.
     Indeterminate,
+}
+
+/// What clients are told of a verdict.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cause {
+    /// The extended error (RFC 8914).
+    pub code: u16,
+    /// Why, for people who debug.
+    pub text: String,
 }
 
 /// Judges pieces.

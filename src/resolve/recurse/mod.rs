@@ -24,7 +24,7 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 
 use self::digest::{Delegation, MOST_ALIASES};
-use self::judge::{Boxed, Fetch, Freshness, Judge, Unfetched, Verdict};
+use self::judge::{Boxed, Cause, Fetch, Freshness, Judge, Unfetched, Verdict};
 use self::piece::{Outcome, Piece, compose};
 use self::servers::Servers;
 use self::store::Store;
@@ -63,6 +63,8 @@ pub struct Resolved {
     pub message: Vec<u8>,
     /// Whether all of it was validated.
     pub is_authentic: bool,
+    /// Why it was not, where that is worth telling.
+    pub cause: Option<Cause>,
 }
 
 impl Recursor {
@@ -124,21 +126,21 @@ struct Engine {
 impl Engine {
     async fn resolve(self: &Arc<Self>, ask: &Ask, task: Task) -> Result<Resolved, Trouble> {
         let deadline = task.budget.deadline;
-        let (pieces, is_authentic) =
-            timeout_at(deadline, self.pieces(ask, task)).await.unwrap_or(Err(Trouble::Late))?;
+        let found = timeout_at(deadline, self.pieces(ask, task)).await.unwrap_or(Err(Trouble::Late))?;
         let now = Instant::now().into_std();
-        let message = compose(&ask.question, &pieces, ask.dnssec_ok == Flag::Set, now);
-        Ok(Resolved { message: message.ok_or(Trouble::TooLong)?, is_authentic })
+        let message = compose(&ask.question, &found.pieces, ask.dnssec_ok == Flag::Set, now);
+        let Found { is_authentic, cause, .. } = found;
+        Ok(Resolved { message: message.ok_or(Trouble::TooLong)?, is_authentic, cause })
     }
 
-    /// The pieces that answer a question, and whether all of them are secure.
-    async fn pieces(self: &Arc<Self>, ask: &Ask, mut task: Task) -> Result<(Vec<Arc<Piece>>, bool), Trouble> {
+    /// The pieces that answer a question.
+    async fn pieces(self: &Arc<Self>, ask: &Ask, mut task: Task) -> Result<Found, Trouble> {
         let at = ask.question.len().saturating_sub(4);
         let question = Name::from_wire(&ask.question[..at]).zip(u16_at(&ask.question, at));
         // The pipeline asks only what parsed.
         let (mut name, qtype) = question.ok_or(Trouble::TooLong)?;
-        let mut found: Vec<Arc<Piece>> = Vec::new();
-        let mut is_authentic = self.judge.is_some() && ask.checking_disabled == Flag::Clear;
+        let is_authentic = self.judge.is_some() && ask.checking_disabled == Flag::Clear;
+        let mut all = Found { pieces: Vec::new(), is_authentic, cause: None };
         'walks: loop {
             let mut pieces = Arc::clone(self).walk(name.clone(), qtype, task.clone()).await?;
             if qtype == rtype::CNAME {
@@ -146,26 +148,32 @@ impl Engine {
                 pieces.truncate(1);
             }
             for piece in pieces {
-                if found.iter().any(|found| found.qname == piece.qname) {
+                if all.pieces.iter().any(|found| found.qname == piece.qname) {
                     return Err(Trouble::Aliases);
                 }
                 match self.judge(&piece, ask, &task).await {
                     // Somebody on the way may have forged it: another server is asked, once.
-                    Some(Verdict::Bogus { .. }) if task.distrusted.is_none() => {
+                    Some(Verdict::Bogus(_)) if task.distrusted.is_none() => {
                         task.distrusted = Some(piece.from);
                         name = piece.qname.clone();
                         continue 'walks;
                     }
-                    Some(Verdict::Bogus { code, text }) => return Err(Trouble::Bogus { code, text }),
-                    verdict => is_authentic &= matches!(verdict, Some(Verdict::Secure { .. })),
+                    Some(Verdict::Bogus(cause)) => return Err(Trouble::Bogus(cause)),
+                    Some(Verdict::Secure { .. }) => {}
+                    verdict => {
+                        all.is_authentic = false;
+                        if let Some(Verdict::Insecure(cause)) = verdict {
+                            all.cause = all.cause.or(cause);
+                        }
+                    }
                 }
-                found.push(piece);
+                all.pieces.push(piece);
             }
-            let target = match found.last().map(|piece| &piece.outcome) {
+            let target = match all.pieces.last().map(|piece| &piece.outcome) {
                 Some(Outcome::Alias(target)) if qtype != rtype::CNAME => target.clone(),
-                _ => return Ok((found, is_authentic)),
+                _ => return Ok(all),
             };
-            if found.len() >= MOST_ALIASES {
+            if all.pieces.len() >= MOST_ALIASES {
                 return Err(Trouble::Aliases);
             }
             name = target;
@@ -224,6 +232,14 @@ impl Engine {
             engine.store.insert_delegation(Arc::new(servers), Instant::now().into_std());
         });
     }
+}
+
+/// What answers a question.
+struct Found {
+    pieces: Vec<Arc<Piece>>,
+    /// Whether all of them are secure.
+    is_authentic: bool,
+    cause: Option<Cause>,
 }
 
 /// Fetches keys for validation, out of the budget of the question that is validated.

@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
+use super::judge::Cause;
 use crate::name::Name;
 
 /// Most queries that are sent for one question. A cold name behind a few unsigned referrals takes 3 to 10, with
@@ -125,13 +126,8 @@ pub enum Trouble {
     #[error("this server is out of sockets")]
     Local,
     /// Validation failed.
-    #[error("{text}")]
-    Bogus {
-        /// The extended error.
-        code: u16,
-        /// Why.
-        text: String,
-    },
+    #[error("{}", .0.text)]
+    Bogus(Cause),
 }
 
 impl Trouble {
@@ -141,7 +137,7 @@ impl Trouble {
             Self::Silence(_) | Self::Refused(_) | Self::NoAddress(_) | Self::Late => 22,
             Self::Network(_) => 23,
             Self::Spent | Self::Aliases | Self::TooLong | Self::Local => 0,
-            Self::Bogus { code, .. } => *code,
+            Self::Bogus(cause) => cause.code,
         }
     }
 }

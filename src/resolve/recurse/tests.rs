@@ -510,7 +510,7 @@ impl Judge for Distrust {
             fetch.fetch(&host("a.example"), rtype::DS, Freshness::Known).await.unwrap();
             let IpAddr::V4(address) = self.0 else { unreachable!() };
             match message.ends_with(&address.octets()) {
-                true => Verdict::Bogus { code: 6, text: "forged".to_owned() },
+                true => Verdict::Bogus(Cause { code: 6, text: "forged".to_owned() }),
                 false => Verdict::Secure { ttl: 100 },
             }
         })

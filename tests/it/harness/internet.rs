@@ -51,6 +51,8 @@ pub(crate) enum Delegation {
     Wrong,
     /// That of the zone's key, with this algorithm's number in place of its own.
     Algorithm(u8),
+    /// … with this digest type's.
+    Digest(u8),
 }
 
 impl Zone {
@@ -346,11 +348,12 @@ fn write_zones(folder: &Path, zones: &[Zone]) {
                 let digest = "ab".repeat(32);
                 writeln!(records, "{origin} 3600 IN DS 12345 13 2 {digest}").unwrap();
             }
-            Delegation::Algorithm(number) => {
+            Delegation::Algorithm(number) | Delegation::Digest(number) => {
                 let mut words: Vec<&str> = ds.split_whitespace().collect();
                 let at = words.iter().position(|&word| word == "DS").expect("a DS record");
+                let field = if matches!(zone.delegation, Delegation::Algorithm(_)) { 2 } else { 3 };
                 let number = number.to_string();
-                words[at + 2] = &number;
+                words[at + field] = &number;
                 writeln!(records, "{}", words.join(" ")).unwrap();
             }
         }
@@ -377,7 +380,9 @@ fn tool(folder: &Path, program: &str, args: &[&str]) -> String {
 /// │  ├─ bogus.example.     127.10.2.1                        an address changed after signing
 /// │  ├─ expired.example.   127.10.2.1                        signatures of 2020
 /// │  ├─ mismatch.example.  127.10.2.1                        the parent has another key's DS
-/// │  └─ future.example.    127.10.2.1                        signed by an algorithm that nobody knows
+/// │  ├─ future.example.    127.10.2.1                        signed by an algorithm that nobody knows
+/// │  ├─ digest.example.    127.10.2.1                        its DS record has a digest that nobody knows
+/// │  └─ hashed.example.    127.10.2.1                        NSEC3 with 200 iterations
 /// └─ vn.                   127.10.1.2                        NSEC3 with opt-out
 ///    ├─ gov.vn.            127.10.1.2: parent and child on one server
 ///    │  └─ tinh.gov.vn.    127.10.2.2
@@ -439,5 +444,11 @@ pub(crate) fn tree() -> Vec<Zone> {
         zone("future.example.", "www A 192.0.2.97\n")
             .server("ns.future.example.", &["127.10.2.1"])
             .delegation(Delegation::Algorithm(200)),
+        zone("digest.example.", "www A 192.0.2.98\n")
+            .server("ns.digest.example.", &["127.10.2.1"])
+            .delegation(Delegation::Digest(200)),
+        zone("hashed.example.", "www A 192.0.2.99\n")
+            .server("ns.hashed.example.", &["127.10.2.1"])
+            .signed("ECDSAP256SHA256", &["-n", "-t", "200"]),
     ]
 }
