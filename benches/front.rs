@@ -20,8 +20,9 @@ use sachdns::evidence::journal::{Journal, Options};
 use sachdns::evidence::keeper::Keeper;
 use sachdns::evidence::ledger::Ledger;
 use sachdns::evidence::record::Transport;
-use sachdns::feed::Format;
 use sachdns::feed::source::Source;
+use sachdns::feed::store::Store;
+use sachdns::feed::{Format, gate};
 use sachdns::resolve::{Resolver, cache, forward};
 use sachdns::serve::apply::Sinkhole;
 use sachdns::serve::identity::Identity;
@@ -92,7 +93,8 @@ impl Bench {
         }
         file.into_inner().expect("the folder can be written");
         let feeds = [Source { format: Format::Plain, ..Source::new("bench", list) }];
-        let plan = Plan { canaries: &[], feeds: &feeds };
+        let (gate, versions) = (gate::Options::default(), Store::new(&folder.join("feeds")));
+        let plan = Plan { canaries: &[], feeds: &feeds, gate: &gate, versions: &versions };
         let (image, _) = update::build(plan, &folder.join("policy.img"), 0).expect("the list is sound");
         let state = State {
             allow: PrefixMap::new([("10.0.0.0/8".parse().expect("a network"), ())])

@@ -4,6 +4,7 @@
 
 mod control;
 mod encrypted;
+mod feeds;
 mod landing;
 mod zones;
 
@@ -32,6 +33,7 @@ use crate::config::{Config, Faults, Transports};
 use crate::evidence::journal::Journal;
 use crate::evidence::keeper::Keeper;
 use crate::evidence::ledger::Ledger;
+use crate::feed::gate::Gate;
 use crate::image::Image;
 use crate::listener;
 use crate::policy::guard::Guard;
@@ -47,11 +49,11 @@ use crate::serve::{tcp, udp};
 use crate::sinkhole::http;
 use crate::tsig::Keys;
 use crate::update::child::{Pace, Workshop};
-use crate::update::{self, FeedReport, Plan, UpdateError};
+use crate::update::{self, FeedReport, Plan, UpdateError, standing};
 
 use zones::ZoneErrors;
 
-pub use control::ask_to_reload;
+pub use control::{ask_to_refresh, ask_to_reload};
 
 /// How long a stop waits for queries on their way, beyond the resolver's own deadline.
 const GRACE: Duration = Duration::from_secs(1);
@@ -169,7 +171,7 @@ pub fn run(config: Config, ready: impl FnOnce(&Listening)) -> Result<(), DaemonE
     let mut signals = Signals::new()?;
     let _lock = lock_data_dir(&config.data_dir)?;
     if !config.image_path().exists() {
-        config.check_feeds()?;
+        check_feeds(&config)?;
     }
     let sources = config.sources()?;
     let credentials = encrypted::credentials(&config)?;
@@ -186,7 +188,7 @@ pub fn run(config: Config, ready: impl FnOnce(&Listening)) -> Result<(), DaemonE
     let affordable = affordable(&config, sources.most_sockets())?;
     let pending = affordable.pending;
     let secret = Secret::new(rand::random());
-    let state = state(&config, image, &secret, &listening);
+    let state = state(&config, image, &secret, &listening)?;
     let waiting = Waiting { pending, ..config.limits.waiting };
     let kept = cache::Options {
         max_size: config.cache.max_size - config.cache.max_size / READY_SHARE - sources.remembered(),
@@ -225,6 +227,8 @@ pub fn run(config: Config, ready: impl FnOnce(&Listening)) -> Result<(), DaemonE
         workshop: Arc::clone(&workshop),
         turn: Arc::new(Mutex::new(configured)),
         asked: Arc::default(),
+        current: Arc::new(Mutex::new(Arc::clone(&config))),
+        news: feeds::News::default(),
     };
     let outcome = runtime.block_on(async {
         let limits = &config.limits;
@@ -246,6 +250,7 @@ pub fn run(config: Config, ready: impl FnOnce(&Listening)) -> Result<(), DaemonE
         let control = tokio::spawn(control::run(control, reloader.clone()));
         let reloads = tokio::spawn(reloader.clone().run());
         let watch = tokio::spawn(zones::watch(reloader.clone()));
+        let feeds = tokio::spawn(feeds::watch(reloader.clone()));
         ready(&listening);
 
         let outcome = tokio::select! {
@@ -257,6 +262,7 @@ pub fn run(config: Config, ready: impl FnOnce(&Listening)) -> Result<(), DaemonE
         control.abort();
         reloads.abort();
         watch.abort();
+        feeds.abort();
         workshop.close();
         // No query may come in any more when those on their way are waited for.
         stop.0.store(true, Ordering::Release);
@@ -459,12 +465,29 @@ fn lock_data_dir(folder: &Path) -> Result<File, DaemonError> {
     Ok(file)
 }
 
-fn plan(config: &Config) -> Plan<'_> {
-    Plan { canaries: &config.canaries, feeds: &config.feeds }
+/// What this configuration's policy is made from.
+pub fn plan(config: &Config) -> Plan<'_> {
+    let Config { canaries, feeds, gate, versions, .. } = config;
+    Plan { canaries, feeds, gate, versions }
+}
+
+/// Whether the file of each feed is there that has no version to be served without it.
+///
+/// # Errors
+/// [`DaemonError::Config`]: those that are not.
+pub fn check_feeds(config: &Config) -> Result<(), DaemonError> {
+    let has_version =
+        |name: &str| config.versions.feed(name).state().is_ok_and(|state| state.accepted.is_some());
+    Ok(config.check_feeds(|source| !has_version(&source.name))?)
 }
 
 /// `own` signs cookies where the configuration names no secret.
-fn state(config: &Config, image: Image, own: &Secret, listening: &Listening) -> State {
+///
+/// # Errors
+/// [`DaemonError::Update`], when a list of the gate cannot be read.
+fn state(config: &Config, image: Image, own: &Secret, listening: &Listening) -> Result<State, DaemonError> {
+    let gate = Gate::load(&config.gate).map_err(UpdateError::from)?;
+    let guard = Guard::new(gate.protected().cloned(), gate.popular().cloned());
     let networks = |networks: &[IpNet]| {
         PrefixMap::new(networks.iter().map(|net| (*net, ()))).expect("one value cannot differ from itself")
     };
@@ -473,11 +496,11 @@ fn state(config: &Config, image: Image, own: &Secret, listening: &Listening) -> 
     let cookies = config.server.cookies.then(|| Cookies::new(signing, secrets.collect()));
     let agencies =
         Agencies::new(config.agencies.clone()).expect("the configuration refuses a network of two agencies");
-    State {
+    Ok(State {
         allow: networks(&config.server.allow).into(),
         limits: Limits::new(config.limits.rates, networks(&config.limits.exempt), Instant::now()).into(),
         cookies,
-        rules: Rulebook::new(image).with(Guard::NONE, config.reaches.clone(), &agencies),
+        rules: Rulebook::new(image).with(guard, config.reaches.clone(), &agencies),
         agencies: agencies.into(),
         sinkhole: config.sinkhole.clone(),
         log: config.log_scope,
@@ -488,11 +511,21 @@ fn state(config: &Config, image: Image, own: &Secret, listening: &Listening) -> 
         special: config.special_names().into(),
         identity: config.server.identity.clone(),
         keys: Keys::new(config.tsig_keys.clone()).into(),
-    }
+    })
 }
 
-/// Reports what was read from the feeds and is now in force.
-fn tell(image: &Image, reports: Option<&[FeedReport]>) {
+/// What somebody should look after, where no feed was read just now.
+fn known_troubles(config: &Config) -> Vec<String> {
+    let standings = standing::of(plan(config)).unwrap_or_default();
+    let of_feed = |standing: standing::FeedStanding<'_>| {
+        let name = standing.source.name.to_string();
+        standing.troubles.into_iter().map(move |trouble| format!("feed {name}: {trouble}"))
+    };
+    standings.into_iter().flat_map(of_feed).collect()
+}
+
+/// Reports what was read from the feeds and is now in force; returns what somebody should look after.
+fn tell(image: &Image, reports: Option<&[FeedReport]>) -> Option<Vec<String>> {
     if image.index.provenance().feeds.len() < 2 {
         tracing::warn!("no feed is configured: nothing is sinkholed; add [[feed]] to the configuration");
     }
@@ -507,9 +540,21 @@ fn tell(image: &Image, reports: Option<&[FeedReport]>) {
         for example in &report.examples {
             tracing::warn!(feed = report.name, "line {example}");
         }
+        if report.set_aside.count > 0 {
+            let (count, names) = (report.set_aside.count, &report.set_aside);
+            tracing::warn!(feed = report.name, "{count} protected names are left out: {names}");
+        }
+        for trouble in &report.troubles {
+            tracing::error!(feed = report.name, "{trouble}");
+        }
     }
     let how = if reports.is_some() { "built from the feeds" } else { "unchanged on disk" };
     tracing::info!(names = image.facts.name_count, bytes = image.facts.file_len, "policy in force, {how}");
+    let of_report = |report: &FeedReport| {
+        let name = report.name.clone();
+        report.troubles.clone().into_iter().map(move |trouble| format!("feed {name}: {trouble}"))
+    };
+    Some(reports?.iter().flat_map(of_report).collect())
 }
 
 fn thread(name: &str, body: impl FnOnce() + Send + 'static) -> io::Result<JoinHandle<()>> {
@@ -560,6 +605,10 @@ struct Reloader {
     turn: Arc<Mutex<routes::Options>>,
     /// Somebody asked for a reload and does not wait for it.
     asked: Arc<Notify>,
+    /// The configuration in force.
+    current: Arc<Mutex<Arc<Config>>>,
+    /// Feeds may have new versions.
+    news: feeds::News,
 }
 
 impl Reloader {
@@ -595,14 +644,17 @@ impl Reloader {
     fn reload_now(&self) -> Result<String, DaemonError> {
         let begun = Instant::now();
         let mut configured = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
-        let config = Config::load(&self.started.path)?;
-        config.check_feeds()?;
+        let mut config = Config::load(&self.started.path)?;
+        // Only a start changes data_dir.
+        config.versions = self.started.versions.clone();
+        let config = Arc::new(config);
+        check_feeds(&config)?;
         let sources = config.sources()?;
         let path = self.started.image_path();
         let build = || self.workshop.build(plan(&config), &path, clock::now(), Pace::Gentle);
         let (image, reports) = update::renew(plan(&config), &path, build)?;
         let local_zones = zones::load(&config.zones, &self.pipeline.zones())?;
-        tell(&image, reports.as_deref());
+        let troubles = tell(&image, reports.as_deref());
         let names = image.facts.name_count;
         let before = self.pipeline.state().rules.image.facts.name_count;
         let mut line = format!(
@@ -612,7 +664,7 @@ impl Reloader {
             begun.elapsed().as_millis()
         );
         let old = self.pipeline.state();
-        let state = state(&config, image, &self.secret, &self.listening);
+        let state = state(&config, image, &self.secret, &self.listening)?;
         self.pipeline.replace(state, zones::with_cuts(sources.clone(), &local_zones.zones));
         *configured = sources;
         tokio::spawn(retire(old));
@@ -626,11 +678,16 @@ impl Reloader {
             line.push_str(&format!("; zone {} is still the old one: {}", kept.0, kept.1));
         }
         zones::put_in_force(&self.pipeline, local_zones.zones);
+        for trouble in troubles.unwrap_or_else(|| known_troubles(&config)) {
+            line.push_str("; ");
+            line.push_str(&trouble);
+        }
         let fixed = only_at_start(&self.started, &config);
         if !fixed.is_empty() {
             line.push_str("; restart for ");
             line.push_str(&fixed.join(", "));
         }
+        *self.current.lock().unwrap_or_else(PoisonError::into_inner) = config;
         Ok(line)
     }
 }

@@ -13,8 +13,9 @@ use sachdns::client::{Agencies, Agency};
 use sachdns::evidence::journal::{Journal, Options};
 use sachdns::evidence::ledger::Ledger;
 use sachdns::evidence::record::Transport;
-use sachdns::feed::Format;
 use sachdns::feed::source::{FeedAction, Source};
+use sachdns::feed::store::Store;
+use sachdns::feed::{Format, gate};
 use sachdns::resolve::{Resolver, cache, forward};
 use sachdns::serve::apply::Sinkhole;
 use sachdns::serve::identity::Identity;
@@ -85,8 +86,9 @@ fn no_query_that_is_answered_at_once_allocates() {
         feed("authority", &list, FeedAction::default()),
         Source { format: Format::Rpz, ..feed("zone", &zone, FeedAction::Given) },
     ];
-    let (image, _) =
-        update::build(Plan { canaries: &[], feeds: &feeds }, &folder.path().join("policy.img"), 0).unwrap();
+    let (gate, versions) = (gate::Options::default(), Store::new(&folder.path().join("feeds")));
+    let plan = Plan { canaries: &[], feeds: &feeds, gate: &gate, versions: &versions };
+    let (image, _) = update::build(plan, &folder.path().join("policy.img"), 0).unwrap();
     let agency = Agency {
         id: "so-tttt".into(),
         name: "Sở".into(),

@@ -52,7 +52,7 @@ const ONLY: [(&str, &[&str]); 18] = [
     ("resolve", &["datagram", "name", "wire"]),
     ("evidence", &["clock", "name", "wire"]),
     ("sinkhole", &["client", "listener"]),
-    ("update", &["feed", "image", "name", "policy"]),
+    ("update", &["clock", "feed", "image", "name", "policy"]),
     (
         "serve",
         &[

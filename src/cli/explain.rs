@@ -9,10 +9,8 @@ use ipnet::IpNet;
 use super::{CliError, ConfigArg};
 use crate::client::Agencies;
 use crate::client::prefix::PrefixMap;
-use crate::clock;
 use crate::config::Config;
 use crate::evidence::record::{Outcome, Transport};
-use crate::feed::source::Source;
 use crate::image::{self, ImageError};
 use crate::name::{Key, Name, NameError};
 use crate::policy::decide::{Fit, Ruling, must_wait};
@@ -23,8 +21,9 @@ use crate::policy::rule::Timing;
 use crate::policy::trigger::{Scope, Trigger};
 use crate::serve::answer::Stem;
 use crate::serve::apply::{Access, Applied, apply, refusal};
-use crate::update::{self, Listed, Plan};
+use crate::update::{self, Listed};
 use crate::wire::{self, Query, Response, Section, rtype};
+use crate::{clock, daemon};
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
@@ -79,11 +78,11 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), CliError> {
     if let Some(client) = arguments.client {
         write_client(&mut out, &config, client)?;
     }
-    let plan = Plan { canaries: &config.canaries, feeds: &config.feeds };
+    let plan = daemon::plan(&config);
     let path = config.image_path();
     match image::open(&path) {
         Ok(image) => {
-            let built = super::policy::local_time(image.facts.built_at);
+            let built = clock::local_time(image.facts.built_at);
             let state = if update::is_current(plan, &image.facts.fingerprint) {
                 ""
             } else {
@@ -170,7 +169,7 @@ fn write_rules<D: AsRef<[u8]>>(
             write!(out, ", family {}", family.escape_debug())?;
         }
         write!(out, ", {}: {verdict}", ruling.rule.action)?;
-        writeln!(out, "{}", origin(&config.feeds, ruling, &listed))?;
+        writeln!(out, "{}", origin(config, ruling, &listed))?;
     }
     if steps.is_empty() {
         writeln!(out, "rule      none: no feed lists this name or one above it")?;
@@ -239,18 +238,18 @@ impl std::fmt::Display for Thing {
 }
 
 /// ` [FILE:LINE]` of the feed's line; nothing for what comes from the configuration.
-fn origin(feeds: &[Source], ruling: &Ruling<'_>, listed: &Thing) -> String {
-    let Some(source) = feeds.iter().find(|source| source.name == ruling.feed.name) else {
+fn origin(config: &Config, ruling: &Ruling<'_>, listed: &Thing) -> String {
+    let Some(source) = config.feeds.iter().find(|source| source.name == ruling.feed.name) else {
         return String::new();
     };
     let listed = match listed {
         Thing::Name(name, ..) => Listed::Name(name),
         Thing::Network(network, _) => Listed::Network(*network),
     };
-    match update::line_of(source, listed, ruling.rule) {
-        Ok(Some(line)) => format!(" [{}:{line}]", source.path.display()),
-        Ok(None) => format!(" [no longer in {}]", source.path.display()),
-        Err(_) => format!(" [{} cannot be read now]", source.path.display()),
+    match update::line_of(&config.versions, source, listed, ruling.rule) {
+        Ok(Some(line)) => format!(" [{}:{line}]", source.origin),
+        Ok(None) => format!(" [no longer in {}]", source.origin),
+        Err(_) => format!(" [{} cannot be read now]", source.origin),
     }
 }
 

@@ -100,6 +100,8 @@ enum CliError {
         "{path}: no query log here; start `sachdns serve` first, or check data_dir and the working directory"
     )]
     NoLog { path: PathBuf },
+    #[error("what is said above of these feeds should be looked after: {feeds}")]
+    Troubled { feeds: String },
     #[error("writing the output: {0}")]
     Output(#[from] io::Error),
 }

@@ -3,14 +3,13 @@
 use std::io::{self, Write};
 
 use clap::Subcommand;
-use jiff::Timestamp;
-use jiff::tz::TimeZone;
 use tracing::Level;
 
 use super::{CliError, ConfigArg, absolute};
-use crate::clock;
+use crate::clock::{self, local_time};
+use crate::daemon::{self, plan};
 use crate::image::{self, Facts, ImageError};
-use crate::update::{self, FeedReport, Plan, child};
+use crate::update::{self, FeedReport, child};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -34,10 +33,9 @@ pub(super) fn run(command: &Command) -> Result<(), CliError> {
         Command::Export(_) => {}
         Command::Build(arguments) => {
             let config = arguments.load()?;
-            config.check_feeds()?;
-            let plan = Plan { canaries: &config.canaries, feeds: &config.feeds };
+            daemon::check_feeds(&config)?;
             let begun = std::time::Instant::now();
-            let (image, reports) = update::build(plan, &config.image_path(), clock::now())?;
+            let (image, reports) = update::build(plan(&config), &config.image_path(), clock::now())?;
             write_reports(&mut out, &reports)?;
             writeln!(
                 out,
@@ -64,7 +62,6 @@ pub(super) fn run(command: &Command) -> Result<(), CliError> {
             })?;
             let provenance = image.index.provenance();
             let Facts { file_len, automaton_len, name_count, fingerprint, digest, .. } = &image.facts;
-            let plan = Plan { canaries: &config.canaries, feeds: &config.feeds };
             let feeds: Vec<&str> = provenance.feeds.iter().map(|feed| &*feed.name).collect();
             let a_name = if *name_count == 0 { 0.0 } else { *file_len as f64 / *name_count as f64 };
             writeln!(out, "image      {}", absolute(&path).display())?;
@@ -75,7 +72,7 @@ pub(super) fn run(command: &Command) -> Result<(), CliError> {
             writeln!(out, "rule sets  {}", image.index.rule_set_count())?;
             writeln!(out, "bytes      {file_len} ({a_name:.2} a name; automaton {automaton_len})")?;
             writeln!(out, "sha256     {}", hexadecimal(digest))?;
-            if update::is_current(plan, fingerprint) {
+            if update::is_current(plan(&config), fingerprint) {
                 writeln!(out, "state      up to date with its feeds")?;
             } else {
                 writeln!(
@@ -103,22 +100,20 @@ pub(super) fn write_reports(out: &mut impl Write, reports: &[FeedReport]) -> io:
             write!(out, ", {urls} URLs (say nothing about their hosts)")?;
         }
         writeln!(out, ", {} lines not read", report.fault_count())?;
+        if report.set_aside.count > 0 {
+            writeln!(out, "    {} protected names left out: {}", report.set_aside.count, report.set_aside)?;
+        }
         for (reason, count) in &report.faults {
             writeln!(out, "    {count} × {reason}")?;
         }
         for example in &report.examples {
             writeln!(out, "    line {example}")?;
         }
+        for trouble in &report.troubles {
+            writeln!(out, "    {trouble}")?;
+        }
     }
     Ok(())
-}
-
-/// A time on this machine's clock, for people.
-pub(super) fn local_time(microseconds: i64) -> String {
-    Timestamp::from_microsecond(microseconds).map_or_else(
-        |_| "unknown".to_owned(),
-        |time| time.to_zoned_datetime(TimeZone::system()).strftime("%Y-%m-%d %H:%M:%S %:z").to_string(),
-    )
 }
 
 fn hexadecimal(bytes: &[u8]) -> String {

@@ -24,7 +24,8 @@ use crate::client::limits::Rates;
 use crate::client::{Agencies, Agency};
 use crate::evidence::journal;
 use crate::feed::address::{Addresses, Treatment};
-use crate::feed::source::{FeedAction, Severity, Signed, Source, Timing};
+use crate::feed::source::{FeedAction, Gating, Origin, Severity, Signed, Source, Timing};
+use crate::feed::store::Store;
 use crate::feed::{self, Column, Columns, Format, Urls};
 use crate::name::Name;
 use crate::resolve::forward::{self, LetterCase};
@@ -106,12 +107,14 @@ fn settings<'a>(reader: &mut Reader<'a>, path: &Path, document: &'a DeTable<'a>)
         feed.addresses = Addresses { own: own.clone(), shortest, ..feed.addresses.clone() };
     }
     let export = super::export::read(reader, &mut top);
+    let gate = super::gate::read(reader, &mut top);
     let agencies = agencies(reader, &mut top);
     let reaches = audiences::reaches(reader, &mut top, &agencies, wishes);
     let (log_scope, log) = log(reader, &mut top, &data_dir);
-    reader.finish(top, &["gate", "console"]);
-    Config {
+    reader.finish(top, &["console"]);
+    let mut config = Config {
         path: path.to_owned(),
+        versions: Store::new(&data_dir.join("feeds")),
         data_dir,
         diagnostics,
         server,
@@ -126,6 +129,7 @@ fn settings<'a>(reader: &mut Reader<'a>, path: &Path, document: &'a DeTable<'a>)
         http,
         feeds,
         export,
+        gate,
         agencies,
         reaches,
         log_scope,
@@ -133,7 +137,9 @@ fn settings<'a>(reader: &mut Reader<'a>, path: &Path, document: &'a DeTable<'a>)
         limits,
         unused: Vec::new(),
         lines: std::collections::BTreeMap::new(),
-    }
+    };
+    config.gate.own = super::gate::own_names(&config);
+    config
 }
 
 fn server<'a>(reader: &mut Reader<'a>, top: &mut Table<'a>) -> Server {
@@ -283,9 +289,9 @@ fn feeds<'a>(reader: &mut Reader<'a>, top: &mut Table<'a>, sinkhole: &Sinkhole) 
     let mut wishes = Vec::new();
     for mut table in reader.tables(top, "feed") {
         let line = table.line();
-        let name = reader.required(&mut table, "name", "name = \"authority\"", identifier);
+        let name = reader.required(&mut table, "name", "name = \"authority\"", folder_name);
         let line_of_source = table.line_of("source");
-        let path = reader.required(&mut table, "source", "source = \"zones/authority.txt\"", feed_path);
+        let origin = reader.required(&mut table, "source", "source = \"zones/authority.txt\"", feed_origin);
         let format = reader.take(
             &mut table,
             "format",
@@ -318,8 +324,9 @@ fn feeds<'a>(reader: &mut Reader<'a>, top: &mut Table<'a>, sinkhole: &Sinkhole) 
         );
         let own_sinkhole = feed_sinkhole(reader, &mut table, sinkhole);
         let mut wish = audiences::wish(reader, &mut table);
-        reader.finish(table, &["refresh", "gate"]);
-        let (Some(name), Some(path)) = (name, path) else { continue };
+        let gate = reader.take(&mut table, "gate", true, boolean);
+        reader.finish(table, &["refresh"]);
+        let (Some(name), Some(origin)) = (name, origin) else { continue };
         if RESERVED.contains(&&*name) {
             let why = "logs call something of the server's own so".to_owned();
             let expected = "another name";
@@ -335,7 +342,10 @@ fn feeds<'a>(reader: &mut Reader<'a>, top: &mut Table<'a>, sinkhole: &Sinkhole) 
         reader.lines.insert(format!("feed.source {name}"), line_of_source);
         let timing = if wait { Timing::AfterResolving } else { Timing::AtOnce };
         let signed = if break_dnssec { Signed::Rewritten } else { Signed::LeftAlone };
+        let gate = if gate { Gating::Gated } else { Gating::AsItComes };
         feeds.push(Source {
+            name: name.into(),
+            origin,
             format,
             columns,
             urls,
@@ -346,7 +356,7 @@ fn feeds<'a>(reader: &mut Reader<'a>, top: &mut Table<'a>, sinkhole: &Sinkhole) 
             signed,
             addresses: Addresses { treatment, ..Addresses::default() },
             sinkhole: own_sinkhole,
-            ..Source::new(&name, path)
+            gate,
         });
     }
     (feeds, wishes)
@@ -559,7 +569,7 @@ pub(super) fn file_path(value: Value<'_>) -> Result<PathBuf, Problem> {
     some_text(value).map(PathBuf::from)
 }
 
-fn feed_path(value: Value<'_>) -> Result<PathBuf, Problem> {
+fn feed_origin(value: Value<'_>) -> Result<Origin, Problem> {
     let text = some_text(value)?;
     if let Some((scheme, _)) = text.split_once("://") {
         return Err(Problem::Value {
@@ -568,7 +578,7 @@ fn feed_path(value: Value<'_>) -> Result<PathBuf, Problem> {
             expected: "the path of a file that another program fetches, such as \"zones/authority.txt\"",
         });
     }
-    Ok(PathBuf::from(text))
+    Ok(Origin::File(PathBuf::from(text)))
 }
 
 pub(super) fn some_text(value: Value<'_>) -> Result<String, Problem> {
@@ -592,6 +602,19 @@ pub(super) fn identifier(value: Value<'_>) -> Result<String, Problem> {
         why: "it has other characters, or more than 64".to_owned(),
         expected: "a word of letters, digits, `-`, `_` and `.`",
     })
+}
+
+/// A word that is a folder's name too.
+fn folder_name(value: Value<'_>) -> Result<String, Problem> {
+    let text = identifier(value)?;
+    if text.starts_with('.') {
+        return Err(Problem::Value {
+            got: text,
+            why: "it begins with a dot".to_owned(),
+            expected: "a word that does not, such as \"authority\"",
+        });
+    }
+    Ok(text)
 }
 
 pub(super) fn network(value: Value<'_>) -> Result<IpNet, Problem> {

@@ -7,6 +7,7 @@ mod audiences;
 mod export;
 mod faults;
 mod file;
+mod gate;
 mod reader;
 mod transports;
 mod upstreams;
@@ -29,7 +30,9 @@ use crate::client::Agency;
 use crate::client::cookie::Secret;
 use crate::client::limits::Rates;
 use crate::evidence::journal;
-use crate::feed::source::Source;
+use crate::feed::gate as feed_gate;
+use crate::feed::source::{Origin, Source};
+use crate::feed::store::Store;
 use crate::name::Name;
 use crate::resolve::validate::anchor::{AnchorFault, Anchors};
 use crate::resolve::{cache, recurse, routes, validate, zone};
@@ -75,6 +78,10 @@ pub struct Config {
     pub feeds: Vec<Source>,
     /// The policy as lists for others.
     pub export: Export,
+    /// What no feed may do.
+    pub gate: feed_gate::Options,
+    /// Where the versions of feeds are kept.
+    pub versions: Store,
     /// Agencies.
     pub agencies: Vec<Agency>,
     /// Feeds that do not apply to everybody.
@@ -201,25 +208,35 @@ impl Config {
         }
     }
 
-    /// Whether every feed's file can be opened now.
+    /// Whether every feed's file can be opened now, but for those feeds whose file is not needed, and
+    /// every list of the gate.
     ///
     /// # Errors
     /// [`Faults`]: all that cannot, with their lines. Commands that need no feed do not ask.
-    pub fn check_feeds(&self) -> Result<(), Faults> {
-        let fault = |source: &Source| {
-            let why = match readable_kind(&source.path) {
+    pub fn check_feeds(&self, is_needed: impl Fn(&Source) -> bool) -> Result<(), Faults> {
+        let fault = |path: &Path, setting: &str, at: &str| {
+            let why = match readable_kind(path) {
                 Ok(kind) if kind.is_file() => return None,
                 Ok(_) => "not a file".to_owned(),
                 Err(error) => error.to_string(),
             };
             Some(Fault {
                 path: self.path.clone(),
-                line: self.lines.get(&format!("feed.source {}", source.name)).copied(),
-                setting: "feed.source".to_owned(),
-                problem: Problem::File { path: source.path.clone(), why },
+                line: self.lines.get(at).copied(),
+                setting: setting.to_owned(),
+                problem: Problem::File { path: path.to_owned(), why },
             })
         };
-        let faults: Vec<Fault> = self.feeds.iter().filter_map(fault).collect();
+        let mut faults = Vec::new();
+        for source in self.feeds.iter().filter(|source| is_needed(source)) {
+            let Origin::File(path) = &source.origin;
+            faults.extend(fault(path, "feed.source", &format!("feed.source {}", source.name)));
+        }
+        for (setting, paths) in
+            [("gate.protected", &self.gate.protected), ("gate.popular", &self.gate.popular)]
+        {
+            faults.extend(paths.iter().filter_map(|path| fault(path, setting, setting)));
+        }
         if faults.is_empty() { Ok(()) } else { Err(Faults(faults)) }
     }
 

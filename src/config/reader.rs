@@ -274,6 +274,26 @@ pub(super) fn integer(
     }
 }
 
+/// A number in a range, whole or not.
+pub(super) fn factor(
+    expected: &'static str,
+    range: std::ops::RangeInclusive<f64>,
+) -> impl Fn(Value<'_>) -> Result<f64, Problem> {
+    move |value| {
+        let text = match value.value {
+            DeValue::Float(number) => number.as_str(),
+            DeValue::Integer(number) if number.radix() == 10 => number.as_str(),
+            other => return Err(Problem::Type { expected: "a number", got: type_word(other) }),
+        };
+        let number = text.parse().ok().filter(|number| range.contains(number));
+        number.ok_or_else(|| Problem::Value {
+            got: text.to_owned(),
+            why: "out of range".to_owned(),
+            expected,
+        })
+    }
+}
+
 /// As [`integer`], as a count of things in memory.
 pub(super) fn count(expected: &'static str) -> impl Fn(Value<'_>) -> Result<usize, Problem> {
     // More than a million of anything that is counted here would not fit the machine.

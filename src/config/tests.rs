@@ -102,7 +102,7 @@ fn feeds_that_cannot_be_opened_are_all_told() {
     let text = "[[feed]]\nname = \"a\"\nsource = \"/nonexistent/a.txt\"\n\
                 [[feed]]\nsource = \"src\"\nname = \"b\"\n\
                 [[feed]]\nname = \"c\"\nsource = \"Cargo.toml\"\n";
-    let faults = parse(text).unwrap().check_feeds().unwrap_err();
+    let faults = parse(text).unwrap().check_feeds(|_| true).unwrap_err();
     let got: Vec<String> = faults.0.iter().map(ToString::to_string).collect();
     assert_eq!(got.len(), 2, "{got:?}");
     assert!(got[0].starts_with("sachdns.toml:3: feed.source: /nonexistent/a.txt: No such file"), "{got:?}");
@@ -200,10 +200,55 @@ fn the_log_has_room_for_its_open_files() {
 
 #[test]
 fn settings_of_later_releases_are_told_and_not_refused() {
-    let config = parse("[gate]\nmax_shrink = 0.5\n[console]\nlisten = \"127.0.0.1:8053\"\n").unwrap();
+    let config = parse("[console]\nlisten = \"127.0.0.1:8053\"\n").unwrap();
     let told: Vec<String> = config.unused.iter().map(ToString::to_string).collect();
-    assert_eq!(told.len(), 2);
-    assert!(told[1].starts_with("sachdns.toml:1: gate: "), "{told:?}");
+    assert_eq!(told.len(), 1);
+    assert!(told[0].starts_with("sachdns.toml:1: console: "), "{told:?}");
+}
+
+#[test]
+fn the_gate_has_bounds_and_knows_this_servers_own_names() {
+    let check = |text: &str, expected: &str| {
+        let faults = parse(&format!("[gate]\n{text}\n")).unwrap_err().to_string();
+        assert!(faults.starts_with("sachdns.toml:2: gate.") && faults.contains(expected), "{faults}");
+    };
+    check("max_shrink = 1.5", "a share from 0 to 1");
+    check("max_shrink = \"half\"", "a number");
+    check("max_growth = 0.5", "a factor from 1");
+    check("max_growth = nan", "out of range");
+    check("max_set_aside = -1", "out of range");
+    check("protectd = []", "did you mean `protected`?");
+    let faults =
+        parse("[gate]\nprotected = [\"nonexistent.txt\"]\n").unwrap().check_feeds(|_| true).unwrap_err();
+    assert!(faults.to_string().starts_with("sachdns.toml:2: gate.protected: nonexistent.txt: "), "{faults}");
+
+    let config = parse(
+        "[resolver]\nupstreams = [\"tls://192.0.2.53#dns.example\", \"192.0.2.54\"]\n\
+         [policy]\ncanaries = [\"canary.example\"]\n\
+         [[route]]\ndomain = \"agency.example.vn\"\nupstreams = [\"https://doh.example/q#192.0.2.1\"]\n\
+         [[zone]]\nname = \"internal.example.vn\"\nfile = \"x.zone\"\n",
+    )
+    .unwrap();
+    let mut own: Vec<String> =
+        config.gate.own.iter().map(|own| format!("{} {}", own.what.as_str(), own.name)).collect();
+    own.sort();
+    let expected = [
+        "canary canary.example",
+        "route agency.example.vn",
+        "upstream dns.example",
+        "upstream doh.example",
+        "zone internal.example.vn",
+    ];
+    assert_eq!(own, expected);
+}
+
+#[test]
+fn a_feeds_name_is_a_folders_too() {
+    for name in [".", "..", ".hidden"] {
+        let faults =
+            parse(&format!("[[feed]]\nname = \"{name}\"\nsource = \"x\"\n")).unwrap_err().to_string();
+        assert!(faults.contains("feed.name") && faults.contains("begins with a dot"), "{faults}");
+    }
 }
 
 #[test]

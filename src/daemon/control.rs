@@ -1,7 +1,8 @@
-//! The control socket: how `sachdns reload` reaches the running server.
+//! The control socket: how commands reach the running server.
 //!
-//! A Unix socket in the data folder. The client sends one line, `reload`; the server answers `ok` or
-//! `error`, a space and a text, and closes.
+//! A Unix socket in the data folder. The client sends one line, `reload` (the configuration and all feeds) or
+//! `refresh` (versions of feeds that the store has); the server answers `ok` or `error`, a space and a text, and
+//! closes.
 
 use std::fs::{self, File};
 use std::io::{self, Read as _, Write as _};
@@ -11,13 +12,16 @@ use std::os::unix::net::UnixStream as BlockingStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 
 use super::{DaemonError, Reloader, folder_error};
 
 const NAME: &str = "control.sock";
-const REQUEST: &[u8] = b"reload\n";
+const RELOAD: &[u8] = b"reload\n";
+const REFRESH: &[u8] = b"refresh\n";
+/// No request is longer.
+const MOST_OCTETS: u64 = 64;
 /// How long a client may take to say what it wants.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -58,17 +62,20 @@ pub(super) async fn run(listener: UnixListener, reloader: Reloader) {
 }
 
 async fn serve(mut stream: UnixStream, reloader: &Reloader) -> io::Result<()> {
-    let mut request = [0; REQUEST.len()];
-    tokio::time::timeout(PATIENCE, stream.read_exact(&mut request)).await??;
-    let answer = if request == REQUEST {
-        match reloader.reload().await {
-            Ok(line) => format!("ok {line}"),
-            Err(why) => format!("error {why}"),
-        }
-    } else {
-        "error unknown request".to_owned()
+    let (reading, mut writing) = stream.split();
+    let mut request = Vec::new();
+    let mut reading = BufReader::new(reading.take(MOST_OCTETS));
+    tokio::time::timeout(PATIENCE, reading.read_until(b'\n', &mut request)).await??;
+    let done = match &*request {
+        RELOAD => reloader.reload().await,
+        REFRESH => reloader.refresh().await.map(|line| line.unwrap_or("nothing is new".to_owned())),
+        _ => Err("unknown request".to_owned()),
     };
-    tokio::time::timeout(PATIENCE, stream.write_all(answer.as_bytes())).await?
+    let answer = match done {
+        Ok(line) => format!("ok {line}"),
+        Err(why) => format!("error {why}"),
+    };
+    tokio::time::timeout(PATIENCE, writing.write_all(answer.as_bytes())).await?
 }
 
 /// Asks the server that uses `data_dir` to reload, and waits until it has; returns what it says.
@@ -76,6 +83,19 @@ async fn serve(mut stream: UnixStream, reloader: &Reloader) -> io::Result<()> {
 /// # Errors
 /// [`DaemonError::NotRunning`] and [`DaemonError::Refused`].
 pub fn ask_to_reload(data_dir: &Path) -> Result<String, DaemonError> {
+    ask(data_dir, RELOAD)
+}
+
+/// Asks the server that uses `data_dir` to put in force what the store of versions has, and waits until it has;
+/// returns what it says.
+///
+/// # Errors
+/// [`DaemonError::NotRunning`] and [`DaemonError::Refused`].
+pub fn ask_to_refresh(data_dir: &Path) -> Result<String, DaemonError> {
+    ask(data_dir, REFRESH)
+}
+
+fn ask(data_dir: &Path, request: &[u8]) -> Result<String, DaemonError> {
     let not_running = |source: io::Error| match source.kind() {
         io::ErrorKind::PermissionDenied => DaemonError::NotAllowed { path: data_dir.join(NAME), source },
         _ => DaemonError::NotRunning { path: data_dir.join(NAME), source },
@@ -83,7 +103,7 @@ pub fn ask_to_reload(data_dir: &Path) -> Result<String, DaemonError> {
     let folder = File::open(data_dir).map_err(not_running)?;
     let mut stream = BlockingStream::connect(short_path(&folder)).map_err(not_running)?;
     let mut answer = String::new();
-    stream.write_all(REQUEST).and_then(|()| stream.read_to_string(&mut answer)).map_err(not_running)?;
+    stream.write_all(request).and_then(|()| stream.read_to_string(&mut answer)).map_err(not_running)?;
     match answer.split_once(' ') {
         Some(("ok", line)) => Ok(line.to_owned()),
         Some(("error", why)) => Err(DaemonError::Refused(why.to_owned())),

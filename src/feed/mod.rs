@@ -21,6 +21,7 @@ mod detect;
 mod dnsmasq;
 mod fault;
 mod format;
+pub mod gate;
 mod held;
 mod hosts;
 mod ip;

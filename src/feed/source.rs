@@ -17,8 +17,8 @@ pub use crate::policy::rule::{Severity, Signed, Timing};
 pub struct Source {
     /// Its name in logs and decisions.
     pub name: Arc<str>,
-    /// The file.
-    pub path: PathBuf,
+    /// Where its versions come from.
+    pub origin: Origin,
     /// How it is written.
     pub format: Format,
     /// Which columns of a table hold what.
@@ -39,6 +39,41 @@ pub struct Source {
     pub addresses: Addresses,
     /// Where its sinkholed names lead; `None`: where all others do.
     pub sinkhole: Option<Box<[IpAddr]>>,
+    /// Whether its versions are judged before they are put in force.
+    pub gate: Gating,
+}
+
+/// Where the versions of a feed come from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Origin {
+    /// A file that somebody else puts there.
+    File(PathBuf),
+}
+
+impl Origin {
+    /// The last part of it: maltrail's files are named for their family.
+    pub fn file_name(&self) -> Option<std::borrow::Cow<'_, str>> {
+        match self {
+            Self::File(path) => path.file_name().map(std::ffi::OsStr::to_string_lossy),
+        }
+    }
+}
+
+impl std::fmt::Display for Origin {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::File(path) => path.display().fmt(f),
+        }
+    }
+}
+
+/// Whether the versions of a feed are judged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Gating {
+    /// They are.
+    Gated,
+    /// They are taken as they come, whatever they list.
+    AsItComes,
 }
 
 impl Source {
@@ -46,7 +81,7 @@ impl Source {
     pub fn new(name: &str, path: PathBuf) -> Self {
         Self {
             name: name.into(),
-            path,
+            origin: Origin::File(path),
             format: Format::default(),
             columns: Columns::default(),
             urls: Urls::default(),
@@ -57,6 +92,7 @@ impl Source {
             signed: Signed::default(),
             addresses: Addresses::default(),
             sinkhole: None,
+            gate: Gating::Gated,
         }
     }
 
@@ -68,7 +104,7 @@ impl Source {
             urls: self.urls,
             family: self.family.clone(),
             severity: self.severity,
-            file: self.path.file_name().map(|file| file.to_string_lossy().into()),
+            file: self.origin.file_name().map(Into::into),
             now,
         }
     }

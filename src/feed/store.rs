@@ -117,6 +117,11 @@ impl Store {
         Self { folder: folder.to_owned() }
     }
 
+    /// Where they are.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     /// The versions of the feed with this name.
     ///
     /// The configuration refuses names with slashes and with a dot in front.

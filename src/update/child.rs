@@ -20,10 +20,13 @@ use std::thread;
 
 use rustix::process::{Pid, Signal, getppid, set_parent_process_death_signal, setpriority_process, setsid};
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 
-use super::{Built, FeedReport, Plan, UpdateError, build, lock, make};
+use super::{FeedReport, Need, Plan, Update, UpdateError, lock, make};
 use crate::feed::address::Addresses;
-use crate::feed::source::Source;
+use crate::feed::gate::{self, Examples, Own, OwnName};
+use crate::feed::source::{Gating, Origin, Source};
+use crate::feed::store::{self, Store};
 use crate::feed::{Columns, ColumnsError};
 use crate::image::{self, Digest, Image, ImageError};
 use crate::name::Name;
@@ -56,15 +59,29 @@ struct Order {
     server: i32,
     pace: Pace,
     image: PathBuf,
+    versions: PathBuf,
     now: i64,
     canaries: Vec<String>,
     feeds: Vec<OrderedFeed>,
+    gate: OrderedGate,
+}
+
+#[derive(Serialize, Deserialize)]
+struct OrderedGate {
+    max_shrink: f64,
+    max_growth: f64,
+    bounds_from: u64,
+    max_set_aside: u64,
+    protected: Vec<PathBuf>,
+    popular: Vec<PathBuf>,
+    /// What each name is, and the name.
+    own: Vec<(String, String)>,
 }
 
 #[derive(Serialize, Deserialize)]
 struct OrderedFeed {
     name: String,
-    path: PathBuf,
+    file: PathBuf,
     format: String,
     columns: BTreeMap<String, String>,
     urls: String,
@@ -77,11 +94,12 @@ struct OrderedFeed {
     own: Vec<IpAddr>,
     shortest: (u8, u8),
     sinkhole: Option<Vec<IpAddr>>,
+    is_gated: bool,
 }
 
 #[derive(Serialize, Deserialize)]
 enum Outcome {
-    Built { digest: Digest, reports: Vec<Report> },
+    Built { digest: Digest, reports: Option<Vec<Report>> },
     Refused(String),
 }
 
@@ -96,6 +114,10 @@ struct Report {
     urls: u64,
     faults: BTreeMap<String, u64>,
     examples: Vec<String>,
+    /// How many, and examples.
+    set_aside: (u64, Vec<String>),
+    is_new: bool,
+    troubles: Vec<String>,
 }
 
 /// Where the server has its images built: one at a time.
@@ -112,7 +134,7 @@ struct Bench {
 }
 
 impl Workshop {
-    /// Builds the image in a child process, and opens it. Where no process can be started, builds it
+    /// Builds the image in a child process, where something is new, and opens it. Where no process can be started, builds it
     /// in this one.
     ///
     /// Blocks; the thread that calls must live until it returns, for the child dies with it.
@@ -120,7 +142,7 @@ impl Workshop {
     /// # Errors
     /// [`UpdateError`], as [`build`], and when the child ended early or the workshop was closed. The
     /// image that was there stays.
-    pub fn build(&self, plan: Plan<'_>, path: &Path, now: i64, pace: Pace) -> Result<Built, UpdateError> {
+    pub fn build(&self, plan: Plan<'_>, path: &Path, now: i64, pace: Pace) -> Result<Update, UpdateError> {
         let order = Order::new(plan, path, now, pace);
         for _ in 0..ATTEMPTS {
             let child = match self.start() {
@@ -128,7 +150,7 @@ impl Workshop {
                 Err(Start::Closed) => return Err(UpdateError::Stopping),
                 Err(Start::Failed(error)) => {
                     tracing::warn!(%error, "no process can be started to build the policy; the server builds it itself, which takes memory");
-                    return build(plan, path, now);
+                    return built_here(plan, path, now);
                 }
             };
             let (digest, reports) = self.outcome(child, &order)?;
@@ -169,7 +191,7 @@ impl Workshop {
         Ok(Pipes { input, output })
     }
 
-    fn outcome(&self, pipes: Pipes, order: &Order) -> Result<(Digest, Vec<FeedReport>), UpdateError> {
+    fn outcome(&self, pipes: Pipes, order: &Order) -> Result<Made, UpdateError> {
         let Pipes { mut input, mut output } = pipes;
         // When either fails the child has ended, and its status says more.
         let _ = serde_json::to_writer(&mut input, order);
@@ -184,7 +206,7 @@ impl Workshop {
         }
         match serde_json::from_slice(&text) {
             Ok(Outcome::Built { digest, reports }) if status.success() => {
-                Ok((digest, reports.into_iter().map(FeedReport::from).collect()))
+                Ok((digest, reports.map(|reports| reports.into_iter().map(FeedReport::from).collect())))
             }
             Ok(Outcome::Refused(why)) if status.success() => Err(UpdateError::Refused(why)),
             _ => Err(UpdateError::Died { status }),
@@ -194,6 +216,15 @@ impl Workshop {
     fn bench(&self) -> MutexGuard<'_, Bench> {
         self.bench.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// An image's digest, and what came of each feed if it was built.
+type Made = (Digest, Option<Vec<FeedReport>>);
+
+fn built_here(plan: Plan<'_>, path: &Path, now: i64) -> Result<Update, UpdateError> {
+    let _lock = lock(path)?;
+    let (_, reports) = make(plan, path, now, Need::IfNew)?;
+    Ok((image::open(path)?, reports))
 }
 
 /// Verifies and maps the new image as slowly as it was built.
@@ -237,7 +268,8 @@ pub fn work(input: impl Read, mut output: impl Write) -> io::Result<()> {
     order.settle_in()?;
     let outcome = match order.build() {
         Ok((digest, reports)) => {
-            Outcome::Built { digest, reports: reports.into_iter().map(Report::from).collect() }
+            let reports = reports.map(|reports| reports.into_iter().map(Report::from).collect());
+            Outcome::Built { digest, reports }
         }
         Err(error) => Outcome::Refused(error.to_string()),
     };
@@ -251,9 +283,11 @@ impl Order {
             server: std::process::id() as i32,
             pace,
             image: path.to_owned(),
+            versions: plan.versions.folder().to_owned(),
             now,
             canaries: plan.canaries.iter().map(Name::to_string).collect(),
             feeds: plan.feeds.iter().map(OrderedFeed::from).collect(),
+            gate: plan.gate.into(),
         }
     }
 
@@ -277,7 +311,7 @@ impl Order {
         Ok(())
     }
 
-    fn build(&self) -> Result<(Digest, Vec<FeedReport>), UpdateError> {
+    fn build(&self) -> Result<Made, UpdateError> {
         let same = "both ends are one release";
         let canaries: Vec<Name> =
             self.canaries.iter().map(|name| Name::from_presentation(name).expect(same)).collect();
@@ -286,7 +320,7 @@ impl Order {
             .iter()
             .map(|feed| Source {
                 name: feed.name.as_str().into(),
-                path: feed.path.clone(),
+                origin: Origin::File(feed.file.clone()),
                 format: feed.format.parse().expect(same),
                 columns: columns(&feed.columns).expect(same),
                 urls: feed.urls.parse().expect(same),
@@ -301,22 +335,26 @@ impl Order {
                     shortest: feed.shortest,
                 },
                 sinkhole: feed.sinkhole.as_deref().map(Into::into),
+                gate: if feed.is_gated { Gating::Gated } else { Gating::AsItComes },
             })
             .collect();
         // The server opens what it serves itself.
         let _lock = lock(&self.image)?;
-        make(Plan { canaries: &canaries, feeds: &feeds }, &self.image, self.now)
+        let (gate, versions) = (self.gate.options().expect(same), Store::new(&self.versions));
+        let plan = Plan { canaries: &canaries, feeds: &feeds, gate: &gate, versions: &versions };
+        make(plan, &self.image, self.now, Need::IfNew)
     }
 }
 
 impl From<&Source> for OrderedFeed {
     fn from(source: &Source) -> Self {
-        let Source { name, path, format, columns, urls, family, severity, action, timing, signed, .. } =
+        let Source { name, origin, format, columns, urls, family, severity, action, timing, signed, .. } =
             source;
-        let Addresses { treatment, own, shortest } = &source.addresses;
+        let Source { addresses: Addresses { treatment, own, shortest }, sinkhole, gate, .. } = source;
+        let Origin::File(file) = origin;
         Self {
             name: name.to_string(),
-            path: path.clone(),
+            file: file.clone(),
             format: format.to_string(),
             columns: columns.iter().map(|(role, it)| (role.as_str().to_owned(), it.to_string())).collect(),
             urls: urls.as_str().to_owned(),
@@ -328,8 +366,42 @@ impl From<&Source> for OrderedFeed {
             addresses: treatment.as_str().to_owned(),
             own: own.clone(),
             shortest: *shortest,
-            sinkhole: source.sinkhole.as_deref().map(<[_]>::to_vec),
+            sinkhole: sinkhole.as_deref().map(<[_]>::to_vec),
+            is_gated: *gate == Gating::Gated,
         }
+    }
+}
+
+/// Digests all that is configured of a feed.
+pub(super) fn digest_of(source: &Source) -> store::Digest {
+    let text = serde_json::to_vec(&OrderedFeed::from(source)).expect("texts and numbers only");
+    store::Digest(Sha256::digest(text).into())
+}
+
+impl From<&gate::Options> for OrderedGate {
+    fn from(options: &gate::Options) -> Self {
+        let gate::Options { max_shrink, max_growth, bounds_from, max_set_aside, protected, popular, own } =
+            options.clone();
+        let own = own.iter().map(|own| (own.what.as_str().to_owned(), own.name.to_string())).collect();
+        Self { max_shrink, max_growth, bounds_from, max_set_aside, protected, popular, own }
+    }
+}
+
+impl OrderedGate {
+    /// `None` for what another release wrote.
+    fn options(&self) -> Option<gate::Options> {
+        let own = |(what, name): &(String, String)| {
+            Some(OwnName { what: Own::from_word(what)?, name: Name::from_presentation(name).ok()? })
+        };
+        Some(gate::Options {
+            max_shrink: self.max_shrink,
+            max_growth: self.max_growth,
+            bounds_from: self.bounds_from,
+            max_set_aside: self.max_set_aside,
+            protected: self.protected.clone(),
+            popular: self.popular.clone(),
+            own: self.own.iter().map(own).collect::<Option<_>>()?,
+        })
     }
 }
 
@@ -340,15 +412,20 @@ fn columns(named: &BTreeMap<String, String>) -> Result<Columns, ColumnsError> {
 
 impl From<FeedReport> for Report {
     fn from(report: FeedReport) -> Self {
-        let FeedReport { name, format, names, networks, addresses, urls, faults, examples } = report;
-        Self { name, format: format.to_string(), names, networks, addresses, urls, faults, examples }
+        let FeedReport { name, names, networks, addresses, urls, faults, examples, is_new, troubles, .. } =
+            report;
+        let (format, set_aside) =
+            (report.format.to_string(), (report.set_aside.count, report.set_aside.first));
+        Self { name, format, names, networks, addresses, urls, faults, examples, set_aside, is_new, troubles }
     }
 }
 
 impl From<Report> for FeedReport {
     fn from(report: Report) -> Self {
-        let Report { name, format, names, networks, addresses, urls, faults, examples } = report;
-        let format = format.parse().expect("both ends are one release");
-        Self { name, format, names, networks, addresses, urls, faults, examples }
+        let Report { name, names, networks, addresses, urls, faults, examples, is_new, troubles, .. } =
+            report;
+        let format = report.format.parse().expect("both ends are one release");
+        let set_aside = Examples { count: report.set_aside.0, first: report.set_aside.1 };
+        Self { name, format, names, networks, addresses, urls, faults, examples, set_aside, is_new, troubles }
     }
 }

@@ -10,7 +10,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::harness::house::{CONFIG, House, Setup};
 use crate::harness::server::Server;
-use crate::harness::{PATIENCE, nsd, spawn};
+use crate::harness::{PATIENCE, nsd, spawn, wait_until};
 
 /// So many that their build can be met on its way.
 const MANY: usize = 300_000;
@@ -87,8 +87,13 @@ fn most_memory(server: &Server) -> u64 {
 
 #[test]
 fn a_build_that_is_killed_leaves_the_old_policy() {
-    let mut server = house().serve();
-    server.house().write("authority.txt", &many());
+    let house = house();
+    house.write("authority.txt", &many());
+    let mut server = house.serve();
+    assert_in_force(&server, "last.example");
+    // The settings change and no file does: nobody else builds.
+    let config = server.house().read(CONFIG);
+    server.house().write(CONFIG, &config.replace("\"sinkhole\"\n", "\"nxdomain\"\n"));
     let mut command = server.house().command(&["reload", "--config", CONFIG]);
     let reload = spawn(command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()));
     let builder = Process::building_for(server.pid());
@@ -98,11 +103,11 @@ fn a_build_that_is_killed_leaves_the_old_policy() {
     let stderr = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(1), "{stderr}");
     assert!(stderr.contains("SIGKILL") && stderr.contains("memory"), "{stderr}");
-    assert_in_force(&server, "first.example");
+    assert_in_force(&server, "last.example");
     server.assert_well();
 
     server.reload().well();
-    assert_in_force(&server, "last.example");
+    assert_eq!(server.dig().ask("last.example", "A").status, "NXDOMAIN");
     let files: Vec<_> = server.house().data_files();
     assert!(files.iter().all(|file| file.extension().is_none_or(|it| it != "tmp")), "{files:?}");
 }
@@ -140,7 +145,9 @@ fn a_server_that_is_killed_takes_its_build_along() {
     let builder = Process::building_for(server.pid());
     let house = server.stop(Signal::KILL).house;
     builder.assert_ends();
-    assert_in_force(&house.serve(), "last.example");
+    // The start waits for no feed: the list is in force as soon as it is built.
+    let server = house.serve();
+    wait_until("the new list", || server.dig().ask("last.example", "A").rdata("A") == ["10.10.10.10"]);
 }
 
 #[test]

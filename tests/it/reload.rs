@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use hickory_proto::rr::RData;
 use rustix::process::Signal;
@@ -11,7 +11,7 @@ use rustix::process::Signal;
 use crate::harness::house::{CONFIG, Setup};
 use crate::harness::server::Server;
 use crate::harness::wire::{self, Query, Udp};
-use crate::harness::{PATIENCE, nsd};
+use crate::harness::{nsd, wait_until};
 
 const SINKHOLE: &str = "10.10.10.10";
 const UPSTREAM: &str = "192.0.2.70";
@@ -63,16 +63,6 @@ fn stream(server: SocketAddr, is_stopping: &AtomicBool, answered: &AtomicUsize) 
         let got = address(&answer);
         assert!(expected.contains(&got.as_str()), "{qname}: {got}");
         answered.fetch_add(1, Ordering::Relaxed);
-    }
-}
-
-/// Waits for `condition`, which only asking again shows.
-#[track_caller]
-fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
-    let start = Instant::now();
-    while !condition() {
-        assert!(start.elapsed() < PATIENCE, "not within {PATIENCE:?}: {what}");
-        thread::yield_now();
     }
 }
 
@@ -181,11 +171,20 @@ fn a_broken_configuration_leaves_everything_as_it_was() {
 fn a_missing_feed_keeps_its_last_good_version() {
     let mut server = serve(true);
     std::fs::remove_file(server.house().path().join("authority.txt")).unwrap();
-    let finished = server.reload();
-    assert_eq!(finished.code(), 1, "{finished:#?}");
-    assert!(finished.stderr.contains("authority.txt"), "{finished:#?}");
+    let finished = server.reload().well();
+    assert!(finished.stdout.contains("feed authority: authority.txt: "), "{finished:#?}");
     assert_eq!(flip_address(&server), SINKHOLE);
     server.assert_well();
+    // Nor does the next start need the file; what was never there is a mistake all the same.
+    let house = server.stop(Signal::TERM).house;
+    let server = house.serve();
+    assert_eq!(flip_address(&server), SINKHOLE);
+    let config = server.house().read(CONFIG);
+    server.house().write(CONFIG, &format!("{config}\n[[feed]]\nname = \"other\"\nsource = \"other.txt\"\n"));
+    let finished = server.reload();
+    assert_eq!(finished.code(), 1, "{finished:#?}");
+    assert!(finished.stderr.contains("feed.source: other.txt"), "{finished:#?}");
+    assert!(!finished.stderr.contains("authority.txt"), "{finished:#?}");
 }
 
 #[test]

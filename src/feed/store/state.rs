@@ -4,9 +4,13 @@
 //! Knows no files and no clock; which version the gate lets pass is `gate`'s to say.
 
 use std::fmt;
+use std::io::{self, Read};
 use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use sha2::{Digest as _, Sha256};
+
+use super::BUFFER;
 
 /// The layout of `state.json`. One of another layout is not read.
 pub(super) const LAYOUT: u32 = 1;
@@ -29,6 +33,23 @@ pub struct Digest(pub [u8; 32]);
 pub struct DigestError;
 
 impl Digest {
+    /// That of all octets that `content` gives.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub fn of(mut content: impl Read) -> io::Result<Self> {
+        let mut hasher = Sha256::new();
+        let mut buffer = vec![0; BUFFER];
+        loop {
+            match content.read(&mut buffer) {
+                Ok(0) => return Ok(Self(hasher.finalize().into())),
+                Ok(len) => hasher.update(&buffer[..len]),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
     /// Its first digits, which tell the versions of a feed apart for people.
     pub fn short(&self) -> String {
         self.to_string()[..12].to_owned()
@@ -266,9 +287,9 @@ impl Stamp {
         }
     }
 
-    /// When the file last changed, in microseconds since 1970.
+    /// When the file last changed, in microseconds since 1970; what tools set its time to does not count.
     pub fn changed_at(&self) -> i64 {
-        self.mtime.max(self.ctime) / 1000
+        self.ctime / 1000
     }
 }
 
@@ -366,6 +387,20 @@ impl State {
         self.pinned = None;
     }
 
+    /// Counts the version in force anew: what is left out of it may change, and how it is read.
+    pub fn recount(&mut self, counts: Counts, set_aside: u64) {
+        if let Some(accepted) = &mut self.accepted {
+            (accepted.counts, accepted.set_aside) = (counts, set_aside);
+        }
+    }
+
+    /// Notes how a refused version differs from the one in force.
+    pub fn compare(&mut self, digest: Digest, changes: Changes) {
+        if let Some(refused) = self.refused.iter_mut().find(|refused| refused.version.digest == digest) {
+            refused.changes = Some(changes);
+        }
+    }
+
     /// Keeps a version that the gate refused, for review.
     pub fn refuse(&mut self, refused: Refused) {
         let digest = refused.version.digest;
@@ -380,6 +415,8 @@ impl State {
                 reasons: refused.reasons.clone(),
             });
         }
+        // A version that cannot even be read is not approved for ever.
+        self.approval.take_if(|word| word.digest == digest);
         self.refused.retain(|old| old.version.digest != digest);
         self.refused.push(refused);
         let octets = |refused: &[Refused]| refused.iter().map(|it| it.version.size).sum::<u64>();

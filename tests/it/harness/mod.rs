@@ -123,6 +123,16 @@ pub(crate) fn spawn(command: &mut Command) -> Child {
     })
 }
 
+/// Waits for `condition`, which only asking again shows.
+#[track_caller]
+pub(crate) fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !condition() {
+        assert!(start.elapsed() < PATIENCE, "not within {PATIENCE:?}: {what}");
+        thread::yield_now();
+    }
+}
+
 /// Waits for the end of a child that was told to end.
 ///
 /// `None` when it has not ended within `limit`. A standard library without a timed wait leaves

@@ -1,0 +1,345 @@
+//! Which version of each feed a policy is compiled from.
+//!
+//! A round reads one version of each feed into a compiler, and judges those that are new by the way. Where one is
+//! refused, the rules that it has given already cannot be taken back: the round is read to its end, so that all
+//! verdicts are known, and the next one begins with the accepted version in its place. Without a refusal one
+//! round is all there is.
+
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use sha2::{Digest as _, Sha256};
+
+use super::child::digest_of;
+use super::intake::{FeedReport, Intake};
+use super::{Plan, UpdateError, standing};
+use crate::feed::gate::{Gate, Reason, Standing};
+use crate::feed::source::{Gating, Origin, Source};
+use crate::feed::store::{Accepted, Candidate, Counts, Digest, Folder, Judge, Refused, StoreError};
+use crate::feed::{self, Format};
+use crate::policy::action::Action;
+use crate::policy::compile::{Compiled, Compiler, Listing};
+use crate::policy::rule::{Feed, FeedIndex, FeedKind, Mode};
+use crate::policy::trigger::Scope;
+
+/// The name under which canaries appear beside the feeds.
+const CANARY: &str = "canary";
+
+/// What a round reads of one feed.
+#[derive(Debug, Clone)]
+enum Pick {
+    /// A version that is new.
+    Candidate(Candidate),
+    /// The one in force.
+    Accepted(Accepted),
+    /// A file as it lies there, which nothing is written down about; whether it is the version in force.
+    Loose(PathBuf, bool),
+    /// There is none.
+    Nothing,
+}
+
+/// A feed while its version is chosen.
+struct Choice<'a> {
+    source: &'a Source,
+    folder: Folder,
+    rules: Digest,
+    accepted: Option<Accepted>,
+    pick: Pick,
+    troubles: Vec<String>,
+}
+
+/// All feeds of a plan, with what is to be read of each.
+pub(super) struct Rounds<'a> {
+    plan: Plan<'a>,
+    gate: &'a Gate,
+    choices: Vec<Choice<'a>>,
+    is_dry: bool,
+}
+
+/// What the last round gave.
+pub(super) struct Read {
+    pub(super) compiled: Compiled,
+    pub(super) reports: Vec<FeedReport>,
+    /// The versions that became rules.
+    pub(super) versions: Vec<Option<Digest>>,
+    /// What follows for each feed once the image is in place.
+    accepted: Vec<Option<Accepted>>,
+}
+
+/// What a feed's versions are judged by, besides the version in force.
+pub(super) fn rules(gate: Digest, source: &Source) -> Digest {
+    let mut hasher = Sha256::new();
+    hasher.update(gate.0);
+    hasher.update(digest_of(source).0);
+    Digest(hasher.finalize().into())
+}
+
+impl<'a> Rounds<'a> {
+    /// Copies files that changed into the store, and chooses new versions where there are some.
+    pub(super) fn prepare(plan: Plan<'a>, gate: &'a Gate, now: i64) -> Result<Self, UpdateError> {
+        let mut choices = Vec::new();
+        for source in plan.feeds {
+            let folder = plan.versions.feed(&source.name);
+            let mut troubles = Vec::new();
+            let Origin::File(path) = &source.origin;
+            if let Err(error) = folder.stage_file(path, now) {
+                troubles.push(error.to_string());
+            }
+            let state = folder.state()?;
+            let rules = rules(gate.digest(), source);
+            let pick = match (state.candidate(rules), &state.accepted) {
+                (Some(candidate), _) => {
+                    folder.pin(&candidate.version)?;
+                    Pick::Candidate(candidate)
+                }
+                (None, Some(accepted)) => Pick::Accepted(accepted.clone()),
+                (None, None) => Pick::Nothing,
+            };
+            if !matches!(pick, Pick::Candidate(_)) {
+                troubles.extend(standing::pending(&source.name, &state));
+            }
+            choices.push(Choice { source, folder, rules, accepted: state.accepted, pick, troubles });
+        }
+        Ok(Self { plan, gate, choices, is_dry: false })
+    }
+
+    /// Chooses files as they lie there, and writes nothing down.
+    pub(super) fn rehearse(plan: Plan<'a>, gate: &'a Gate) -> Result<Self, UpdateError> {
+        let mut choices = Vec::new();
+        for source in plan.feeds {
+            let folder = plan.versions.feed(&source.name);
+            let state = folder.state()?;
+            let rules = rules(gate.digest(), source);
+            let Origin::File(path) = &source.origin;
+            let mut troubles = Vec::new();
+            let pick = match (file_digest(path), &state.accepted) {
+                (Ok(digest), _) if state.is_rejected(digest) => {
+                    state.accepted.clone().map_or(Pick::Nothing, Pick::Accepted)
+                }
+                (Ok(digest), _) => {
+                    let approval = state.approval.as_ref().map(|word| word.digest);
+                    let is_known = [state.accepted_digest(), approval].contains(&Some(digest));
+                    Pick::Loose(path.clone(), is_known)
+                }
+                (Err(error), accepted) => {
+                    troubles.push(format!("{}: {error}", path.display()));
+                    accepted.clone().map_or(Pick::Nothing, Pick::Accepted)
+                }
+            };
+            choices.push(Choice { source, folder, rules, accepted: state.accepted, pick, troubles });
+        }
+        Ok(Self { plan, gate, choices, is_dry: true })
+    }
+
+    /// The versions in force, where nothing else would be read.
+    pub(super) fn all_accepted(&self) -> Option<Vec<Option<Digest>>> {
+        let is_new = |choice: &Choice<'_>| matches!(choice.pick, Pick::Candidate(_) | Pick::Loose(..));
+        (!self.choices.iter().any(is_new)).then(|| self.choices.iter().map(Choice::digest).collect())
+    }
+
+    /// Reads until all that was read may be put in force.
+    pub(super) fn run(
+        &mut self,
+        now: i64,
+        mut compiler: impl FnMut(Vec<Feed>) -> Result<Compiler, UpdateError>,
+    ) -> Result<Read, UpdateError> {
+        loop {
+            if let Some(read) = self.round(now, compiler(self.feeds())?)? {
+                self.check_for_any(&read)?;
+                return Ok(read);
+            }
+        }
+    }
+
+    fn feeds(&self) -> Vec<Feed> {
+        let canary = Feed::new(CANARY.into(), FeedKind::Housekeeping);
+        let feeds = self.plan.feeds.iter().map(|source| {
+            let (name, kind) = (Arc::clone(&source.name), FeedKind::Threat);
+            Feed {
+                name,
+                kind,
+                timing: source.timing,
+                signed: source.signed,
+                sinkhole: source.sinkhole.clone(),
+            }
+        });
+        std::iter::once(canary).chain(feeds).collect()
+    }
+
+    /// `None` when a version was refused: what was compiled is of no use then.
+    fn round(&mut self, now: i64, mut compiler: Compiler) -> Result<Option<Read>, UpdateError> {
+        for name in self.plan.canaries {
+            let (scope, action, mode) = (Scope::Subtree, Action::Nxdomain, Mode::Enforced);
+            compiler.add(name, Listing { feed: 0, scope, action, mode, family: None, severity: None })?;
+        }
+        let mut is_sound = true;
+        let (mut reports, mut versions, mut accepted) = (Vec::new(), Vec::new(), Vec::new());
+        for (number, choice) in self.choices.iter_mut().enumerate() {
+            let report = FeedReport { name: choice.source.name.to_string(), ..FeedReport::default() };
+            let Some(standing) = choice.standing() else {
+                let troubles = choice.troubles.clone();
+                reports.push(FeedReport { format: choice.source.format, troubles, ..report });
+                versions.push(None);
+                accepted.push(None);
+                continue;
+            };
+            let mut intake = Intake {
+                compiler: is_sound.then_some(&mut compiler),
+                // The configuration has far fewer feeds than 65535.
+                feed: number as FeedIndex + 1,
+                source: choice.source,
+                trial: self.gate.trial(standing),
+                report,
+                failure: None,
+            };
+            let (format, reasons) = choice.read(now, &mut intake);
+            if let Some(failure) = intake.failure {
+                return Err(failure.into());
+            }
+            let counts = intake.trial.counts();
+            let mut report = intake.finish(format);
+            if reasons.is_empty() {
+                let set_aside = report.set_aside.count;
+                report.is_new = matches!(choice.pick, Pick::Candidate(_) | Pick::Loose(_, false));
+                report.troubles.clone_from(&choice.troubles);
+                versions.push(choice.digest());
+                accepted.push(choice.acceptance(counts, set_aside, now));
+                reports.push(report);
+            } else {
+                is_sound = false;
+                choice.refuse(&reasons, counts, now, self.is_dry)?;
+            }
+        }
+        if !is_sound {
+            return Ok(None);
+        }
+        Ok(Some(Read { compiled: compiler.finish()?, reports, versions, accepted }))
+    }
+
+    /// A policy without a single feed is none, unless none is to be had yet.
+    fn check_for_any(&self, read: &Read) -> Result<(), UpdateError> {
+        let is_any = self.choices.iter().any(|choice| !matches!(choice.pick, Pick::Nothing));
+        let troubled = read.reports.iter().find(|report| !report.troubles.is_empty());
+        match troubled {
+            Some(report) if !is_any => {
+                Err(UpdateError::NoFeed { feed: report.name.clone(), why: report.troubles.join("; ") })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Writes down which versions are in force now; call it once the image is in its place.
+    pub(super) fn settle(&self, read: &Read) -> Result<(), StoreError> {
+        for (choice, accepted) in self.choices.iter().zip(&read.accepted) {
+            let Some(accepted) = accepted else { continue };
+            let is_recount = choice.accepted.as_ref().is_some_and(|old| old.version == accepted.version);
+            choice.folder.update(|state| {
+                if is_recount {
+                    state.recount(accepted.counts, accepted.set_aside);
+                } else {
+                    state.accept(accepted.clone());
+                }
+            })?;
+        }
+        Ok(())
+    }
+}
+
+impl Choice<'_> {
+    /// How strictly what was picked is judged; `None` when nothing is.
+    fn standing(&self) -> Option<Standing> {
+        let base = self.accepted.as_ref().map(|accepted| accepted.counts);
+        let standing = match &self.pick {
+            Pick::Candidate(Candidate { approval: None, .. }) | Pick::Loose(_, false) => {
+                Standing::Candidate(base)
+            }
+            Pick::Candidate(_) | Pick::Accepted(_) | Pick::Loose(_, true) => Standing::Accepted,
+            Pick::Nothing => return None,
+        };
+        Some(if self.source.gate == Gating::AsItComes { Standing::Ungated } else { standing })
+    }
+
+    fn digest(&self) -> Option<Digest> {
+        match &self.pick {
+            Pick::Candidate(candidate) => Some(candidate.version.digest),
+            Pick::Accepted(accepted) => Some(accepted.version.digest),
+            Pick::Loose(..) | Pick::Nothing => None,
+        }
+    }
+
+    fn read(&self, now: i64, intake: &mut Intake<'_>) -> (Format, Vec<Reason>) {
+        let damaged =
+            |error: &dyn std::fmt::Display| (self.source.format, vec![Reason::Damaged(error.to_string())]);
+        let file = match &self.pick {
+            Pick::Loose(path, _) => {
+                File::open(path).map_err(|source| StoreError::Io { path: path.clone(), source })
+            }
+            _ => match self.digest() {
+                Some(digest) => self.folder.open(digest),
+                None => return (self.source.format, Vec::new()),
+            },
+        };
+        match file {
+            Err(error) => damaged(&error),
+            Ok(file) => match feed::parse(file, &self.source.reading(now), intake) {
+                Err(error) => damaged(&error),
+                Ok(format) => (format, intake.trial.verdict()),
+            },
+        }
+    }
+
+    /// What the state says once the version that was read is in force.
+    fn acceptance(&self, counts: Counts, set_aside: u64, now: i64) -> Option<Accepted> {
+        match &self.pick {
+            Pick::Candidate(Candidate { version, approval }) => {
+                let (version, approval) = (version.clone(), approval.clone());
+                Some(Accepted { version, counts, set_aside, accepted_at: now, approval })
+            }
+            Pick::Accepted(accepted) => (accepted.counts != counts || accepted.set_aside != set_aside)
+                .then(|| Accepted { counts, set_aside, ..accepted.clone() }),
+            Pick::Loose(..) | Pick::Nothing => None,
+        }
+    }
+
+    /// Steps back from a version to the one before.
+    fn refuse(
+        &mut self,
+        reasons: &[Reason],
+        counts: Counts,
+        now: i64,
+        is_dry: bool,
+    ) -> Result<(), StoreError> {
+        let reasons: Vec<String> = reasons.iter().map(ToString::to_string).collect();
+        let words = reasons.join("; ");
+        let fallback = self.accepted.clone().map_or(Pick::Nothing, Pick::Accepted);
+        match std::mem::replace(&mut self.pick, fallback) {
+            Pick::Candidate(Candidate { version, .. }) => {
+                let judge =
+                    Judge { rules: self.rules, base: self.accepted.as_ref().map(|it| it.version.digest) };
+                let refused = Refused { version, counts, reasons, refused_at: now, judge, changes: None };
+                self.troubles.push(standing::refusal(&self.source.name, &refused, self.accepted.as_ref()));
+                if !is_dry {
+                    self.folder.update(|state| state.refuse(refused))?;
+                }
+            }
+            Pick::Loose(path, _) => {
+                self.troubles.push(format!("{}: it would be refused: {words}", path.display()));
+            }
+            Pick::Accepted(_) | Pick::Nothing => {
+                self.troubles.push(format!("the version in force is damaged, and left out: {words}"));
+                self.pick = Pick::Nothing;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn file_digest(path: &Path) -> io::Result<Digest> {
+    if !fs::metadata(path)?.is_file() {
+        // To open a named pipe would wait for its other end.
+        return Err(io::Error::other("not a file"));
+    }
+    File::open(path).and_then(Digest::of)
+}
