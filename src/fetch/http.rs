@@ -356,12 +356,12 @@ impl<'a> Client<'a> {
     ///
     /// # Errors
     /// [`HttpError`]; what was written until then is of no use.
-    pub async fn get(&mut self, ask: Ask<'_>, out: &mut dyn Write) -> Result<Reply, HttpError> {
+    pub async fn get(&mut self, ask: Ask<'_>, out: &mut (dyn Write + Send)) -> Result<Reply, HttpError> {
         let limit = self.options.timeout;
         timeout(limit, self.follow(ask, out)).await.map_err(|_| HttpError::Timeout(limit))?
     }
 
-    async fn follow(&mut self, ask: Ask<'_>, out: &mut dyn Write) -> Result<Reply, HttpError> {
+    async fn follow(&mut self, ask: Ask<'_>, out: &mut (dyn Write + Send)) -> Result<Reply, HttpError> {
         let mut url = ask.url.clone();
         for _ in 0..=REDIRECTS {
             let response = self.send(&url, ask).await?;
@@ -479,7 +479,7 @@ fn retry_after(fields: &HeaderMap, now: Timestamp) -> Option<Duration> {
 }
 
 /// Writes the body as it comes.
-async fn receive(response: Response<Incoming>, out: &mut dyn Write) -> Result<(), HttpError> {
+async fn receive(response: Response<Incoming>, out: &mut (dyn Write + Send)) -> Result<(), HttpError> {
     let encoding = response.headers().get(CONTENT_ENCODING).map(HeaderValue::as_bytes);
     let encoding = encoding.unwrap_or_default().trim_ascii();
     let is = |name: &[u8]| encoding.eq_ignore_ascii_case(name);
@@ -505,7 +505,7 @@ impl HttpError {
     }
 }
 
-async fn pour(mut body: Incoming, out: &mut dyn Write) -> Result<(), HttpError> {
+async fn pour(mut body: Incoming, out: &mut (dyn Write + Send)) -> Result<(), HttpError> {
     let mut came = 0;
     let mut end = Instant::now() + WINDOW;
     loop {

@@ -1,0 +1,268 @@
+//! When each feed is fetched: at its time, after its failures, when its primary says so; a few at once.
+//!
+//! A thread of its own with a runtime of its own: neither a server that drips nor a disk that is slow is felt where
+//! queries are answered. What comes is told to whoever builds policies, once for all that came meanwhile.
+
+use std::collections::{BTreeSet, HashMap};
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::task::{Id, JoinSet};
+use tokio::time::{Instant, sleep_until};
+
+use super::memory::Memory;
+use super::run::{FetchError, News, Report, run};
+use super::transfer::Kind;
+use super::{Publisher, Remote};
+use crate::clock;
+use crate::feed::store::{Staged, Store};
+use crate::name::Name;
+
+/// Feeds that are fetched at once.
+const AT_ONCE: usize = 2;
+/// A primary that says again and again that its zone has changed is asked no more often than this.
+const BETWEEN_NOTICES: Duration = Duration::from_secs(2);
+/// How long a stop waits for what the system is doing for a fetch.
+const GRACE: Duration = Duration::from_millis(500);
+/// The schedule is looked at at least this often.
+const LONGEST_SLEEP: Duration = Duration::from_secs(3600);
+
+/// Fetches feeds until it is stopped.
+#[derive(Debug)]
+pub struct Schedule {
+    orders: Arc<Orders>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// What the thread is told, the last word of each kind.
+#[derive(Debug, Default)]
+struct Orders {
+    told: Mutex<Told>,
+    wake: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Told {
+    remotes: Option<Vec<Remote>>,
+    notices: BTreeSet<Name>,
+    is_stopping: bool,
+}
+
+impl Orders {
+    fn told(&self) -> MutexGuard<'_, Told> {
+        // Whatever panicked, the words are whole.
+        self.told.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn give(&self, order: impl FnOnce(&mut Told)) {
+        order(&mut self.told());
+        self.wake.notify_one();
+    }
+}
+
+/// Where notices of changed zones are left.
+#[derive(Debug, Clone)]
+pub struct Notices(Arc<Orders>);
+
+impl Notices {
+    /// Somebody who may said that this zone has changed.
+    pub fn tell(&self, zone: &Name) {
+        self.0.give(|told| {
+            told.notices.insert(zone.clone());
+        });
+    }
+}
+
+impl Schedule {
+    /// Begins to fetch these feeds into the store; calls `news` when there is something to build a policy from.
+    ///
+    /// # Errors
+    /// The system has no thread left.
+    pub fn start(remotes: Vec<Remote>, store: Store, news: impl Fn() + Send + 'static) -> io::Result<Self> {
+        let orders = Arc::new(Orders::default());
+        orders.give(|told| told.remotes = Some(remotes));
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(8).build()?;
+        let given = Arc::clone(&orders);
+        let thread = std::thread::Builder::new().name("fetch".to_owned()).spawn(move || {
+            runtime.block_on(work(&given, &store, &news));
+            runtime.shutdown_timeout(GRACE);
+        })?;
+        Ok(Self { orders, thread: Some(thread) })
+    }
+
+    /// From now on fetches these feeds.
+    pub fn replace(&self, remotes: Vec<Remote>) {
+        self.orders.give(|told| told.remotes = Some(remotes));
+    }
+
+    /// Where notices are left.
+    pub fn notices(&self) -> Notices {
+        Notices(Arc::clone(&self.orders))
+    }
+
+    /// Stops, whatever is under way.
+    pub fn stop(&mut self) {
+        self.orders.give(|told| told.is_stopping = true);
+        if let Some(thread) = self.thread.take() {
+            // Its panics are reported by itself.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Drop for Schedule {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+/// A feed between two fetches.
+struct Waiting {
+    remote: Arc<Remote>,
+    due: Instant,
+    /// Asked for while it was being fetched, or so soon after that it waits.
+    is_running: bool,
+    is_noticed: bool,
+    started: Option<Instant>,
+}
+
+async fn work(orders: &Orders, store: &Store, news: &(impl Fn() + Send)) {
+    let mut feeds: HashMap<Arc<str>, Waiting> = HashMap::new();
+    let mut running: JoinSet<Report> = JoinSet::new();
+    let mut names: HashMap<Id, Arc<str>> = HashMap::new();
+    loop {
+        let Told { remotes, notices, is_stopping } = std::mem::take(&mut *orders.told());
+        if is_stopping {
+            // Dropping the set ends what is under way.
+            return;
+        }
+        if let Some(remotes) = remotes {
+            replace(&mut feeds, remotes, store);
+        }
+        notice(&mut feeds, &notices);
+        let now = Instant::now();
+        while running.len() < AT_ONCE
+            && let Some(feed) =
+                feeds.values_mut().filter(|it| !it.is_running && it.due <= now).min_by_key(|it| it.due)
+        {
+            (feed.is_running, feed.is_noticed, feed.started) = (true, false, Some(now));
+            let (remote, store) = (Arc::clone(&feed.remote), store.clone());
+            let name = Arc::clone(&remote.name);
+            let task = running.spawn(async move { run(&remote, &store).await });
+            names.insert(task.id(), name);
+        }
+        let waiting = feeds.values().filter(|it| !it.is_running).map(|it| it.due).min();
+        let until = waiting.filter(|_| running.len() < AT_ONCE).unwrap_or(now + LONGEST_SLEEP);
+        tokio::select! {
+            () = orders.wake.notified() => {}
+            () = sleep_until(until) => {}
+            Some(done) = running.join_next_with_id() => {
+                let (id, report) = match done {
+                    Ok((id, report)) => (id, Some(report)),
+                    // Reported by itself; the feed is tried again.
+                    Err(error) => (error.id(), None),
+                };
+                if let Some(name) = names.remove(&id) {
+                    if report.as_ref().is_some_and(is_news) {
+                        news();
+                    }
+                    end(&mut feeds, &name, report);
+                }
+            }
+        }
+    }
+}
+
+/// Takes over the new configuration; what is being fetched is fetched to its end.
+fn replace(feeds: &mut HashMap<Arc<str>, Waiting>, remotes: Vec<Remote>, store: &Store) {
+    let mut old = std::mem::take(feeds);
+    for remote in remotes {
+        let memory = store.feed(&remote.name).state().unwrap_or_default();
+        let due = Memory::of(&memory, &remote.publisher).due(&remote, clock::now());
+        let before = old.remove(&remote.name);
+        let waiting = Waiting {
+            due: Instant::now() + due,
+            is_running: before.as_ref().is_some_and(|it| it.is_running),
+            is_noticed: before.as_ref().is_some_and(|it| it.is_noticed),
+            started: before.and_then(|it| it.started),
+            remote: Arc::new(remote),
+        };
+        feeds.insert(Arc::clone(&waiting.remote.name), waiting);
+    }
+}
+
+fn notice(feeds: &mut HashMap<Arc<str>, Waiting>, notices: &BTreeSet<Name>) {
+    for feed in feeds.values_mut() {
+        if let Publisher::Zone(primary) = &feed.remote.publisher
+            && notices.contains(&primary.zone)
+        {
+            feed.is_noticed = true;
+            feed.due = feed.due.min(feed.soonest());
+        }
+    }
+}
+
+impl Waiting {
+    /// When a notice is followed.
+    fn soonest(&self) -> Instant {
+        let now = Instant::now();
+        self.started.map_or(now, |started| now.max(started + BETWEEN_NOTICES))
+    }
+}
+
+fn is_news(report: &Report) -> bool {
+    matches!(&report.result, Ok(fetched) if matches!(fetched.news, News::Version(Staged::Candidate(_), _)))
+}
+
+/// Says what came of a fetch, and when the next is due.
+fn end(feeds: &mut HashMap<Arc<str>, Waiting>, name: &Arc<str>, report: Option<Report>) {
+    // It may be configured no more.
+    let Some(feed) = feeds.get_mut(name) else { return };
+    feed.is_running = false;
+    let due = report.as_ref().map_or(LONGEST_SLEEP, |report| report.due);
+    feed.due = Instant::now() + due;
+    // What was said while the fetch was under way may not be in what came.
+    if feed.is_noticed {
+        feed.due = feed.due.min(feed.soonest());
+    }
+    let (feed, next) = (&**name, format!("{} s", due.as_secs()));
+    let Some(Report { result, failures, is_expired, .. }) = report else { return };
+    match result {
+        Ok(fetched) => {
+            if let Some((count, why)) = fetched.missing {
+                tracing::warn!(feed, missing = count, %why, next, "not all of the feed could be fetched");
+            }
+            match fetched.news {
+                News::None => tracing::debug!(feed, next, "the feed has not changed"),
+                News::Version(staged, by) => {
+                    let by = match by {
+                        Some(Kind::Differences) => "IXFR",
+                        Some(Kind::Whole) => "AXFR",
+                        None => "HTTP",
+                    };
+                    let (digest, what) = match staged {
+                        Staged::Candidate(digest) => (digest, "fetched a new version of the feed"),
+                        Staged::Unchanged(digest) => (digest, "fetched the version that is in force"),
+                        Staged::Known(digest) => (digest, "fetched a version that was refused before"),
+                    };
+                    tracing::info!(feed, version = digest.short(), by, next, "{what}");
+                }
+            }
+        }
+        Err(FetchError::Busy) => tracing::debug!(feed, next, "another process fetches the feed"),
+        Err(why) => {
+            tracing::warn!(feed, %why, failures, next, "the feed could not be fetched; its last version stays in force");
+            if is_expired {
+                tracing::error!(
+                    feed,
+                    "the zone's primary has not been reached for longer than its SOA record allows (expire); \
+                     the last version stays in force all the same: an old list protects better than none"
+                );
+            }
+        }
+    }
+}
