@@ -112,6 +112,7 @@ impl Bench {
             special: Special::new([]).into(),
             identity: Identity::default(),
             keys: Arc::default(),
+            primaries: Arc::default(),
         };
         let options =
             Options { folder: folder.join("log"), sync: Duration::from_secs(1), max_size: 256 << 20 };

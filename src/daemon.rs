@@ -511,6 +511,7 @@ fn state(config: &Config, image: Image, own: &Secret, listening: &Listening) -> 
         special: config.special_names().into(),
         identity: config.server.identity.clone(),
         keys: Keys::new(config.tsig_keys.clone()).into(),
+        primaries: Arc::default(),
     })
 }
 

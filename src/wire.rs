@@ -5,6 +5,7 @@
 //! RFC 6891 for the OPT record.
 
 mod mnemonic;
+mod notify;
 mod part;
 
 use std::cmp::Ordering;

@@ -111,6 +111,7 @@ fn no_query_that_is_answered_at_once_allocates() {
         special: Special::new([]).into(),
         identity: Identity::default(),
         keys: Arc::default(),
+        primaries: Arc::default(),
     };
     let options = Options {
         folder: folder.path().join("log"),

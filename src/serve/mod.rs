@@ -8,6 +8,7 @@ pub mod doh;
 pub mod identity;
 pub mod notify;
 pub mod pipeline;
+pub mod primaries;
 pub mod proxy;
 pub mod quic;
 pub mod ready;

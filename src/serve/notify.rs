@@ -1,7 +1,7 @@
 //! NOTIFY (RFC 1996): secondaries are told that a zone has a new serial number, so that they need not wait to ask.
 //!
 //! Over UDP, again and again until each has answered, or a minute is over. That is enough: who missed it asks
-//! by itself when the zone's refresh time is over. NOTIFY from others is not taken; no zone here is anybody's copy.
+//! by itself when the zone's refresh time is over. NOTIFY from others is [`super::primaries`]'s.
 
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};

@@ -7,6 +7,7 @@
 mod excess;
 mod local;
 mod met;
+mod notice;
 
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -22,6 +23,7 @@ use super::answer::{self, Ede, Stem};
 use super::apply::{Access, Applied, Sinkhole, apply, refusal};
 use super::ddr::Designation;
 use super::identity::Identity;
+use super::primaries::Primaries;
 use super::proxy::Proxies;
 use super::ready::{Facts, Life, Question, Ready};
 use super::rulebook::Rulebook;
@@ -46,7 +48,7 @@ use crate::resolve::pool::Word;
 use crate::resolve::zone::Zones;
 use crate::resolve::{Aged, Origin, Resolver, Served, Takeoff, routes};
 use crate::tsig::{Keys, Signer};
-use crate::wire::{Query, Reject, Response, option, rcode};
+use crate::wire::{self, Query, Reject, Response, option, rcode};
 use met::Met;
 
 /// What a reload replaces as one, with every new policy. Copies share their accounts and their rules.
@@ -78,6 +80,8 @@ pub struct State {
     pub identity: Identity,
     /// What signs transactions.
     pub keys: Arc<Keys>,
+    /// Who may say that a zone has changed which feeds are taken from.
+    pub primaries: Arc<Primaries>,
 }
 
 impl State {
@@ -342,6 +346,9 @@ impl Pipeline {
             Ok(query) => query,
             Err(Reject::Silent) => return Some(Step::Silent),
             Err(reject @ (Reject::Opcode(_) | Reject::Malformed(_))) => {
+                if let Some(step) = notice::answer(state, packet, arrival, now, journal, turn.out) {
+                    return Some(step);
+                }
                 let rcode = answer::reject(packet, reject, turn.out);
                 let met = Met::nothing(Outcome::Malformed);
                 let Arrival { client, transport, instant, .. } = arrival;
