@@ -6,6 +6,7 @@ mod control;
 mod encrypted;
 mod feeds;
 mod landing;
+mod rules;
 mod zones;
 
 use std::fs::{self, File, TryLockError};
@@ -33,7 +34,6 @@ use crate::config::{Config, Faults, Transports};
 use crate::evidence::journal::Journal;
 use crate::evidence::keeper::Keeper;
 use crate::evidence::ledger::Ledger;
-use crate::feed::gate::Gate;
 use crate::image::Image;
 use crate::listener;
 use crate::policy::guard::Guard;
@@ -53,7 +53,8 @@ use crate::update::{self, FeedReport, Plan, UpdateError, standing};
 
 use zones::ZoneErrors;
 
-pub use control::{ask_to_refresh, ask_to_reload};
+pub use control::{ask_for_rules, ask_to_refresh, ask_to_reload};
+pub use rules::{RulesError, guard};
 
 /// How long a stop waits for queries on their way, beyond the resolver's own deadline.
 const GRACE: Duration = Duration::from_secs(1);
@@ -80,6 +81,9 @@ pub enum DaemonError {
     /// A local zone cannot be read.
     #[error(transparent)]
     Zones(#[from] ZoneErrors),
+    /// Analysts' rules cannot be read.
+    #[error(transparent)]
+    Rules(#[from] RulesError),
     /// An address cannot be used.
     #[error("{place}: {address}: {source}{mend}")]
     Bind {
@@ -188,7 +192,7 @@ pub fn run(config: Config, ready: impl FnOnce(&Listening)) -> Result<(), DaemonE
     let affordable = affordable(&config, sources.most_sockets())?;
     let pending = affordable.pending;
     let secret = Secret::new(rand::random());
-    let state = state(&config, image, &secret, &listening)?;
+    let state = state(&config, image, guard(&config)?, &secret, &listening);
     let waiting = Waiting { pending, ..config.limits.waiting };
     let kept = cache::Options {
         max_size: config.cache.max_size - config.cache.max_size / READY_SHARE - sources.remembered(),
@@ -199,6 +203,7 @@ pub fn run(config: Config, ready: impl FnOnce(&Listening)) -> Result<(), DaemonE
     let resolver = Resolver::new(sources, &kept, pending, runtime.handle().clone());
     let pipeline = Arc::new(Pipeline::new(state, Arc::new(resolver), shared, waiting));
     zones::put_in_force(&pipeline, local_zones.zones);
+    let rules = rules::Rules::start(&config.data_dir, &pipeline)?;
     let control = control::bind(&config.data_dir)?;
     let stop = StopOnDrop(Arc::default());
     let (stop_sender, stop_receiver) = watch::channel(false);
@@ -226,6 +231,7 @@ pub fn run(config: Config, ready: impl FnOnce(&Listening)) -> Result<(), DaemonE
         secret,
         workshop: Arc::clone(&workshop),
         turn: Arc::new(Mutex::new(configured)),
+        rules: rules.clone(),
         asked: Arc::default(),
         current: Arc::new(Mutex::new(Arc::clone(&config))),
         news: feeds::News::default(),
@@ -251,6 +257,7 @@ pub fn run(config: Config, ready: impl FnOnce(&Listening)) -> Result<(), DaemonE
         let reloads = tokio::spawn(reloader.clone().run());
         let watch = tokio::spawn(zones::watch(reloader.clone()));
         let feeds = tokio::spawn(feeds::watch(reloader.clone()));
+        let rules_watch = tokio::spawn(rules.watch());
         ready(&listening);
 
         let outcome = tokio::select! {
@@ -263,6 +270,7 @@ pub fn run(config: Config, ready: impl FnOnce(&Listening)) -> Result<(), DaemonE
         reloads.abort();
         watch.abort();
         feeds.abort();
+        rules_watch.abort();
         workshop.close();
         // No query may come in any more when those on their way are waited for.
         stop.0.store(true, Ordering::Release);
@@ -482,12 +490,7 @@ pub fn check_feeds(config: &Config) -> Result<(), DaemonError> {
 }
 
 /// `own` signs cookies where the configuration names no secret.
-///
-/// # Errors
-/// [`DaemonError::Update`], when a list of the gate cannot be read.
-fn state(config: &Config, image: Image, own: &Secret, listening: &Listening) -> Result<State, DaemonError> {
-    let gate = Gate::load(&config.gate).map_err(UpdateError::from)?;
-    let guard = Guard::new(gate.protected().cloned(), gate.popular().cloned());
+fn state(config: &Config, image: Image, guard: Guard, own: &Secret, listening: &Listening) -> State {
     let networks = |networks: &[IpNet]| {
         PrefixMap::new(networks.iter().map(|net| (*net, ()))).expect("one value cannot differ from itself")
     };
@@ -496,7 +499,7 @@ fn state(config: &Config, image: Image, own: &Secret, listening: &Listening) -> 
     let cookies = config.server.cookies.then(|| Cookies::new(signing, secrets.collect()));
     let agencies =
         Agencies::new(config.agencies.clone()).expect("the configuration refuses a network of two agencies");
-    Ok(State {
+    State {
         allow: networks(&config.server.allow).into(),
         limits: Limits::new(config.limits.rates, networks(&config.limits.exempt), Instant::now()).into(),
         cookies,
@@ -512,7 +515,7 @@ fn state(config: &Config, image: Image, own: &Secret, listening: &Listening) -> 
         identity: config.server.identity.clone(),
         keys: Keys::new(config.tsig_keys.clone()).into(),
         primaries: Arc::default(),
-    })
+    }
 }
 
 /// What somebody should look after, where no feed was read just now.
@@ -604,6 +607,7 @@ struct Reloader {
     workshop: Arc<Workshop>,
     /// Two reloads must not overtake each other. Holds who is asked as the configuration in force has it.
     turn: Arc<Mutex<routes::Options>>,
+    rules: rules::Rules,
     /// Somebody asked for a reload and does not wait for it.
     asked: Arc<Notify>,
     /// The configuration in force.
@@ -651,6 +655,7 @@ impl Reloader {
         let config = Arc::new(config);
         check_feeds(&config)?;
         let sources = config.sources()?;
+        let guard = guard(&config)?;
         let path = self.started.image_path();
         let build = || self.workshop.build(plan(&config), &path, clock::now(), Pace::Gentle);
         let (image, reports) = update::renew(plan(&config), &path, build)?;
@@ -664,11 +669,10 @@ impl Reloader {
             names as i64 - before as i64,
             begun.elapsed().as_millis()
         );
-        let old = self.pipeline.state();
-        let state = state(&config, image, &self.secret, &self.listening)?;
-        self.pipeline.replace(state, zones::with_cuts(sources.clone(), &local_zones.zones));
+        let state = state(&config, image, guard, &self.secret, &self.listening);
+        let cuts = zones::with_cuts(sources.clone(), &local_zones.zones);
+        tokio::spawn(retire(self.pipeline.replace(state, cuts)));
         *configured = sources;
-        tokio::spawn(retire(old));
         if let Some(credentials) = &self.credentials
             && let Some(trouble) = encrypted::reload(credentials, &config)
         {

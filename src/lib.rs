@@ -18,6 +18,7 @@ pub mod name;
 pub mod policy;
 pub mod publish;
 pub mod resolve;
+pub mod rules;
 pub mod serve;
 pub mod sinkhole;
 pub mod tsig;

@@ -36,7 +36,7 @@ const FOLDING: [(&str, &str); 3] = [
 ];
 
 /// The modules that may import only these of ours.
-const ONLY: [(&str, &[&str]); 18] = [
+const ONLY: &[(&str, &[&str])] = &[
     ("clock", &[]),
     ("datagram", &[]),
     ("name", &[]),
@@ -49,6 +49,7 @@ const ONLY: [(&str, &[&str]); 18] = [
     ("fetch", &["clock", "feed", "name", "tsig", "wire"]),
     ("image", &["name", "policy"]),
     ("publish", &["image", "name", "policy"]),
+    ("rules", &["name", "policy"]),
     ("resolve", &["datagram", "name", "wire"]),
     ("evidence", &["clock", "name", "wire"]),
     ("sinkhole", &["client", "listener"]),

@@ -10,6 +10,7 @@ mod feed;
 mod log;
 mod policy;
 mod reload;
+mod rules;
 mod serve;
 
 use std::io::{self, IsTerminal as _};
@@ -49,7 +50,7 @@ enum Command {
     /// Read feeds.
     #[command(subcommand)]
     Feed(feed::Command),
-    /// Build the policy image, or say what is in it.
+    /// Build the policy image, say what is in it, and give rules of one's own.
     #[command(subcommand)]
     Policy(policy::Command),
 }
@@ -84,6 +85,8 @@ enum CliError {
     Image(#[from] ImageError),
     #[error(transparent)]
     Store(#[from] StoreError),
+    #[error(transparent)]
+    Rule(#[from] rules::RuleError),
     #[error("{path}: {source}")]
     Open { path: PathBuf, source: io::Error },
     #[error("{path}: {source}")]

@@ -19,18 +19,23 @@ pub(super) enum Command {
     Stat(ConfigArg),
     /// Write what the policy image blocks as a list for firewalls, proxies, sensors or other resolvers.
     Export(super::export::Arguments),
+    #[command(flatten)]
+    Own(super::rules::Command),
     /// Build what standard input orders: how a running server has its image built.
     #[command(hide = true)]
     Compile,
 }
 
 pub(super) fn run(command: &Command) -> Result<(), CliError> {
-    if let Command::Export(arguments) = command {
-        return super::export::run(arguments);
+    // These lock standard output themselves.
+    match command {
+        Command::Export(arguments) => return super::export::run(arguments),
+        Command::Own(command) => return super::rules::run(command),
+        _ => {}
     }
     let mut out = io::stdout().lock();
     match command {
-        Command::Export(_) => {}
+        Command::Export(_) | Command::Own(_) => {}
         Command::Build(arguments) => {
             let config = arguments.load()?;
             daemon::check_feeds(&config)?;

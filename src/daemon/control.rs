@@ -1,8 +1,8 @@
 //! The control socket: how commands reach the running server.
 //!
-//! A Unix socket in the data folder. The client sends one line, `reload` (the configuration and all feeds) or
-//! `refresh` (versions of feeds that the store has); the server answers `ok` or `error`, a space and a text, and
-//! closes.
+//! A Unix socket in the data folder. The client sends one line, `reload` (the configuration and all feeds),
+//! `refresh` (versions of feeds that the store has) or `rules` (analysts' rules); the server answers `ok` or `error`,
+//! a space and a text, and closes.
 
 use std::fs::{self, File};
 use std::io::{self, Read as _, Write as _};
@@ -14,14 +14,21 @@ use std::time::Duration;
 
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{UnixListener, UnixStream};
+use tokio::task::JoinSet;
 
 use super::{DaemonError, Reloader, folder_error};
 
 const NAME: &str = "control.sock";
-const RELOAD: &[u8] = b"reload\n";
-const REFRESH: &[u8] = b"refresh\n";
+/// Read the configuration and all feeds again.
+const RELOAD: &str = "reload\n";
+/// Put in force what the store of versions has.
+const REFRESH: &str = "refresh\n";
+/// Read analysts' rules again, and nothing else.
+const RULES: &str = "rules\n";
 /// No request is longer.
-const MOST_OCTETS: u64 = 64;
+const LONGEST: u64 = 64;
+/// Clients that are talked to at once.
+const MOST: usize = 16;
 /// How long a client may take to say what it wants.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -45,13 +52,21 @@ pub(super) fn bind(data_dir: &Path) -> Result<UnixListener, DaemonError> {
 }
 
 pub(super) async fn run(listener: UnixListener, reloader: Reloader) {
+    let mut clients = JoinSet::new();
     loop {
         match listener.accept().await {
-            // One at a time: a reload uses a core and much memory, so a second one waits.
+            // Reloads wait for each other. Rules wait for none: an analyst's block is live at once.
             Ok((stream, _)) => {
-                if let Err(error) = serve(stream, &reloader).await {
-                    tracing::debug!(%error, "the control socket");
+                while clients.len() >= MOST {
+                    clients.join_next().await;
                 }
+                let reloader = reloader.clone();
+                clients.spawn(async move {
+                    if let Err(error) = serve(stream, &reloader).await {
+                        tracing::debug!(%error, "the control socket");
+                    }
+                });
+                while clients.try_join_next().is_some() {}
             }
             Err(error) => {
                 tracing::warn!(%error, "the control socket");
@@ -63,12 +78,13 @@ pub(super) async fn run(listener: UnixListener, reloader: Reloader) {
 
 async fn serve(mut stream: UnixStream, reloader: &Reloader) -> io::Result<()> {
     let (reading, mut writing) = stream.split();
-    let mut request = Vec::new();
-    let mut reading = BufReader::new(reading.take(MOST_OCTETS));
-    tokio::time::timeout(PATIENCE, reading.read_until(b'\n', &mut request)).await??;
+    let mut request = String::new();
+    let mut reader = BufReader::new(reading.take(LONGEST));
+    tokio::time::timeout(PATIENCE, reader.read_line(&mut request)).await??;
     let done = match &*request {
         RELOAD => reloader.reload().await,
         REFRESH => reloader.refresh().await.map(|line| line.unwrap_or("nothing is new".to_owned())),
+        RULES => reloader.rules.renew().await.map_err(|error| error.to_string()),
         _ => Err("unknown request".to_owned()),
     };
     let answer = match done {
@@ -76,6 +92,15 @@ async fn serve(mut stream: UnixStream, reloader: &Reloader) -> io::Result<()> {
         Err(why) => format!("error {why}"),
     };
     tokio::time::timeout(PATIENCE, writing.write_all(answer.as_bytes())).await?
+}
+
+/// Asks the server that uses `data_dir` to put analysts' rules in force as they are now, and waits until it
+/// has; returns what it says.
+///
+/// # Errors
+/// As [`ask_to_reload`].
+pub fn ask_for_rules(data_dir: &Path) -> Result<String, DaemonError> {
+    ask(data_dir, RULES)
 }
 
 /// Asks the server that uses `data_dir` to reload, and waits until it has; returns what it says.
@@ -95,7 +120,7 @@ pub fn ask_to_refresh(data_dir: &Path) -> Result<String, DaemonError> {
     ask(data_dir, REFRESH)
 }
 
-fn ask(data_dir: &Path, request: &[u8]) -> Result<String, DaemonError> {
+fn ask(data_dir: &Path, request: &str) -> Result<String, DaemonError> {
     let not_running = |source: io::Error| match source.kind() {
         io::ErrorKind::PermissionDenied => DaemonError::NotAllowed { path: data_dir.join(NAME), source },
         _ => DaemonError::NotRunning { path: data_dir.join(NAME), source },
@@ -103,10 +128,13 @@ fn ask(data_dir: &Path, request: &[u8]) -> Result<String, DaemonError> {
     let folder = File::open(data_dir).map_err(not_running)?;
     let mut stream = BlockingStream::connect(short_path(&folder)).map_err(not_running)?;
     let mut answer = String::new();
-    stream.write_all(request).and_then(|()| stream.read_to_string(&mut answer)).map_err(not_running)?;
+    stream
+        .write_all(request.as_bytes())
+        .and_then(|()| stream.read_to_string(&mut answer))
+        .map_err(not_running)?;
     match answer.split_once(' ') {
         Some(("ok", line)) => Ok(line.to_owned()),
         Some(("error", why)) => Err(DaemonError::Refused(why.to_owned())),
-        _ => Err(DaemonError::Refused("the server stopped before it had reloaded".to_owned())),
+        _ => Err(DaemonError::Refused("the server stopped before it had done that".to_owned())),
     }
 }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
-use super::{DaemonError, Pace, Reloader, plan, retire, state, tell};
+use super::{DaemonError, Pace, Reloader, guard, plan, retire, state, tell, zones};
 use crate::clock;
 use crate::config::Config;
 use crate::feed::source::Origin;
@@ -75,8 +75,10 @@ impl Reloader {
             names as i64 - old.rules.image.facts.name_count as i64,
             begun.elapsed().as_millis()
         );
-        self.pipeline.replace(state(&config, image, &self.secret, &self.listening)?, sources);
-        tokio::spawn(retire(old));
+        let state = state(&config, image, guard(&config)?, &self.secret, &self.listening);
+        drop(old);
+        let sources = zones::with_cuts(sources, &self.pipeline.zones());
+        tokio::spawn(retire(self.pipeline.replace(state, sources)));
         Ok(Some(line))
     }
 

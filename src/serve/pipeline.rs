@@ -39,7 +39,7 @@ use crate::evidence::journal::Journal;
 use crate::evidence::record::{Head, Outcome, Record, Transport};
 use crate::name::{Key, Name};
 use crate::policy::decide::{Decision, Ruling, decide_many, must_wait};
-use crate::policy::layers::Asker;
+use crate::policy::layers::{Asker, Own};
 use crate::policy::rule::Signed;
 use crate::policy::trigger::Trigger;
 use crate::resolve::cache::{AskFlags, Found, Key as CacheKey};
@@ -111,6 +111,8 @@ pub enum LogScope {
 /// What all transports share.
 pub struct Pipeline {
     state: ArcSwap<State>,
+    /// Two replacements must not overtake each other.
+    replacing: Mutex<()>,
     zones: ArcSwap<Zones>,
     resolver: Arc<Resolver>,
     /// The journal of everything but the UDP workers' own answers.
@@ -242,6 +244,7 @@ impl Pipeline {
         let capacity = u32::try_from(pending.min(Semaphore::MAX_PERMITS)).unwrap_or(u32::MAX);
         Self {
             state: ArcSwap::from_pointee(state),
+            replacing: Mutex::new(()),
             zones: ArcSwap::default(),
             resolver,
             journal: Mutex::new(journal),
@@ -256,10 +259,23 @@ impl Pipeline {
         self.state.load_full()
     }
 
-    /// Puts a new state in force; queries on their way finish under the one they began with.
-    pub fn replace(&self, state: State, upstreams: routes::Options) {
-        self.set_upstreams(upstreams);
-        self.state.store(Arc::new(state));
+    /// Puts a new state in force; queries on their way finish under the one they began with. Analysts' rules
+    /// stay as they are. Returns the old state: to drop the last one of an image takes a while.
+    pub fn replace(&self, state: State, upstreams: routes::Options) -> Arc<State> {
+        let _turn = self.replacing.lock().unwrap_or_else(PoisonError::into_inner);
+        self.resolver.set_upstreams(upstreams);
+        let own = self.state.load().rules.own().cloned();
+        let rules = state.rules.with_own(own, &state.agencies);
+        self.state.swap(Arc::new(State { rules, ..state }))
+    }
+
+    /// Puts analysts' rules in force in place of those before, and changes nothing else; returns the old
+    /// state.
+    pub fn replace_own(&self, own: Option<Own>) -> Arc<State> {
+        let _turn = self.replacing.lock().unwrap_or_else(PoisonError::into_inner);
+        let state = self.state.load_full();
+        let rules = state.rules.with_own(own.map(Arc::new), &state.agencies);
+        self.state.swap(Arc::new(State { rules, ..State::clone(&state) }))
     }
 
     /// Asks these from now on.

@@ -6,6 +6,7 @@
 
 mod access;
 mod actions;
+mod audiences;
 mod building;
 mod cache;
 mod clients;
@@ -27,6 +28,7 @@ mod log_faults;
 mod log_filters;
 mod malformed;
 mod odd_zones;
+mod own_rules;
 mod proxy;
 mod queries;
 mod quickstart;

@@ -46,7 +46,7 @@ pub fn write(out: &mut impl Write, record: &Record<'_>) -> io::Result<()> {
 
 /// Quotes where RFC 4180 asks for it. A text that a spreadsheet would take for a formula gets an
 /// apostrophe in front: names and families come from strangers.
-fn quoted(field: &str) -> String {
+pub fn quoted(field: &str) -> String {
     let guard = if field.starts_with(['=', '+', '-', '@', '\t', '\r']) { "'" } else { "" };
     if guard.is_empty() && !field.contains([',', '"', '\r', '\n']) {
         return field.to_owned();
