@@ -1,6 +1,6 @@
 //! `sachdns log`
 
-use std::io::{self, BufWriter, Write};
+use std::io::{self, BufWriter, IsTerminal as _, Write};
 use std::net::IpAddr;
 use std::ops::ControlFlow;
 
@@ -9,7 +9,9 @@ use jiff::tz::TimeZone;
 use jiff::{Span, SpanRelativeTo, Timestamp};
 
 use super::{CliError, ConfigArg, absolute};
-use crate::evidence::export::{csv, jsonl, table};
+use crate::clock;
+use crate::evidence::export::frames::{self, Control};
+use crate::evidence::export::{Format, Origin, dnstap, table};
 use crate::evidence::record::Record;
 use crate::evidence::store::segments::Segments;
 use crate::evidence::store::{Filter, Kind, Store as _};
@@ -47,9 +49,41 @@ pub(super) struct Arguments {
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum Form {
+    /// For people.
     Table,
+    /// JSON lines.
     Jsonl,
+    /// For spreadsheets.
     Csv,
+    /// Open Cybersecurity Schema Framework: DNS Activity.
+    Ocsf,
+    /// … only hits, as Detection Finding.
+    OcsfFinding,
+    /// Elastic Common Schema.
+    Ecs,
+    /// Zeek's dns.log.
+    Zeek,
+    /// Common Event Format.
+    Cef,
+    /// dnstap in Frame Streams: octets, for a file.
+    Dnstap,
+}
+
+impl Form {
+    /// `None` for people's.
+    fn format(self) -> Option<Format> {
+        match self {
+            Self::Table => None,
+            Self::Jsonl => Some(Format::Jsonl),
+            Self::Csv => Some(Format::Csv),
+            Self::Ocsf => Some(Format::Ocsf),
+            Self::OcsfFinding => Some(Format::OcsfFinding),
+            Self::Ecs => Some(Format::Ecs),
+            Self::Zeek => Some(Format::Zeek),
+            Self::Cef => Some(Format::Cef),
+            Self::Dnstap => Some(Format::Dnstap),
+        }
+    }
 }
 
 /// Microseconds since 1970.
@@ -86,17 +120,23 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), CliError> {
             "note: the configuration has no agency {id:?} now; only records from when it had can match"
         );
     }
+    let format = arguments.format.format();
+    if format == Some(Format::Dnstap) && io::stdout().is_terminal() {
+        return Err(CliError::Octets);
+    }
+    let has_hits_only = arguments.hits || format == Some(Format::OcsfFinding);
     let filter = Filter {
         client: arguments.client,
         agency: arguments.agency.clone(),
         name: arguments.name.clone(),
         since: arguments.since,
         until: arguments.until,
-        kind: if arguments.hits { Kind::Hits } else { Kind::All },
+        kind: if has_hits_only { Kind::Hits } else { Kind::All },
     };
     let mut printer = Printer {
         out: BufWriter::new(io::stdout().lock()),
-        form: arguments.format,
+        format,
+        origin: Origin { node: config.node() },
         zone: TimeZone::system(),
         left: arguments.limit.unwrap_or(u64::MAX),
     };
@@ -112,7 +152,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), CliError> {
     if let Some(error) = failed {
         return Err(error.into());
     }
-    printer.out.flush()?;
+    printer.ending()?;
     for (path, octets) in scan.damaged {
         // A record is being written at this moment, the power failed while one was, or the disk is bad.
         eprintln!(
@@ -125,17 +165,19 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), CliError> {
 
 struct Printer<W: Write> {
     out: W,
-    form: Form,
+    /// `None`: a table.
+    format: Option<Format>,
+    origin: Origin,
     zone: TimeZone,
     left: u64,
 }
 
 impl<W: Write> Printer<W> {
     fn heading(&mut self) -> io::Result<()> {
-        match self.form {
-            Form::Table => table::write_heading(&mut self.out, &self.zone, Timestamp::now()),
-            Form::Csv => csv::write_heading(&mut self.out),
-            Form::Jsonl => Ok(()),
+        match self.format {
+            None => table::write_heading(&mut self.out, &self.zone, Timestamp::now()),
+            Some(Format::Dnstap) => self.control(Control::Start),
+            Some(format) => format.write_heading(&mut self.out, clock::now()),
         }
     }
 
@@ -144,11 +186,28 @@ impl<W: Write> Printer<W> {
             return Ok(ControlFlow::Break(()));
         }
         self.left -= 1;
-        match self.form {
-            Form::Table => table::write(&mut self.out, record, &self.zone)?,
-            Form::Jsonl => jsonl::write(&mut self.out, record)?,
-            Form::Csv => csv::write(&mut self.out, record)?,
+        match self.format {
+            None => table::write(&mut self.out, record, &self.zone)?,
+            Some(Format::Dnstap) => {
+                let mut frame = Vec::new();
+                frames::put_data(&dnstap::encode(record, &self.origin), &mut frame);
+                self.out.write_all(&frame)?;
+            }
+            Some(format) => format.write(&mut self.out, record, &self.origin)?,
         }
         Ok(if self.left == 0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+    }
+
+    fn ending(&mut self) -> io::Result<()> {
+        if self.format == Some(Format::Dnstap) {
+            self.control(Control::Stop)?;
+        }
+        self.out.flush()
+    }
+
+    fn control(&mut self, control: Control) -> io::Result<()> {
+        let mut frame = Vec::new();
+        frames::put_control(control, &mut frame);
+        self.out.write_all(&frame)
     }
 }

@@ -105,6 +105,8 @@ enum CliError {
     NoLog { path: PathBuf },
     #[error("what is said above of these feeds should be looked after: {feeds}")]
     Troubled { feeds: String },
+    #[error("dnstap is not for a terminal: write it to a file, `… --format dnstap > log.dnstap`")]
+    Octets,
     #[error("writing the output: {0}")]
     Output(#[from] io::Error),
 }

@@ -323,6 +323,14 @@ impl Config {
         Special::new(self.special.except.iter().chain(zones).chain(routes).cloned())
     }
 
+    /// What this server is called among others: `server.id`, or else the machine's name.
+    pub fn node(&self) -> String {
+        match &*self.server.identity.id {
+            "" => rustix::system::uname().nodename().to_string_lossy().into_owned(),
+            id => id.to_owned(),
+        }
+    }
+
     /// Where the policy image is.
     pub fn image_path(&self) -> PathBuf {
         self.data_dir.join("policy.img")
