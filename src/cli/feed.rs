@@ -21,7 +21,7 @@ pub(super) enum Command {
 pub(super) struct Parse {
     /// The file, gzip or not.
     file: PathBuf,
-    /// How it is written: auto, plain, hosts, adblock, dnsmasq, unbound, bind, rpz, csv, misp, stix, json, ip, maltrail or text.
+    /// How it is written: auto, plain, hosts, adblock, dnsmasq, unbound, bind, rpz, csv, xlsx, misp, stix, json, ip, maltrail or text.
     #[arg(long, default_value = "auto")]
     format: Format,
     /// Which columns of a table hold what, by heading or number: value=host,family=3; also type, severity

@@ -11,7 +11,7 @@
 
 use super::output::Output;
 use super::table::Table;
-use super::{Columns, Fault, Grammar};
+use super::{Column, Columns, Fault, Grammar};
 
 /// Lines that are looked at to find what divides fields.
 const HEAD: usize = 50;
@@ -19,8 +19,6 @@ const HEAD: usize = 50;
 const MAX_LINES: usize = 20;
 /// Octets of them.
 const MAX_OCTETS: usize = 256 * 1024;
-/// Fields of a record: what a spreadsheet has. The rest is not kept.
-const MAX_FIELDS: usize = 16_384;
 /// What divides fields, the most usual first.
 pub(super) const DIVIDERS: [char; 4] = [',', ';', '\t', '|'];
 
@@ -172,7 +170,7 @@ pub(super) fn fields(record: &str, divider: char) -> Result<Vec<String>, OpenQuo
                 (rest[..end].trim_end().to_owned(), &rest[end..])
             }
         };
-        if fields.len() < MAX_FIELDS {
+        if fields.len() < usize::from(Column::LAST) {
             fields.push(field);
         }
         match after.strip_prefix(divider) {

@@ -75,6 +75,17 @@ pub enum Fault {
     #[error("this file is a web page or XML, not a list; nothing was read")]
     Markup,
 
+    /// XLSX: another kind of file.
+    #[error("this file is no XLSX workbook; nothing was read")]
+    NotWorkbook,
+    /// XLSX: a workbook of Excel 97, or one with a password.
+    #[error(
+        "a workbook of the old kind, or one with a password; save it as XLSX without one. Nothing was read"
+    )]
+    OldWorkbook,
+    /// XLSX: a sheet that nobody sees.
+    #[error("a hidden sheet, left out")]
+    HiddenSheet,
     /// JSON: another text than an object or an array.
     #[error("this file is no JSON; nothing was read")]
     NotJson,

@@ -27,6 +27,8 @@ pub enum Format {
     Rpz,
     /// A table: comma-separated values, or others.
     Csv,
+    /// A spreadsheet of Excel 2007 or later.
+    Xlsx,
     /// A MISP event.
     Misp,
     /// A STIX 2.1 bundle.
@@ -44,13 +46,13 @@ pub enum Format {
 /// The text names no format.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "no format is called {0:?}; there are auto, plain, hosts, adblock, dnsmasq, unbound, bind, rpz, csv, misp, stix, json, ip, maltrail and text"
+    "no format is called {0:?}; there are auto, plain, hosts, adblock, dnsmasq, unbound, bind, rpz, csv, xlsx, misp, stix, json, ip, maltrail and text"
 )]
 pub struct FormatError(pub String);
 
 impl Format {
     /// Every format, `auto` first.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::Auto,
         Self::Plain,
         Self::Hosts,
@@ -60,6 +62,7 @@ impl Format {
         Self::Bind,
         Self::Rpz,
         Self::Csv,
+        Self::Xlsx,
         Self::Misp,
         Self::Stix,
         Self::Json,
@@ -80,6 +83,7 @@ impl Format {
             Self::Bind => "bind",
             Self::Rpz => "rpz",
             Self::Csv => "csv",
+            Self::Xlsx => "xlsx",
             Self::Misp => "misp",
             Self::Stix => "stix",
             Self::Json => "json",

@@ -47,6 +47,7 @@ mod token;
 mod unbound;
 mod walk;
 mod words;
+mod xlsx;
 
 use std::cell::Cell;
 use std::fmt;
@@ -65,6 +66,7 @@ pub use fault::Fault;
 pub use format::{Format, FormatError};
 pub use read::{MAX_LINE, MAX_SIZE, ReadError};
 pub use reading::{Column, Columns, ColumnsError, Reading, Role, Urls, UrlsError};
+pub use xlsx::WorkbookError;
 
 use output::{Output, excerpt};
 use read::{Content, Line, Lines};
@@ -187,11 +189,17 @@ fn parse_within(
 ) -> Result<Format, ReadError> {
     let format = reading.format;
     let mut lines = Lines::open(reader, max_size)?;
+    let may_be_workbook = matches!(format, Format::Auto | Format::Xlsx);
+    if may_be_workbook && xlsx::is_archive(lines.head()) {
+        workbook(&mut lines, &mut Output::new(reading, sink))?;
+        return Ok(Format::Xlsx);
+    }
     let fault = match lines.content() {
-        Content::Text => None,
         Content::Utf16 => Some(Fault::Utf16),
+        Content::Binary if may_be_workbook && xlsx::is_old(lines.head()) => Some(Fault::OldWorkbook),
         Content::Binary => Some(Fault::Binary),
         Content::Markup => Some(Fault::Markup),
+        Content::Text => (format == Format::Xlsx && !lines.head().is_empty()).then_some(Fault::NotWorkbook),
     };
     if let Some(fault) = fault {
         let text = excerpt(&String::from_utf8_lossy(lines.head()));
@@ -206,7 +214,7 @@ fn parse_within(
     }
     let mut grammar: Box<dyn Grammar> = match format {
         // The others have no lines.
-        Format::Auto | Format::Plain | Format::Misp | Format::Stix | Format::Json => {
+        Format::Auto | Format::Plain | Format::Xlsx | Format::Misp | Format::Stix | Format::Json => {
             Box::new(plain::read_line)
         }
         Format::Hosts => Box::new(hosts::read_line),
@@ -232,6 +240,13 @@ fn parse_within(
     }
     grammar.end(&mut out);
     Ok(format)
+}
+
+/// Reads a spreadsheet.
+fn workbook(lines: &mut Lines<impl Read>, out: &mut Output<'_>) -> Result<(), ReadError> {
+    let mut octets = lines.octets();
+    let read = xlsx::read(&mut octets, out);
+    read.map_err(|source| octets.failure(out.line).unwrap_or(ReadError::Workbook { source }))
 }
 
 /// Reads a JSON text.

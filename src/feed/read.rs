@@ -7,6 +7,8 @@ use std::io::{self, BufRead, BufReader, Cursor, Read};
 
 use flate2::read::MultiGzDecoder;
 
+use super::xlsx::WorkbookError;
+
 /// The longest line that is kept, in octets, without its end.
 pub const MAX_LINE: usize = 64 * 1024;
 /// The most octets read of one feed, once unpacked.
@@ -40,6 +42,12 @@ pub enum ReadError {
     Json {
         /// What the parser said, with the place.
         source: serde_json::Error,
+    },
+    /// A workbook that is damaged, cut off or made to fill memory.
+    #[error("the workbook cannot be read: {source}")]
+    Workbook {
+        /// What is wrong with it.
+        source: WorkbookError,
     },
     /// More octets than a feed may have.
     #[error("larger than {limit} octets once unpacked; read up to line {after_line}")]

@@ -99,7 +99,7 @@ pub enum ColumnsError {
     #[error("{0:?} is not of the form value=HEADING or value=NUMBER")]
     Form(String),
     /// Columns are counted from 1.
-    #[error("there is no column {0}; they are counted from 1 to 16384")]
+    #[error("there is no column {0}; they are counted from 1 to 1000")]
     Number(String),
     /// A map that leaves out the one column without which nothing is listed.
     #[error("no column is named as value; without it nothing is listed")]
@@ -132,8 +132,8 @@ impl FromStr for Role {
 }
 
 impl Column {
-    /// The last column that a spreadsheet may have.
-    pub const LAST: u16 = 16_384;
+    /// The last column that is looked at.
+    pub const LAST: u16 = 1000;
 }
 
 impl FromStr for Column {

@@ -64,7 +64,6 @@ impl<'a> Table<'a> {
     /// Takes the next row, which stands on the current line.
     pub(super) fn row(&mut self, cells: Vec<String>, out: &mut Output<'_>) {
         match &mut self.state {
-            State::Known(layout) if layout.header == cells => {}
             State::Known(layout) => layout.read(&cells, out),
             State::Unknown => {}
             State::Seeking(rows) => {
@@ -135,6 +134,13 @@ impl Layout {
         // A row that lists something may hold the word `domain` too, as the kind of it.
         let is_data = |cell: &str| token::read(cell).is_ok() || words::time(cell).is_some();
         if cells.iter().any(|cell| is_data(cell.trim())) {
+            return None;
+        }
+        // A title above the table speaks of names too.
+        let mut filled = cells.iter().filter(|cell| !cell.trim().is_empty());
+        if let (Some(only), None) = (filled.next(), filled.next())
+            && !words::is_whole_heading(only)
+        {
             return None;
         }
         let mut lesser = None;
@@ -249,6 +255,10 @@ impl Layout {
             severity: filled(self.severity).and_then(words::severity),
             expires: filled(self.expires).and_then(words::time),
         };
+        // The header again, whole or where its cells go down over two rows.
+        if !self.header.is_empty() && self.values.iter().all(|&at| cells.get(at) == self.header.get(at)) {
+            return;
+        }
         let mut has_value = false;
         for &at in &self.values {
             let Some(text) = filled(Some(at)) else { continue };

@@ -97,7 +97,9 @@ fn files_that_are_no_lists_give_one_diagnostic() {
         for format in READABLE {
             check_bytes(format, bytes, &[&format!("1! {fault}")]);
         }
-        check_bytes(Format::Auto, bytes, &[&format!("1! {fault}")]);
+        if !bytes.starts_with(b"PK") {
+            check_bytes(Format::Auto, bytes, &[&format!("1! {fault}")]);
+        }
     }
     check(b"<!DOCTYPE html><html>\nevil.example\n", "Markup");
     check(b"\xef\xbb\xbf \r\n<html>\nevil.example\n", "Markup");

@@ -53,7 +53,14 @@ pub(super) fn heading(text: &str) -> Option<Heading> {
         return Some(*heading);
     }
     // Spreadsheets say more: "Tên miền máy chủ điều khiển (C&C)".
-    PHRASES.iter().find(|(phrase, _)| bare.contains(phrase)).map(|(_, heading)| *heading)
+    PHRASES.iter().find(|(phrase, _)| bare.starts_with(phrase)).map(|(_, heading)| *heading)
+}
+
+/// Whether this is a heading and nothing else: `Tên miền`, not the title `Tên miền độc hại tháng 8`.
+pub(super) fn is_whole_heading(text: &str) -> bool {
+    let bare = bare(text);
+    HEADINGS.iter().any(|(words, _)| words.contains(&bare.as_str()))
+        || PHRASES.iter().any(|(phrase, _)| bare == *phrase)
 }
 
 /// What a column holds, by its heading.
@@ -155,18 +162,21 @@ const HEADINGS: [(&[&str], Heading); 7] = [
     (&["path"], Heading::Path),
 ];
 
-/// Parts of headings.
-const PHRASES: [(&str, Heading); 10] = [
+/// What headings begin with.
+const PHRASES: [(&str, Heading); 13] = [
     ("ten mien", VALUE),
     ("dia chi ip", VALUE),
     ("dia chi url", VALUE),
     ("duong dan url", VALUE),
     ("ip doc hai", VALUE),
     ("ma doc", FAMILY),
+    ("ten ma doc", FAMILY),
+    ("nhom ma doc", FAMILY),
     ("muc do nguy hiem", SEVERITY),
     ("muc do nghiem trong", SEVERITY),
     ("ngay het han", EXPIRES),
     ("thoi han", EXPIRES),
+    ("thoi gian het han", EXPIRES),
 ];
 
 /// What kind of thing a value is said to be.

@@ -1,0 +1,200 @@
+//! Workbooks as Excel, LibreOffice and nobody honest would write them.
+
+use std::io::Write as _;
+
+use zip::ZipWriter;
+use zip::write::SimpleFileOptions;
+
+use super::*;
+use crate::feed::tests::{as_is, check_read};
+use crate::feed::{Format, Parsed, ReadError, Reading, parse};
+
+/// A workbook with these sheets: name, state, the XML within the worksheet.
+fn workbook(texts: &str, sheets: &[(&str, &str, &str)]) -> Vec<u8> {
+    let mut parts = vec![("xl/sharedStrings.xml".to_owned(), format!("<sst>{texts}</sst>"))];
+    let (mut list, mut relations) = (String::new(), String::new());
+    for (number, (name, state, sheet)) in sheets.iter().enumerate() {
+        list += &format!(r#"<sheet name="{name}" sheetId="{number}" state="{state}" r:id="rId{number}"/>"#);
+        relations += &format!(r#"<Relationship Id="rId{number}" Target="worksheets/s{number}.xml"/>"#);
+        parts.push((format!("xl/worksheets/s{number}.xml"), format!("<worksheet>{sheet}</worksheet>")));
+    }
+    parts.push((
+        WORKBOOK.to_owned(),
+        format!("<?xml version=\"1.0\"?><workbook><sheets>{list}</sheets></workbook>"),
+    ));
+    parts.push((RELATIONS.to_owned(), format!("<Relationships>{relations}</Relationships>")));
+    archive(&parts)
+}
+
+fn archive(parts: &[(String, String)]) -> Vec<u8> {
+    let mut zip = ZipWriter::new(Cursor::new(Vec::new()));
+    for (name, text) in parts {
+        zip.start_file(name.as_str(), SimpleFileOptions::default()).unwrap();
+        zip.write_all(text.as_bytes()).unwrap();
+    }
+    zip.finish().unwrap().into_inner()
+}
+
+/// Rows of cells with their texts in them, from row 1.
+fn inline(rows: &[&[&str]]) -> String {
+    let cell = |text: &&str| format!(r#"<c t="inlineStr"><is><t>{text}</t></is></c>"#);
+    let row = |row: &&[&str]| format!("<row>{}</row>", row.iter().map(cell).collect::<String>());
+    format!("<sheetData>{}</sheetData>", rows.iter().map(row).collect::<String>())
+}
+
+fn check_sheet(sheet: &str, expected: &[&str]) {
+    check_read(&as_is(Format::Xlsx), &workbook("", &[("Sheet1", "visible", sheet)]), expected);
+}
+
+#[test]
+fn vietnamese_headings_below_a_title() {
+    check_sheet(
+        &inline(&[
+            &["DANH SÁCH TÊN MIỀN, ĐỊA CHỈ IP ĐỘC HẠI"],
+            &[],
+            &["STT", "Tên miền", "Địa chỉ IP", "Mã độc", "Mức độ", "Ghi chú"],
+            &["1", "evil[.]vn", "192.0.2.1", "emotet", "Cao", "x"],
+            &["2", "sạch.vn", "", "A &amp; B", "", ""],
+            &["3", "a.example\nb.example", "-", "", "", ""],
+            &["Tổng cộng: 3"],
+        ]),
+        &[
+            "4 name evil.vn subtree family=emotet severity=high",
+            "4 ip 192.0.2.1 family=emotet severity=high",
+            "5 name xn--sch-sgz.vn subtree family=A & B",
+            "6 name a.example subtree",
+            "6 name b.example subtree",
+            "7! NoValue",
+        ],
+    );
+}
+
+#[test]
+fn cells_of_every_kind() {
+    let texts = "<si><t>Domain</t></si><si><r><t>evil</t></r><r><t>.example</t></r><rPh><t>x</t></rPh></si><si/>\
+                 <si><t>Expires</t></si>";
+    let sheet = r#"<dimension ref="A1:XFD1048576"/><sheetData>
+        <row r="3"><c r="B3" t="s"><v>0</v></c><c r="D3" t="s"><v>3</v></c></row>
+        <row r="7"><c r="B7" t="s"><v>1</v></c><c r="D7" s="1"><v>46357</v></c></row>
+        <row r="8"><c r="B8" t="str"><f>"a"&amp;".example"</f><v>a.example</v></c><c r="D8" t="d"><v>2026-12-01</v></c></row>
+        <row r="9"><c r="B9" t="e"><v>#N/A</v></c><c r="D9" t="b"><v>1</v></c></row>
+        <row r="10"><c r="B10" t="s"><v>99</v></c><c r="XFD10"><v>5</v></c></row>
+        <row r="11"><c r="B11" t="s"><v>2</v></c></row>
+        </sheetData>"#;
+    check_read(
+        &as_is(Format::Xlsx),
+        &workbook(texts, &[("a", "visible", sheet)]),
+        &[
+            "7 name evil.example subtree expires=1796169600",
+            "8 name a.example subtree expires=1796169600",
+            "9! NoValue",
+        ],
+    );
+}
+
+#[test]
+fn merged_cells_count_in_each_row() {
+    let rows = inline(&[
+        &["Mã độc", "Tên miền"],
+        &["emotet", "a.example"],
+        &["", "b.example"],
+        &["", "c.example"],
+        &["qakbot", "d.example"],
+    ]);
+    check_sheet(
+        &format!(r#"{rows}<mergeCells><mergeCell ref="A2:A3"/><mergeCell ref="A1:B1"/></mergeCells>"#),
+        &[
+            "2 name a.example subtree family=emotet",
+            "3 name b.example subtree family=emotet",
+            "4 name c.example subtree",
+            "5 name d.example subtree family=qakbot",
+        ],
+    );
+    // A header of two rows.
+    let rows = inline(&[&["Tên miền", "Mã độc", ""], &["", "Tên", "Loại"], &["a.example", "emotet", "rat"]]);
+    check_sheet(
+        &format!(r#"{rows}<mergeCells><mergeCell ref="A1:A2"/><mergeCell ref="B1:C1"/></mergeCells>"#),
+        &["3 name a.example subtree family=emotet"],
+    );
+}
+
+#[test]
+fn every_visible_sheet_is_read() {
+    let names = inline(&[&["Tên miền"], &["a.example"]]);
+    let addresses = inline(&[&["STT", "IP"], &["1", "192.0.2.1"]]);
+    let book = workbook(
+        "",
+        &[
+            ("Tên miền", "visible", &names),
+            ("old", "hidden", &names),
+            ("IP", "visible", &addresses),
+            ("empty", "visible", "<sheetData/>"),
+        ],
+    );
+    check_read(
+        &as_is(Format::Xlsx),
+        &book,
+        &["2 name a.example subtree", "1! HiddenSheet", "2 ip 192.0.2.1"],
+    );
+}
+
+#[test]
+fn columns_may_be_told() {
+    let sheet = inline(&[&["x", "Máy chủ lạ"], &["1", "a.example"]]);
+    let columns = "value=máy chủ lạ".parse().unwrap();
+    let book = workbook("", &[("a", "visible", &sheet)]);
+    check_read(&Reading { columns, ..as_is(Format::Xlsx) }, &book, &["2 name a.example subtree"]);
+}
+
+#[test]
+fn what_is_no_workbook_says_so() {
+    check_read(&as_is(Format::Xlsx), b"a.example\n", &["1! NotWorkbook"]);
+    check_read(&as_is(Format::Xlsx), b"<html>", &["1! Markup"]);
+    check_read(&as_is(Format::Xlsx), b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1\0\0", &["1! OldWorkbook"]);
+    check_read(&as_is(Format::Auto), b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1\0\0", &["1! OldWorkbook"]);
+    check_read(
+        &as_is(Format::Xlsx),
+        &archive(&[("a.txt".to_owned(), "a.example".to_owned())]),
+        &["1! NotWorkbook"],
+    );
+    check_read(&as_is(Format::Xlsx), b"", &[]);
+}
+
+fn error(file: &[u8]) -> String {
+    match parse(file, &as_is(Format::Auto), &mut Parsed::default()) {
+        Err(ReadError::Workbook { source }) => source.to_string(),
+        other => format!("{other:?}"),
+    }
+}
+
+#[test]
+fn damaged_workbooks_are_errors() {
+    let whole = workbook("", &[("a", "visible", &inline(&[&["Tên miền"], &["a.example"]]))]);
+    for end in [5, 100, whole.len() / 2, whole.len() - 1] {
+        assert!(error(&whole[..end]).starts_with("the archive: "), "{end}: {}", error(&whole[..end]));
+    }
+    assert!(error(&workbook("", &[("a", "visible", "<sheetData><!-- ")])).starts_with("its XML: "));
+    let missing = [
+        (WORKBOOK.to_owned(), r#"<workbook><sheet name="a" r:id="1"/></workbook>"#.to_owned()),
+        (RELATIONS.to_owned(), r#"<Relationship Id="1" Target="/xl/none.xml"/>"#.to_owned()),
+    ];
+    assert_eq!(error(&archive(&missing)), r#"the part "xl/none.xml" is missing"#);
+}
+
+#[test]
+fn bombs_are_errors() {
+    let check = |file: &[u8], expected: &str| assert!(error(file).contains(expected), "{}", error(file));
+    // Claims cost nothing.
+    let claimed = archive(&[
+        (WORKBOOK.to_owned(), "<workbook/>".to_owned()),
+        (RELATIONS.to_owned(), "<Relationships/>".to_owned()),
+        (TEXTS.to_owned(), format!(r#"<sst uniqueCount="{}"></sst>"#, u64::MAX)),
+    ]);
+    assert_eq!(parse(&claimed[..], &as_is(Format::Auto), &mut Parsed::default()).unwrap(), Format::Xlsx);
+    check(&workbook(&"<si/>".repeat(14_000_000), &[]), "four million texts");
+    check(&workbook(&format!("<si><t>{}</t></si>", "a".repeat(2 << 20)), &[]), "1 MiB in one text");
+    check(&workbook(&format!("<si><t>{}</t></si>", "a".repeat(1000)).repeat(70_000), &[]), "64 MiB of texts");
+    let text = format!("<si><t>{}</t></si>", "a".repeat(4000));
+    let cells = format!("<sheetData>{}</sheetData>", r#"<row><c t="s"><v>0</v></c></row>"#.repeat(300_000));
+    check(&workbook(&text, &[("a", "visible", &cells)]), "1 GiB of cells");
+}
