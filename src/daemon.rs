@@ -656,6 +656,7 @@ impl Reloader {
         check_feeds(&config)?;
         let sources = config.sources()?;
         let guard = guard(&config)?;
+        update::take_in(plan(&config), clock::now());
         let path = self.started.image_path();
         let build = || self.workshop.build(plan(&config), &path, clock::now(), Pace::Gentle);
         let (image, reports) = update::renew(plan(&config), &path, build)?;

@@ -17,6 +17,7 @@ pub mod listener;
 pub mod name;
 pub mod policy;
 pub mod publish;
+pub mod replay;
 pub mod resolve;
 pub mod rules;
 pub mod serve;

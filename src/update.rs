@@ -10,6 +10,8 @@
 //! ```
 
 pub mod child;
+pub mod choose;
+pub mod diff;
 mod find;
 mod intake;
 mod rounds;
@@ -21,10 +23,11 @@ use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
+use std::thread;
 
 use sha2::{Digest as _, Sha256};
 
-use crate::feed::gate::{self, Gate, GateError};
+use crate::feed::gate::{self, Gate, GateError, Reason};
 use crate::feed::source::{Origin, Source};
 use crate::feed::store::{self, Store, StoreError};
 use crate::image::{self, Digest, Fingerprint, Image, ImageError};
@@ -56,12 +59,32 @@ const READING: u32 = 4;
 #[derive(Debug, thiserror::Error)]
 pub enum UpdateError {
     /// Not one feed has a version that can be served.
-    #[error("feed {feed:?}: {why}; no other feed has a version that could be served instead")]
+    #[error("feed {feed:?}: {why}; there is no version that could be served instead")]
     NoFeed {
         /// The first of them.
         feed: String,
         /// What is wrong with it.
         why: String,
+    },
+    /// A version cannot be read to its end.
+    #[error("feed {feed:?}: {why}")]
+    Unreadable {
+        /// The feed.
+        feed: String,
+        /// What is wrong with it.
+        why: Reason,
+    },
+    /// A feed has no such version.
+    #[error(
+        "feed {feed:?} has no version {version:?}, and there is no such file; it has {known}; or write refused, latest, accepted or previous"
+    )]
+    NoVersion {
+        /// The feed.
+        feed: String,
+        /// What was asked for.
+        version: String,
+        /// What it has.
+        known: String,
     },
     /// The gate's lists cannot be read.
     #[error(transparent)]
@@ -112,6 +135,29 @@ pub enum UpdateError {
 pub type Update = (Image, Option<Vec<FeedReport>>);
 /// What a build gives.
 pub type Built = (Image, Vec<FeedReport>);
+
+/// Copies the files of feeds that may have changed into the store, at a low priority: most often they hold what they
+/// held, and no process need be started. Trouble with a file is told where it is read next.
+pub fn take_in(plan: Plan<'_>, now: i64) {
+    let is_news = |source: &&Source| {
+        let Origin::File(path) = &source.origin;
+        !plan.versions.feed(&source.name).has_seen(path)
+    };
+    let news: Vec<&Source> = plan.feeds.iter().filter(is_news).collect();
+    if news.is_empty() {
+        return;
+    }
+    // A thread cannot take its priority back: it gets one of its own.
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            child::step_back();
+            for source in news {
+                let Origin::File(path) = &source.origin;
+                let _ = plan.versions.feed(&source.name).stage_file(path, now);
+            }
+        });
+    });
+}
 
 /// Opens the image at `path` if it is whole and there is nothing new to be put into it, and has it built anew
 /// otherwise.
@@ -241,10 +287,22 @@ fn make(
     let fingerprint = join(settings(plan)?, contents(read.versions.iter().copied()));
     let digest = image::write(path, &read.compiled, &fingerprint, now)?;
     rounds.settle(&read)?;
+    rounds.compare(now)?;
     if let Err(error) = plan.versions.forget(|name| plan.feeds.iter().any(|feed| *feed.name == *name)) {
         tracing::warn!(%error, "versions of feeds that are not configured any more stay");
     }
     Ok((digest, Some(read.reports)))
+}
+
+/// An empty file without a name in the store's folder.
+///
+/// # Errors
+/// [`UpdateError::Folder`].
+pub fn scratch_in(versions: &Store) -> Result<File, UpdateError> {
+    let path = versions.folder().join(format!("sorting-{}", std::process::id()));
+    fs::create_dir_all(versions.folder())
+        .map_err(|source| UpdateError::Folder { path: versions.folder().to_owned(), source })?;
+    scratch(&path)
 }
 
 /// An empty file without a name, so that it goes with its process.
@@ -268,6 +326,29 @@ pub fn compile(plan: Plan<'_>, now: i64) -> Result<(Compiled, Vec<FeedReport>), 
     Ok((read.compiled, read.reports))
 }
 
+/// Builds the image that would be in force if the feed of this name had what the file at `version` has, and all others
+/// what they have; writes it to `image`. Names that no feed may take are left out.
+///
+/// # Errors
+/// [`UpdateError`], when the version cannot be read, or the image not be written.
+pub fn what_if(
+    plan: Plan<'_>,
+    feed: &str,
+    version: &Path,
+    image: &Path,
+    now: i64,
+) -> Result<Image, UpdateError> {
+    let gate = Gate::load(plan.gate)?;
+    let runs = image.with_extension("runs");
+    let read = Rounds::what_if(plan, &gate, feed, version)?
+        .run(now, |feeds| Ok(Compiler::with_scratch(feeds, scratch(&runs)?)))?;
+    if let Some(report) = read.reports.iter().find(|report| report.name == feed && !report.troubles.is_empty()) {
+        return Err(UpdateError::NoFeed { feed: feed.to_owned(), why: report.troubles.join("; ") });
+    }
+    image::write(image, &read.compiled, &Fingerprint::default(), now)?;
+    Ok(image::open(image)?)
+}
+
 /// Whether an image with this fingerprint holds all that there is.
 pub fn is_current(plan: Plan<'_>, of_image: &Fingerprint) -> bool {
     has_no_news(plan, of_image).unwrap_or(false)
@@ -281,7 +362,7 @@ fn has_no_news(plan: Plan<'_>, of_image: &Fingerprint) -> Result<bool, UpdateErr
         let state = folder.state()?;
         let Origin::File(path) = &source.origin;
         // What is not there brings nothing new.
-        let is_changed = path.exists() && !folder.has_seen(path);
+        let is_changed = path.exists() && !folder.has_seen_alike(path);
         if is_changed || state.candidate(rounds::rules(gate, source)).is_some() {
             return Ok(false);
         }

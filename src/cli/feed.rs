@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 
 use super::CliError;
+use super::review::{self, Verdict};
 use crate::clock;
 use crate::feed::{self, Columns, ColumnsError, Diagnostic, Format, Indicator, Reading, Sink, Urls, json};
 
@@ -15,6 +16,12 @@ pub(super) enum Command {
     /// Read a feed's file and count its indicators, or print them with --json; lines that give none go
     /// to standard error.
     Parse(Parse),
+    /// Say which version of each feed is in force, which were refused and why, and what came of them.
+    Status(review::Status),
+    /// Put a version in force that the gate refused; protected names in it stay left out.
+    Approve(review::Decide),
+    /// Throw a version away that the gate refused; it is not asked about again.
+    Reject(review::Decide),
 }
 
 #[derive(Debug, Args)]
@@ -38,7 +45,12 @@ pub(super) struct Parse {
 }
 
 pub(super) fn run(command: &Command) -> Result<(), CliError> {
-    let Command::Parse(arguments) = command;
+    let arguments = match command {
+        Command::Parse(arguments) => arguments,
+        Command::Status(arguments) => return review::status(arguments),
+        Command::Approve(arguments) => return review::decide(arguments, Verdict::Approve),
+        Command::Reject(arguments) => return review::decide(arguments, Verdict::Reject),
+    };
     let path = &arguments.file;
     let file = File::open(path).map_err(|source| CliError::Open { path: path.clone(), source })?;
     let mut printer = Printer {

@@ -4,13 +4,16 @@
 //! not done (the reason is printed), 2 wrong usage.
 
 mod check;
+mod diff;
 mod explain;
 mod export;
 mod feed;
 mod log;
 mod policy;
 mod reload;
+mod replay;
 mod rules;
+mod review;
 mod serve;
 
 use std::io::{self, IsTerminal as _};
@@ -103,6 +106,18 @@ enum CliError {
         "{path}: no query log here; start `sachdns serve` first, or check data_dir and the working directory"
     )]
     NoLog { path: PathBuf },
+    #[error(transparent)]
+    Versions(#[from] crate::feed::store::StoreError),
+    #[error("no feed is called {name:?}; the configuration has {known}")]
+    UnknownFeed { name: String, known: String },
+    #[error("which feed? write --feed NAME; the configuration has {known}")]
+    WhichFeed { known: String },
+    #[error(
+        "feed {feed:?} has no refused version that nobody has decided about; `sachdns feed status {feed}` shows what it has, --version DIGITS takes another one"
+    )]
+    NothingRefused { feed: String },
+    #[error("feed {feed:?}: version {version} is in force")]
+    InForce { feed: String, version: String },
     #[error("what is said above of these feeds should be looked after: {feeds}")]
     Troubled { feeds: String },
     #[error("dnstap is not for a terminal: write it to a file, `… --format dnstap > log.dnstap`")]

@@ -19,6 +19,10 @@ pub(super) enum Command {
     Stat(ConfigArg),
     /// Write what the policy image blocks as a list for firewalls, proxies, sensors or other resolvers.
     Export(super::export::Arguments),
+    /// Show what another version of a feed would change.
+    Diff(super::diff::Arguments),
+    /// Show which queries of the log another version of a feed would have blocked, and whose they were.
+    Replay(super::replay::Arguments),
     #[command(flatten)]
     Own(super::rules::Command),
     /// Build what standard input orders: how a running server has its image built.
@@ -30,12 +34,14 @@ pub(super) fn run(command: &Command) -> Result<(), CliError> {
     // These lock standard output themselves.
     match command {
         Command::Export(arguments) => return super::export::run(arguments),
+        Command::Diff(arguments) => return super::diff::run(arguments),
+        Command::Replay(arguments) => return super::replay::run(arguments),
         Command::Own(command) => return super::rules::run(command),
-        _ => {}
+        Command::Build(_) | Command::Stat(_) | Command::Compile => {}
     }
     let mut out = io::stdout().lock();
     match command {
-        Command::Export(_) | Command::Own(_) => {}
+        Command::Export(_) | Command::Diff(_) | Command::Replay(_) | Command::Own(_) => {}
         Command::Build(arguments) => {
             let config = arguments.load()?;
             daemon::check_feeds(&config)?;

@@ -58,6 +58,7 @@ impl Reloader {
         let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
         let config = self.current();
         let old = self.pipeline.state();
+        update::take_in(plan(&config), clock::now());
         if update::is_current(plan(&config), &old.rules.image.facts.fingerprint) {
             return Ok(None);
         }

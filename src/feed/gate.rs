@@ -143,6 +143,12 @@ impl Gate {
         self.names.conflict(name, scope)
     }
 
+    /// Why `name` would be left out, if it would be: to be read behind the name.
+    pub fn objection(&self, name: &Name, scope: Scope) -> Option<String> {
+        let conflict = self.names.conflict(name, scope)?;
+        Some(self.names.explain(name, scope, conflict))
+    }
+
     /// Begins to judge a version.
     pub fn trial(&self, standing: Standing) -> Trial<'_> {
         Trial {

@@ -243,7 +243,7 @@ impl Folder {
         let incoming = Incoming::new(&self.path)?;
         let (digest, size) = incoming.take(content, &origin)?;
         let _lock = self.lock()?;
-        let place = self.version_path(digest);
+        let place = self.path_of(digest);
         // What was damaged or lost since is mended by the way.
         fs::rename(&incoming.path, &place).map_err(failed(&place))?;
         self.sync().map_err(failed(&self.path))?;
@@ -291,6 +291,16 @@ impl Folder {
         }
     }
 
+    /// Whether the file at `path` looks like the one that was copied last: a little less sure than [`Self::has_seen`]
+    /// right after the file has changed.
+    pub fn has_seen_alike(&self, path: &Path) -> bool {
+        let seen = self.state().ok().and_then(|state| state.seen);
+        match (seen, stamp(path)) {
+            (Some(seen), Ok(stamp)) => seen.is_alike(&path.display().to_string(), &stamp),
+            _ => false,
+        }
+    }
+
     /// Keeps a version from being removed until [`State::accept`], [`State::refuse`] or the next call.
     ///
     /// # Errors
@@ -304,7 +314,7 @@ impl Folder {
     /// # Errors
     /// [`StoreError`].
     pub fn open(&self, digest: Digest) -> Result<File, StoreError> {
-        let path = self.version_path(digest);
+        let path = self.path_of(digest);
         File::open(&path).map_err(failed(&path))
     }
 
@@ -316,7 +326,8 @@ impl Folder {
         self.update(|state| state.fetcher = Some(fetcher))
     }
 
-    fn version_path(&self, digest: Digest) -> PathBuf {
+    /// Where a version is.
+    pub fn path_of(&self, digest: Digest) -> PathBuf {
         self.path.join(digest.to_string())
     }
 

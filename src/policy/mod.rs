@@ -12,5 +12,5 @@ pub mod guard;
 pub mod index;
 pub mod layers;
 pub mod rule;
-mod runs;
+pub(crate) mod runs;
 pub mod trigger;

@@ -21,7 +21,7 @@ const BUFFER: usize = 128 << 10;
 const RECORD_HEAD: usize = 6;
 
 /// Keys, each with a number, on their way into order.
-pub(super) struct Runs {
+pub(crate) struct Runs {
     scratch: Option<Scratch>,
     keys: Vec<u8>,
     entries: Vec<Entry>,
@@ -43,22 +43,22 @@ struct Scratch {
 }
 
 /// More than 4 GiB of keys in memory.
-pub(super) struct Full;
+pub(crate) struct Full;
 
 impl Runs {
     /// Holds all keys in memory.
-    pub(super) fn in_memory() -> Self {
+    pub(crate) fn in_memory() -> Self {
         Self { scratch: None, keys: Vec::new(), entries: Vec::new() }
     }
 
     /// Holds about `budget` octets in memory and the others in `file`, which is empty.
-    pub(super) fn spilling(file: File, budget: usize) -> Self {
+    pub(crate) fn spilling(file: File, budget: usize) -> Self {
         let scratch = Some(Scratch { file, budget, runs: Vec::new() });
         Self { scratch, keys: Vec::new(), entries: Vec::new() }
     }
 
     /// Adds a key; afterwards see whether it [is time to spill](Runs::is_time_to_spill).
-    pub(super) fn push(&mut self, key: &[u8], number: u32) -> Result<(), Full> {
+    pub(crate) fn push(&mut self, key: &[u8], number: u32) -> Result<(), Full> {
         let start = u32::try_from(self.keys.len()).map_err(|_| Full)?;
         self.keys.extend_from_slice(key);
         // `name::Key` bounds it to a few hundred octets.
@@ -66,13 +66,13 @@ impl Runs {
         Ok(())
     }
 
-    pub(super) fn is_time_to_spill(&self) -> bool {
+    pub(crate) fn is_time_to_spill(&self) -> bool {
         let held = self.keys.len() + self.entries.len() * size_of::<Entry>();
         self.scratch.as_ref().is_some_and(|scratch| held >= scratch.budget)
     }
 
     /// Sorts what is in memory and moves it to the scratch file.
-    pub(super) fn spill(&mut self) -> io::Result<()> {
+    pub(crate) fn spill(&mut self) -> io::Result<()> {
         self.sort();
         let Some(scratch) = &mut self.scratch else { return Ok(()) };
         let start = scratch.runs.last().map_or(0, |run| run.end);
@@ -93,7 +93,7 @@ impl Runs {
     }
 
     /// Ends adding.
-    pub(super) fn finish(mut self) -> io::Result<Self> {
+    pub(crate) fn finish(mut self) -> io::Result<Self> {
         if self.scratch.as_ref().is_some_and(|scratch| !scratch.runs.is_empty()) {
             self.spill()?;
             (self.keys, self.entries) = (Vec::new(), Vec::new());
@@ -112,7 +112,7 @@ impl Runs {
     }
 
     /// Calls `visit` with each key once, in order, and its numbers in the order they were added.
-    pub(super) fn merge<E: From<io::Error>>(
+    pub(crate) fn merge<E: From<io::Error>>(
         &self,
         mut visit: impl FnMut(&[u8], &[u32]) -> Result<(), E>,
     ) -> Result<(), E> {

@@ -234,7 +234,7 @@ fn open(path: &Path, pace: Pace) -> Result<Image, ImageError> {
         // A thread cannot take its priority back: it gets one of its own.
         Pace::Gentle => thread::scope(|scope| {
             let opening = scope.spawn(|| {
-                let _ = step_back();
+                step_back();
                 image::open(path)
             });
             opening.join().expect("opening an image does not panic")
@@ -243,8 +243,9 @@ fn open(path: &Path, pace: Pace) -> Result<Image, ImageError> {
 }
 
 /// Gives this thread, which is the whole of a process that has no other, a low priority.
-fn step_back() -> rustix::io::Result<()> {
-    setpriority_process(None, NICE)
+pub(super) fn step_back() {
+    // It is not worth a policy that is not built.
+    let _ = setpriority_process(None, NICE);
 }
 
 /// The server's ends.
@@ -303,7 +304,7 @@ impl Order {
         let _ = setsid();
         // None of this is worth a policy that is not built.
         if self.pace == Pace::Gentle {
-            let _ = step_back();
+            step_back();
             let _ = fs::write("/proc/self/autogroup", NICE.to_string());
         }
         // Where memory runs out, this process goes, not the resolver.

@@ -7,6 +7,7 @@
 
 use std::fs::{self, File};
 use std::io;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -14,7 +15,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::child::digest_of;
 use super::intake::{FeedReport, Intake};
-use super::{Plan, UpdateError, standing};
+use super::{Plan, UpdateError, diff, standing};
 use crate::feed::gate::{Gate, Reason, Standing};
 use crate::feed::source::{Gating, Origin, Source};
 use crate::feed::store::{Accepted, Candidate, Counts, Digest, Folder, Judge, Refused, StoreError};
@@ -26,6 +27,9 @@ use crate::policy::trigger::Scope;
 
 /// The name under which canaries appear beside the feeds.
 const CANARY: &str = "canary";
+
+/// Versions with more octets are not compared unasked.
+const MOST_COMPARED: u64 = 32 << 20;
 
 /// What a round reads of one feed.
 #[derive(Debug, Clone)]
@@ -133,6 +137,30 @@ impl<'a> Rounds<'a> {
         Ok(Self { plan, gate, choices, is_dry: true })
     }
 
+    /// Chooses what is in force, but of the feed of this name the file at `version`; writes nothing down.
+    pub(super) fn what_if(
+        plan: Plan<'a>,
+        gate: &'a Gate,
+        feed: &str,
+        version: &Path,
+    ) -> Result<Self, UpdateError> {
+        let mut choices = Vec::new();
+        for source in plan.feeds {
+            let folder = plan.versions.feed(&source.name);
+            let rules = rules(gate.digest(), source);
+            let accepted = folder.state()?.accepted;
+            let pick = if *source.name == *feed {
+                Pick::Loose(version.to_owned(), true)
+            } else {
+                accepted.clone().map_or(Pick::Nothing, Pick::Accepted)
+            };
+            // What is in force instead would answer another question.
+            let accepted = accepted.filter(|_| *source.name != *feed);
+            choices.push(Choice { source, folder, rules, accepted, pick, troubles: Vec::new() });
+        }
+        Ok(Self { plan, gate, choices, is_dry: true })
+    }
+
     /// The versions in force, where nothing else would be read.
     pub(super) fn all_accepted(&self) -> Option<Vec<Option<Digest>>> {
         let is_new = |choice: &Choice<'_>| matches!(choice.pick, Pick::Candidate(_) | Pick::Loose(..));
@@ -228,6 +256,30 @@ impl<'a> Rounds<'a> {
             }
             _ => Ok(()),
         }
+    }
+
+    /// Writes down how refused versions differ from those in force, for people who have to decide; of long ones only
+    /// when they ask.
+    pub(super) fn compare(&self, now: i64) -> Result<(), UpdateError> {
+        for choice in &self.choices {
+            let state = choice.folder.state()?;
+            let (Some(refused), Some(accepted)) = (state.pending(), &state.accepted) else { continue };
+            let is_long = [&refused.version, &accepted.version].iter().any(|it| it.size > MOST_COMPARED);
+            if is_long || refused.changes.is_some() {
+                continue;
+            }
+            let digests = [accepted.version.digest, refused.version.digest];
+            let [Ok(old), Ok(new)] = digests.map(|digest| choice.folder.open(digest)) else { continue };
+            let scratch = super::scratch_in(self.plan.versions)?;
+            let mut visit = |_: &diff::Difference<'_>| ControlFlow::Break(());
+            // One that cannot even be read has no differences.
+            let totals =
+                diff::compare(choice.source, self.gate, [Some(old), Some(new)], now, scratch, &mut visit);
+            if let Ok(totals) = totals {
+                choice.folder.update(|state| state.compare(refused.version.digest, totals.changes()))?;
+            }
+        }
+        Ok(())
     }
 
     /// Writes down which versions are in force now; call it once the image is in its place.

@@ -7,7 +7,7 @@ use std::fs;
 use super::Plan;
 use crate::clock::local_time;
 use crate::feed::source::{Origin, Source};
-use crate::feed::store::{Accepted, Refused, State, StoreError};
+use crate::feed::store::{Accepted, Changes, Refused, State, StoreError};
 
 /// How one feed stands.
 #[derive(Debug, Clone)]
@@ -59,8 +59,10 @@ pub(super) fn refusal(feed: &str, refused: &Refused, accepted: Option<&Accepted>
         Some(accepted) => format!("the one of {} stays in force", local_time(accepted.version.arrived_at)),
         None => "there is none to put in force instead".to_owned(),
     };
+    let changes =
+        refused.changes.map_or(String::new(), |Changes { added, removed }| format!(" (+{added} −{removed})"));
     format!(
-        "version {} was refused: {}; {stays}; `sachdns policy diff --feed {feed}` shows what would change, then \
+        "version {}{changes} was refused: {}; {stays}; `sachdns policy diff --feed {feed}` shows what would change, then \
          `sachdns feed approve {feed} --by YOU` or `sachdns feed reject {feed} --by YOU`",
         refused.version.digest.short(),
         refused.reasons.join("; ")

@@ -16,6 +16,7 @@ mod doq;
 mod dot;
 mod export;
 mod failover;
+mod feeds;
 mod forwarding;
 mod harness;
 mod hostile;

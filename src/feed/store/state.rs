@@ -198,7 +198,7 @@ pub struct Judge {
 }
 
 /// How many indicators come and go from one version to another.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Changes {
     /// Only the new one has them.
     pub added: u64,
@@ -308,10 +308,16 @@ pub struct Seen {
 const TICK: i64 = 100_000;
 
 impl Seen {
+    /// Whether a file with this stamp holds what was copied, unless it has changed within the tick of the clock in
+    /// which it was read.
+    pub fn is_alike(&self, path: &str, stamp: &Stamp) -> bool {
+        self.path == path && self.stamp == *stamp
+    }
+
     /// Whether a file with this stamp holds, for sure, what was copied.
     pub fn is_same(&self, path: &str, stamp: &Stamp) -> bool {
         let is_settled = self.at.saturating_sub(self.stamp.changed_at()) > TICK;
-        is_settled && self.path == path && self.stamp == *stamp
+        is_settled && self.is_alike(path, stamp)
     }
 }
 
