@@ -158,8 +158,7 @@ fn blocking<'p>(
     key: &Key,
 ) -> Option<Ruling<'p>> {
     let mut unobserved = Unobserved;
-    let mut reckoning =
-        Reckoning::new(book.layers(), book.asker(agencies, record.client), &mut unobserved);
+    let mut reckoning = Reckoning::new(book.layers(), book.asker(agencies, record.client), &mut unobserved);
     reckoning.name(0, key);
     // What a rule answered says nothing about the name.
     if matches!(record.outcome, Outcome::Forward | Outcome::Passthru | Outcome::Shadow) {

@@ -342,7 +342,9 @@ pub fn what_if(
     let runs = image.with_extension("runs");
     let read = Rounds::what_if(plan, &gate, feed, version)?
         .run(now, |feeds| Ok(Compiler::with_scratch(feeds, scratch(&runs)?)))?;
-    if let Some(report) = read.reports.iter().find(|report| report.name == feed && !report.troubles.is_empty()) {
+    if let Some(report) =
+        read.reports.iter().find(|report| report.name == feed && !report.troubles.is_empty())
+    {
         return Err(UpdateError::NoFeed { feed: feed.to_owned(), why: report.troubles.join("; ") });
     }
     image::write(image, &read.compiled, &Fingerprint::default(), now)?;

@@ -50,6 +50,7 @@ const ONLY: &[(&str, &[&str])] = &[
     ("image", &["name", "policy"]),
     ("publish", &["image", "name", "policy"]),
     ("rules", &["name", "policy"]),
+    ("replay", &["client", "evidence", "name", "policy", "serve"]),
     ("resolve", &["datagram", "name", "wire"]),
     ("evidence", &["clock", "name", "wire"]),
     ("sinkhole", &["client", "listener"]),

@@ -12,8 +12,8 @@ mod log;
 mod policy;
 mod reload;
 mod replay;
-mod rules;
 mod review;
+mod rules;
 mod serve;
 
 use std::io::{self, IsTerminal as _};

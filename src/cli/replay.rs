@@ -13,7 +13,7 @@ use super::{CliError, ConfigArg, absolute, diff, log};
 use crate::client::Agencies;
 use crate::clock::{self, local_time};
 use crate::config::Config;
-use crate::daemon::{self, guard};
+use crate::daemon::{self, DaemonError, RulesError, guard};
 use crate::evidence::store::Filter;
 use crate::evidence::store::segments::Segments;
 use crate::image::{self, Image, ImageError};
@@ -80,7 +80,8 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), CliError> {
         error => error.into(),
     })?;
     let scratch = Scratch(config.data_dir.join(format!("replay-{}.img", std::process::id())));
-    let otherwise = update::what_if(daemon::plan(&config), &source.name, &chosen.path, &scratch.0, clock::now())?;
+    let otherwise =
+        update::what_if(daemon::plan(&config), &source.name, &chosen.path, &scratch.0, clock::now())?;
     // It stays mapped.
     drop(scratch);
     let agencies =
@@ -94,16 +95,11 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), CliError> {
     };
     let interrupted = interruption();
     let mut progress = Progress { told: Instant::now(), is_terminal: io::stderr().is_terminal() };
-    let replayed = replay::replay(
-        &Segments::new(folder),
-        &filter,
-        &agencies,
-        [&books[0], &books[1]],
-        &mut |queries| {
+    let replayed =
+        replay::replay(&Segments::new(folder), &filter, &agencies, [&books[0], &books[1]], &mut |queries| {
             progress.tell(queries);
             !interrupted.load(Ordering::Relaxed)
-        },
-    )?;
+        })?;
     progress.clear();
     for (path, octets) in &replayed.scan.damaged {
         eprintln!("note: {}: {octets} octets are no whole record", path.display());
@@ -125,8 +121,9 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), CliError> {
 
 /// What queries are decided by, with this image.
 fn book(config: &Config, agencies: &Agencies, image: Image) -> Result<Rulebook, CliError> {
-    let reading = History::new(&config.data_dir).read()?;
-    let own = reading.book.own(clock::now())?.map(Arc::new);
+    let rules = |error: RulesError| CliError::from(DaemonError::from(error));
+    let reading = History::new(&config.data_dir).read().map_err(|error| rules(error.into()))?;
+    let own = reading.book.own(clock::now()).map_err(|error| rules(error.into()))?.map(Arc::new);
     let book = Rulebook::new(image).with(guard(config)?, config.reaches.clone(), agencies);
     Ok(book.with_own(own, agencies))
 }
@@ -197,7 +194,12 @@ fn write_side(out: &mut impl Write, words: &str, side: &Side, limit: usize) -> i
     for affected in names.iter().take(limit) {
         let Affected { qname, feed, family, queries, clients, has_more_clients, .. } = affected;
         let more = if *has_more_clients { "+" } else { "" };
-        write!(out, "{queries:>9}  {:>7}  {}  {feed}", format!("{}{more}", clients.len()), Presentation(qname))?;
+        write!(
+            out,
+            "{queries:>9}  {:>7}  {}  {feed}",
+            format!("{}{more}", clients.len()),
+            Presentation(qname)
+        )?;
         if let Some(family) = family {
             write!(out, ", {}", family.escape_debug())?;
         }
@@ -218,7 +220,8 @@ fn write_side(out: &mut impl Write, words: &str, side: &Side, limit: usize) -> i
 fn write_lines(out: &mut impl Write, replay: &Replay, limit: usize) -> io::Result<()> {
     for (turn, side) in [(Turn::Blocked, &replay.blocked), (Turn::Released, &replay.released)] {
         for affected in side.names.iter().take(limit) {
-            let Affected { qname, feed, family, queries, clients, has_more_clients, agencies, last } = affected;
+            let Affected { qname, feed, family, queries, clients, has_more_clients, agencies, last } =
+                affected;
             let line = json!({
                 "change": turn.as_str(), "name": Presentation(qname).to_string(), "feed": feed, "family": family,
                 "queries": queries, "clients": clients, "has_more_clients": has_more_clients, "agencies": agencies,
