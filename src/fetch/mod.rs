@@ -12,6 +12,7 @@
 //! ```
 
 pub mod array;
+pub mod bundle;
 pub mod draft;
 pub mod http;
 pub mod memory;
