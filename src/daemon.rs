@@ -34,6 +34,7 @@ use crate::config::{Config, Faults, Transports};
 use crate::evidence::journal::Journal;
 use crate::evidence::keeper::Keeper;
 use crate::evidence::ledger::Ledger;
+use crate::fetch::schedule::Orders;
 use crate::image::Image;
 use crate::listener;
 use crate::policy::guard::Guard;
@@ -192,7 +193,8 @@ pub fn run(config: Config, ready: impl FnOnce(&Listening)) -> Result<(), DaemonE
     let affordable = affordable(&config, sources.most_sockets())?;
     let pending = affordable.pending;
     let secret = Secret::new(rand::random());
-    let state = state(&config, image, guard(&config)?, &secret, &listening);
+    let fetching = Orders::default();
+    let state = state(&config, image, guard(&config)?, &secret, &listening, &fetching);
     let waiting = Waiting { pending, ..config.limits.waiting };
     let kept = cache::Options {
         max_size: config.cache.max_size - config.cache.max_size / READY_SHARE - sources.remembered(),
@@ -235,6 +237,7 @@ pub fn run(config: Config, ready: impl FnOnce(&Listening)) -> Result<(), DaemonE
         asked: Arc::default(),
         current: Arc::new(Mutex::new(Arc::clone(&config))),
         news: feeds::News::default(),
+        fetching,
     };
     let outcome = runtime.block_on(async {
         let limits = &config.limits;
@@ -258,6 +261,7 @@ pub fn run(config: Config, ready: impl FnOnce(&Listening)) -> Result<(), DaemonE
         let watch = tokio::spawn(zones::watch(reloader.clone()));
         let feeds = tokio::spawn(feeds::watch(reloader.clone()));
         let rules_watch = tokio::spawn(rules.watch());
+        let schedule = feeds::fetch(&reloader)?;
         ready(&listening);
 
         let outcome = tokio::select! {
@@ -276,6 +280,7 @@ pub fn run(config: Config, ready: impl FnOnce(&Listening)) -> Result<(), DaemonE
         stop.0.store(true, Ordering::Release);
         let _ = stop_sender.send(true);
         let joined = tokio::task::spawn_blocking(move || {
+            drop(schedule);
             for thread in threads {
                 // A worker reports its panics itself.
                 let _ = thread.join();
@@ -490,7 +495,14 @@ pub fn check_feeds(config: &Config) -> Result<(), DaemonError> {
 }
 
 /// `own` signs cookies where the configuration names no secret.
-fn state(config: &Config, image: Image, guard: Guard, own: &Secret, listening: &Listening) -> State {
+fn state(
+    config: &Config,
+    image: Image,
+    guard: Guard,
+    own: &Secret,
+    listening: &Listening,
+    fetching: &Orders,
+) -> State {
     let networks = |networks: &[IpNet]| {
         PrefixMap::new(networks.iter().map(|net| (*net, ()))).expect("one value cannot differ from itself")
     };
@@ -514,7 +526,7 @@ fn state(config: &Config, image: Image, guard: Guard, own: &Secret, listening: &
         special: config.special_names().into(),
         identity: config.server.identity.clone(),
         keys: Keys::new(config.tsig_keys.clone()).into(),
-        primaries: Arc::default(),
+        primaries: feeds::primaries(config, fetching).into(),
     }
 }
 
@@ -614,6 +626,8 @@ struct Reloader {
     current: Arc<Mutex<Arc<Config>>>,
     /// Feeds may have new versions.
     news: feeds::News,
+    /// Which feeds are fetched.
+    fetching: Orders,
 }
 
 impl Reloader {
@@ -670,10 +684,11 @@ impl Reloader {
             names as i64 - before as i64,
             begun.elapsed().as_millis()
         );
-        let state = state(&config, image, guard, &self.secret, &self.listening);
+        let state = state(&config, image, guard, &self.secret, &self.listening, &self.fetching);
         let cuts = zones::with_cuts(sources.clone(), &local_zones.zones);
         tokio::spawn(retire(self.pipeline.replace(state, cuts)));
         *configured = sources;
+        self.fetching.fetch(config.remotes.clone());
         if let Some(credentials) = &self.credentials
             && let Some(trouble) = encrypted::reload(credentials, &config)
         {

@@ -28,7 +28,7 @@ use std::thread;
 use sha2::{Digest as _, Sha256};
 
 use crate::feed::gate::{self, Gate, GateError, Reason};
-use crate::feed::source::{Origin, Source};
+use crate::feed::source::Source;
 use crate::feed::store::{self, Store, StoreError};
 use crate::image::{self, Digest, Fingerprint, Image, ImageError};
 use crate::name::Name;
@@ -139,11 +139,11 @@ pub type Built = (Image, Vec<FeedReport>);
 /// Copies the files of feeds that may have changed into the store, at a low priority: most often they hold what they
 /// held, and no process need be started. Trouble with a file is told where it is read next.
 pub fn take_in(plan: Plan<'_>, now: i64) {
-    let is_news = |source: &&Source| {
-        let Origin::File(path) = &source.origin;
-        !plan.versions.feed(&source.name).has_seen(path)
+    let news = |source: &'_ Source| {
+        let (folder, path) = (plan.versions.feed(&source.name), source.origin.file()?.to_owned());
+        (!folder.has_seen(&path)).then_some((folder, path))
     };
-    let news: Vec<&Source> = plan.feeds.iter().filter(is_news).collect();
+    let news: Vec<_> = plan.feeds.iter().filter_map(news).collect();
     if news.is_empty() {
         return;
     }
@@ -151,9 +151,8 @@ pub fn take_in(plan: Plan<'_>, now: i64) {
     thread::scope(|scope| {
         scope.spawn(|| {
             child::step_back();
-            for source in news {
-                let Origin::File(path) = &source.origin;
-                let _ = plan.versions.feed(&source.name).stage_file(path, now);
+            for (folder, path) in news {
+                let _ = folder.stage_file(&path, now);
             }
         });
     });
@@ -362,9 +361,9 @@ fn has_no_news(plan: Plan<'_>, of_image: &Fingerprint) -> Result<bool, UpdateErr
     for source in plan.feeds {
         let folder = plan.versions.feed(&source.name);
         let state = folder.state()?;
-        let Origin::File(path) = &source.origin;
         // What is not there brings nothing new.
-        let is_changed = path.exists() && !folder.has_seen_alike(path);
+        let is_changed =
+            source.origin.file().is_some_and(|path| path.exists() && !folder.has_seen_alike(path));
         if is_changed || state.candidate(rounds::rules(gate, source)).is_some() {
             return Ok(false);
         }

@@ -24,9 +24,10 @@ use crate::client::limits::Rates;
 use crate::client::{Agencies, Agency};
 use crate::evidence::journal;
 use crate::feed::address::{Addresses, Treatment};
-use crate::feed::source::{FeedAction, Gating, Origin, Severity, Signed, Source, Timing};
+use crate::feed::source::{FeedAction, Gating, Severity, Signed, Source, Timing};
 use crate::feed::store::Store;
 use crate::feed::{self, Column, Columns, Format, Urls};
+use crate::fetch::Remote;
 use crate::name::Name;
 use crate::resolve::forward::{self, LetterCase};
 use crate::resolve::upstream::Trust;
@@ -35,6 +36,7 @@ use crate::serve::apply::Sinkhole;
 use crate::serve::identity::Identity;
 use crate::serve::pipeline::{LogScope, Waiting};
 use crate::sinkhole::http;
+use crate::tsig::Key;
 
 /// Private networks and loopback: nobody else is answered unless the operator says so.
 const ALLOW: &[&str] =
@@ -96,7 +98,8 @@ fn settings<'a>(reader: &mut Reader<'a>, path: &Path, document: &'a DeTable<'a>)
     let limits_table = reader.sub_table(&mut top, "limits");
     let (limits, http_limits) = limits(reader, limits_table);
     let (sinkhole, http) = sinkhole(reader, &mut top, http_limits);
-    let (mut feeds, wishes) = feeds(reader, &mut top, &sinkhole);
+    let fetching = super::fetch::read(reader, &mut top);
+    let Feeds { mut feeds, wishes, remotes } = feeds(reader, &mut top, &sinkhole, &tsig_keys, &fetching);
     let own: Vec<IpAddr> = sinkhole
         .addresses
         .iter()
@@ -128,6 +131,8 @@ fn settings<'a>(reader: &mut Reader<'a>, path: &Path, document: &'a DeTable<'a>)
         sinkhole,
         http,
         feeds,
+        remotes,
+        bundle_keys: fetching.bundle_keys,
         export,
         gate,
         agencies,
@@ -284,14 +289,26 @@ fn sinkhole<'a>(
 }
 
 /// Feeds, and to whom they apply.
-fn feeds<'a>(reader: &mut Reader<'a>, top: &mut Table<'a>, sinkhole: &Sinkhole) -> (Vec<Source>, Vec<Wish>) {
-    let mut feeds: Vec<Source> = Vec::new();
-    let mut wishes = Vec::new();
+/// What `[[feed]]` says.
+struct Feeds {
+    feeds: Vec<Source>,
+    wishes: Vec<Wish>,
+    remotes: Vec<Remote>,
+}
+
+fn feeds<'a>(
+    reader: &mut Reader<'a>,
+    top: &mut Table<'a>,
+    sinkhole: &Sinkhole,
+    keys: &[Key],
+    fetching: &super::fetch::Common,
+) -> Feeds {
+    let (mut feeds, mut wishes, mut remotes) = (Vec::<Source>::new(), Vec::new(), Vec::new());
     for mut table in reader.tables(top, "feed") {
         let line = table.line();
         let name = reader.required(&mut table, "name", "name = \"authority\"", folder_name);
         let line_of_source = table.line_of("source");
-        let origin = reader.required(&mut table, "source", "source = \"zones/authority.txt\"", feed_origin);
+        let origin = super::fetch::wish(reader, &mut table);
         let format = reader.take(
             &mut table,
             "format",
@@ -325,8 +342,10 @@ fn feeds<'a>(reader: &mut Reader<'a>, top: &mut Table<'a>, sinkhole: &Sinkhole) 
         let own_sinkhole = feed_sinkhole(reader, &mut table, sinkhole);
         let mut wish = audiences::wish(reader, &mut table);
         let gate = reader.take(&mut table, "gate", true, boolean);
-        reader.finish(table, &["refresh"]);
-        let (Some(name), Some(origin)) = (name, origin) else { continue };
+        reader.finish(table, &[]);
+        let known = name.as_deref().unwrap_or_default();
+        let origin = origin.fulfil(reader, known, keys, fetching);
+        let (Some(name), Some((origin, remote))) = (name, origin) else { continue };
         if RESERVED.contains(&&*name) {
             let why = "logs call something of the server's own so".to_owned();
             let expected = "another name";
@@ -339,6 +358,7 @@ fn feeds<'a>(reader: &mut Reader<'a>, top: &mut Table<'a>, sinkhole: &Sinkhole) 
         }
         wish.feed = name.as_str().into();
         wishes.push(wish);
+        remotes.extend(remote);
         reader.lines.insert(format!("feed.source {name}"), line_of_source);
         let timing = if wait { Timing::AfterResolving } else { Timing::AtOnce };
         let signed = if break_dnssec { Signed::Rewritten } else { Signed::LeftAlone };
@@ -359,7 +379,7 @@ fn feeds<'a>(reader: &mut Reader<'a>, top: &mut Table<'a>, sinkhole: &Sinkhole) 
             gate,
         });
     }
-    (feeds, wishes)
+    Feeds { feeds, wishes, remotes }
 }
 
 /// Names of what decides beside feeds.
@@ -567,18 +587,6 @@ fn short_text(value: Value<'_>) -> Result<Box<str>, Problem> {
 
 pub(super) fn file_path(value: Value<'_>) -> Result<PathBuf, Problem> {
     some_text(value).map(PathBuf::from)
-}
-
-fn feed_origin(value: Value<'_>) -> Result<Origin, Problem> {
-    let text = some_text(value)?;
-    if let Some((scheme, _)) = text.split_once("://") {
-        return Err(Problem::Value {
-            got: text.clone(),
-            why: format!("this release reads files and does not fetch {scheme} yet"),
-            expected: "the path of a file that another program fetches, such as \"zones/authority.txt\"",
-        });
-    }
-    Ok(Origin::File(PathBuf::from(text)))
 }
 
 pub(super) fn some_text(value: Value<'_>) -> Result<String, Problem> {

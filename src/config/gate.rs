@@ -84,5 +84,6 @@ fn upstream_names(set: &forward::Options) -> impl Iterator<Item = Name> {
 fn host(origin: &Origin) -> Option<Name> {
     match origin {
         Origin::File(_) => None,
+        Origin::Fetched(url) => super::fetch::host(url),
     }
 }

@@ -6,6 +6,7 @@
 mod audiences;
 mod export;
 mod faults;
+mod fetch;
 mod file;
 mod gate;
 mod reader;
@@ -33,6 +34,8 @@ use crate::evidence::journal;
 use crate::feed::gate as feed_gate;
 use crate::feed::source::{Origin, Source};
 use crate::feed::store::Store;
+use crate::fetch::Remote;
+use crate::fetch::bundle::PublicKey;
 use crate::name::Name;
 use crate::resolve::validate::anchor::{AnchorFault, Anchors};
 use crate::resolve::{cache, recurse, routes, validate, zone};
@@ -78,6 +81,10 @@ pub struct Config {
     pub feeds: Vec<Source>,
     /// The policy as lists for others.
     pub export: Export,
+    /// Feeds that are fetched.
+    pub remotes: Vec<Remote>,
+    /// Who may make bundles of feeds.
+    pub bundle_keys: Vec<PublicKey>,
     /// What no feed may do.
     pub gate: feed_gate::Options,
     /// Where the versions of feeds are kept.
@@ -229,7 +236,7 @@ impl Config {
         };
         let mut faults = Vec::new();
         for source in self.feeds.iter().filter(|source| is_needed(source)) {
-            let Origin::File(path) = &source.origin;
+            let Origin::File(path) = &source.origin else { continue };
             faults.extend(fault(path, "feed.source", &format!("feed.source {}", source.name)));
         }
         for (setting, paths) in

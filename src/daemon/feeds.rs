@@ -4,6 +4,7 @@
 
 use std::collections::HashMap;
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
@@ -15,6 +16,9 @@ use crate::clock;
 use crate::config::Config;
 use crate::feed::source::Origin;
 use crate::feed::store::Stamp;
+use crate::fetch::schedule::{Orders, Schedule};
+use crate::fetch::{Publisher, Remote};
+use crate::serve::primaries::{Primaries, Primary};
 use crate::update;
 
 /// How often is looked whether a file has changed: a call of `stat` a file.
@@ -76,7 +80,7 @@ impl Reloader {
             names as i64 - old.rules.image.facts.name_count as i64,
             begun.elapsed().as_millis()
         );
-        let state = state(&config, image, guard(&config)?, &self.secret, &self.listening);
+        let state = state(&config, image, guard(&config)?, &self.secret, &self.listening, &self.fetching);
         drop(old);
         let sources = zones::with_cuts(sources, &self.pipeline.zones());
         tokio::spawn(retire(self.pipeline.replace(state, sources)));
@@ -87,6 +91,30 @@ impl Reloader {
     pub(super) fn current(&self) -> Arc<Config> {
         Arc::clone(&self.current.lock().unwrap_or_else(PoisonError::into_inner))
     }
+}
+
+/// Begins to fetch the feeds that are fetched, in a thread of its own, until what it returns is dropped.
+pub(super) fn fetch(reloader: &Reloader) -> io::Result<Schedule> {
+    let (orders, news, config) = (reloader.fetching.clone(), reloader.news.clone(), reloader.current());
+    orders.fetch(config.remotes.clone());
+    Schedule::start(orders, config.versions.clone(), move || news.tell())
+}
+
+/// The primaries of zones that feeds are, whose word that a zone has changed has it fetched.
+pub(super) fn primaries(config: &Config, fetching: &Orders) -> Primaries {
+    let primary = |remote: &Remote| match &remote.publisher {
+        Publisher::Zone(primary) => Some(Primary {
+            zone: primary.zone.clone(),
+            address: primary.address.ip().to_canonical(),
+            key: primary.key.as_ref().map(|key| key.name().clone()),
+        }),
+        Publisher::Http(..) | Publisher::Taxii(..) | Publisher::Misp(..) => None,
+    };
+    let orders = fetching.clone();
+    Primaries::new(
+        config.remotes.iter().filter_map(primary).collect(),
+        Arc::new(move |zone| orders.notice(zone)),
+    )
 }
 
 /// Looks after the feeds until the task is aborted.
@@ -133,7 +161,7 @@ impl Watch {
     fn look(&mut self, config: &Config) -> bool {
         let mut is_changed = false;
         for source in &config.feeds {
-            let Origin::File(path) = &source.origin;
+            let Origin::File(path) = &source.origin else { continue };
             if self.has_settled(path) {
                 is_changed |= !config.versions.feed(&source.name).has_seen(path);
             }

@@ -48,13 +48,29 @@ pub struct Source {
 pub enum Origin {
     /// A file that somebody else puts there.
     File(PathBuf),
+    /// A publisher on the network, or bundles: versions are put into the store by whoever fetches them. Holds what is
+    /// configured, for people.
+    Fetched(String),
 }
 
 impl Origin {
+    /// The file, where it is one.
+    pub fn file(&self) -> Option<&std::path::Path> {
+        match self {
+            Self::File(path) => Some(path),
+            Self::Fetched(_) => None,
+        }
+    }
+
     /// The last part of it: maltrail's files are named for their family.
     pub fn file_name(&self) -> Option<std::borrow::Cow<'_, str>> {
         match self {
             Self::File(path) => path.file_name().map(std::ffi::OsStr::to_string_lossy),
+            // What follows the path says which file is meant, not what it is called.
+            Self::Fetched(url) => {
+                let path = url.split(['?', '#']).next().unwrap_or_default();
+                path.rsplit('/').next().filter(|name| !name.is_empty()).map(Into::into)
+            }
         }
     }
 }
@@ -63,6 +79,7 @@ impl std::fmt::Display for Origin {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::File(path) => path.display().fmt(f),
+            Self::Fetched(url) => f.write_str(url),
         }
     }
 }

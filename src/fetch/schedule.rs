@@ -5,8 +5,8 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::io;
+use std::sync::mpsc::{self, Receiver};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use tokio::sync::Notify;
@@ -25,21 +25,17 @@ use crate::name::Name;
 const AT_ONCE: usize = 2;
 /// A primary that says again and again that its zone has changed is asked no more often than this.
 const BETWEEN_NOTICES: Duration = Duration::from_secs(2);
-/// How long a stop waits for what the system is doing for a fetch.
+/// How long a stop waits for the thread's end.
 const GRACE: Duration = Duration::from_millis(500);
 /// The schedule is looked at at least this often.
 const LONGEST_SLEEP: Duration = Duration::from_secs(3600);
 
-/// Fetches feeds until it is stopped.
-#[derive(Debug)]
-pub struct Schedule {
-    orders: Arc<Orders>,
-    thread: Option<JoinHandle<()>>,
-}
+/// What the schedule is told, the last word of each kind. Copies are the same orders.
+#[derive(Debug, Clone, Default)]
+pub struct Orders(Arc<Desk>);
 
-/// What the thread is told, the last word of each kind.
 #[derive(Debug, Default)]
-struct Orders {
+struct Desk {
     told: Mutex<Told>,
     wake: Notify,
 }
@@ -52,71 +48,62 @@ struct Told {
 }
 
 impl Orders {
+    /// From now on fetch these feeds.
+    pub fn fetch(&self, remotes: Vec<Remote>) {
+        self.give(|told| told.remotes = Some(remotes));
+    }
+
+    /// Somebody who may said that this zone has changed. Bounded by the zones that there are.
+    pub fn notice(&self, zone: &Name) {
+        self.give(|told| {
+            told.notices.insert(zone.clone());
+        });
+    }
+
     fn told(&self) -> MutexGuard<'_, Told> {
         // Whatever panicked, the words are whole.
-        self.told.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.told.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn give(&self, order: impl FnOnce(&mut Told)) {
         order(&mut self.told());
-        self.wake.notify_one();
+        self.0.wake.notify_one();
     }
 }
 
-/// Where notices of changed zones are left.
-#[derive(Debug, Clone)]
-pub struct Notices(Arc<Orders>);
-
-impl Notices {
-    /// Somebody who may said that this zone has changed.
-    pub fn tell(&self, zone: &Name) {
-        self.0.give(|told| {
-            told.notices.insert(zone.clone());
-        });
-    }
+/// Fetches feeds until it is dropped.
+#[derive(Debug)]
+pub struct Schedule {
+    orders: Orders,
+    /// Closed when the thread has ended.
+    ended: Receiver<()>,
 }
 
 impl Schedule {
-    /// Begins to fetch these feeds into the store; calls `news` when there is something to build a policy from.
+    /// Begins to do what `orders` say, into the store; calls `news` when there is something to build a policy from.
     ///
     /// # Errors
     /// The system has no thread left.
-    pub fn start(remotes: Vec<Remote>, store: Store, news: impl Fn() + Send + 'static) -> io::Result<Self> {
-        let orders = Arc::new(Orders::default());
-        orders.give(|told| told.remotes = Some(remotes));
+    pub fn start(orders: Orders, store: Store, news: impl Fn() + Send + 'static) -> io::Result<Self> {
         let runtime =
             tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(8).build()?;
-        let given = Arc::clone(&orders);
-        let thread = std::thread::Builder::new().name("fetch".to_owned()).spawn(move || {
+        let given = orders.clone();
+        let (sender, ended) = mpsc::channel();
+        std::thread::Builder::new().name("fetch".to_owned()).spawn(move || {
             runtime.block_on(work(&given, &store, &news));
-            runtime.shutdown_timeout(GRACE);
+            runtime.shutdown_background();
+            drop(sender);
         })?;
-        Ok(Self { orders, thread: Some(thread) })
-    }
-
-    /// From now on fetches these feeds.
-    pub fn replace(&self, remotes: Vec<Remote>) {
-        self.orders.give(|told| told.remotes = Some(remotes));
-    }
-
-    /// Where notices are left.
-    pub fn notices(&self) -> Notices {
-        Notices(Arc::clone(&self.orders))
-    }
-
-    /// Stops, whatever is under way.
-    pub fn stop(&mut self) {
-        self.orders.give(|told| told.is_stopping = true);
-        if let Some(thread) = self.thread.take() {
-            // Its panics are reported by itself.
-            let _ = thread.join();
-        }
+        Ok(Self { orders, ended })
     }
 }
 
 impl Drop for Schedule {
+    /// Ends what is under way. A disk that is slow is not waited for: what is not in the store yet is lost with the
+    /// process and fetched again by the next.
     fn drop(&mut self) {
-        self.stop();
+        self.orders.give(|told| told.is_stopping = true);
+        let _ = self.ended.recv_timeout(GRACE);
     }
 }
 
@@ -158,7 +145,7 @@ async fn work(orders: &Orders, store: &Store, news: &(impl Fn() + Send)) {
         let waiting = feeds.values().filter(|it| !it.is_running).map(|it| it.due).min();
         let until = waiting.filter(|_| running.len() < AT_ONCE).unwrap_or(now + LONGEST_SLEEP);
         tokio::select! {
-            () = orders.wake.notified() => {}
+            () = orders.0.wake.notified() => {}
             () = sleep_until(until) => {}
             Some(done) = running.join_next_with_id() => {
                 let (id, report) = match done {

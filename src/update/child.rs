@@ -81,7 +81,9 @@ struct OrderedGate {
 #[derive(Serialize, Deserialize)]
 struct OrderedFeed {
     name: String,
-    file: PathBuf,
+    /// One of the two.
+    file: Option<PathBuf>,
+    fetched: Option<String>,
     format: String,
     columns: BTreeMap<String, String>,
     urls: String,
@@ -321,7 +323,10 @@ impl Order {
             .iter()
             .map(|feed| Source {
                 name: feed.name.as_str().into(),
-                origin: Origin::File(feed.file.clone()),
+                origin: match (&feed.file, &feed.fetched) {
+                    (Some(path), _) => Origin::File(path.clone()),
+                    (None, fetched) => Origin::Fetched(fetched.clone().unwrap_or_default()),
+                },
                 format: feed.format.parse().expect(same),
                 columns: columns(&feed.columns).expect(same),
                 urls: feed.urls.parse().expect(same),
@@ -352,10 +357,14 @@ impl From<&Source> for OrderedFeed {
         let Source { name, origin, format, columns, urls, family, severity, action, timing, signed, .. } =
             source;
         let Source { addresses: Addresses { treatment, own, shortest }, sinkhole, gate, .. } = source;
-        let Origin::File(file) = origin;
+        let (file, fetched) = match origin {
+            Origin::File(path) => (Some(path.clone()), None),
+            Origin::Fetched(url) => (None, Some(url.clone())),
+        };
         Self {
             name: name.to_string(),
-            file: file.clone(),
+            file,
+            fetched,
             format: format.to_string(),
             columns: columns.iter().map(|(role, it)| (role.as_str().to_owned(), it.to_string())).collect(),
             urls: urls.as_str().to_owned(),

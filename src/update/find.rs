@@ -74,6 +74,8 @@ pub fn line_of(
         (None, Origin::File(path)) => {
             File::open(path).map_err(|source| ReadError::Io { after_line: 0, source })?
         }
+        // The image is older than the store.
+        (None, Origin::Fetched(_)) => return Ok(None),
     };
     let mut finder = Finder { listed, rule, action: &source.action, line: None };
     // The image may be older than an indicator's end.

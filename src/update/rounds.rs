@@ -87,8 +87,9 @@ impl<'a> Rounds<'a> {
         for source in plan.feeds {
             let folder = plan.versions.feed(&source.name);
             let mut troubles = Vec::new();
-            let Origin::File(path) = &source.origin;
-            if let Err(error) = folder.stage_file(path, now) {
+            if let Origin::File(path) = &source.origin
+                && let Err(error) = folder.stage_file(path, now)
+            {
                 troubles.push(error.to_string());
             }
             let state = folder.state()?;
@@ -116,9 +117,18 @@ impl<'a> Rounds<'a> {
             let folder = plan.versions.feed(&source.name);
             let state = folder.state()?;
             let rules = rules(gate.digest(), source);
-            let Origin::File(path) = &source.origin;
             let mut troubles = Vec::new();
-            let pick = match (file_digest(path), &state.accepted) {
+            let path = match (&source.origin, state.candidate(rules)) {
+                (Origin::File(path), _) => path.clone(),
+                // What was fetched last lies in the store.
+                (Origin::Fetched(_), Some(candidate)) => folder.path_of(candidate.version.digest),
+                (Origin::Fetched(_), None) => {
+                    let pick = state.accepted.clone().map_or(Pick::Nothing, Pick::Accepted);
+                    choices.push(Choice { source, folder, rules, accepted: state.accepted, pick, troubles });
+                    continue;
+                }
+            };
+            let pick = match (file_digest(&path), &state.accepted) {
                 (Ok(digest), _) if state.is_rejected(digest) => {
                     state.accepted.clone().map_or(Pick::Nothing, Pick::Accepted)
                 }

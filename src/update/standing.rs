@@ -6,7 +6,7 @@ use std::fs;
 
 use super::Plan;
 use crate::clock::local_time;
-use crate::feed::source::{Origin, Source};
+use crate::feed::source::Source;
 use crate::feed::store::{Accepted, Changes, Refused, State, StoreError};
 
 /// How one feed stands.
@@ -37,7 +37,7 @@ pub fn of(plan: Plan<'_>) -> Result<Vec<FeedStanding<'_>>, StoreError> {
 }
 
 fn missing(source: &Source) -> Option<String> {
-    let Origin::File(path) = &source.origin;
+    let path = source.origin.file()?;
     let why = match fs::metadata(path) {
         Ok(facts) if facts.is_file() => return None,
         Ok(_) => "not a file".to_owned(),
