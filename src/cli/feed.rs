@@ -6,8 +6,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
-use super::CliError;
 use super::review::{self, Verdict};
+use super::{CliError, fetch};
 use crate::clock;
 use crate::feed::{self, Columns, ColumnsError, Diagnostic, Format, Indicator, Reading, Sink, Urls, json};
 
@@ -22,6 +22,14 @@ pub(super) enum Command {
     Approve(review::Decide),
     /// Throw a version away that the gate refused; it is not asked about again.
     Reject(review::Decide),
+    /// Ask publishers for new versions now; a running server takes them at once.
+    Fetch(fetch::Fetch),
+    /// Make a pair of keys for bundles.
+    Key(fetch::Key),
+    /// Put the accepted versions of feeds into one signed file, for servers without internet.
+    Bundle(fetch::MakeBundle),
+    /// Take the versions of a bundle; the gate judges them as any other.
+    Import(fetch::Import),
 }
 
 #[derive(Debug, Args)]
@@ -45,12 +53,19 @@ pub(super) struct Parse {
 }
 
 pub(super) fn run(command: &Command) -> Result<(), CliError> {
-    let arguments = match command {
-        Command::Parse(arguments) => arguments,
-        Command::Status(arguments) => return review::status(arguments),
-        Command::Approve(arguments) => return review::decide(arguments, Verdict::Approve),
-        Command::Reject(arguments) => return review::decide(arguments, Verdict::Reject),
-    };
+    match command {
+        Command::Parse(arguments) => parse(arguments),
+        Command::Status(arguments) => review::status(arguments),
+        Command::Approve(arguments) => review::decide(arguments, Verdict::Approve),
+        Command::Reject(arguments) => review::decide(arguments, Verdict::Reject),
+        Command::Fetch(arguments) => fetch::fetch(arguments),
+        Command::Key(arguments) => fetch::key(arguments),
+        Command::Bundle(arguments) => fetch::bundle(arguments),
+        Command::Import(arguments) => fetch::import(arguments),
+    }
+}
+
+fn parse(arguments: &Parse) -> Result<(), CliError> {
     let path = &arguments.file;
     let file = File::open(path).map_err(|source| CliError::Open { path: path.clone(), source })?;
     let mut printer = Printer {

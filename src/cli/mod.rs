@@ -8,6 +8,7 @@ mod diff;
 mod explain;
 mod export;
 mod feed;
+mod fetch;
 mod log;
 mod policy;
 mod reload;
@@ -26,6 +27,7 @@ use crate::config::{Config, Faults};
 use crate::daemon::DaemonError;
 use crate::evidence::store::StoreError;
 use crate::feed::ReadError;
+use crate::fetch::bundle::BundleError;
 use crate::image::ImageError;
 use crate::publish::list::Format;
 use crate::update::UpdateError;
@@ -90,6 +92,18 @@ enum CliError {
     Store(#[from] StoreError),
     #[error(transparent)]
     Rule(#[from] rules::RuleError),
+    #[error(
+        "these feeds could not be fetched, or not all of them: {feeds}; their last versions stay in force"
+    )]
+    NotFetched { feeds: String },
+    #[error("no feed {name:?} {what}; there are: {known}")]
+    NoSuchFeed { name: String, what: &'static str, known: String },
+    #[error("{path}: {source}")]
+    Bundle { path: PathBuf, source: BundleError },
+    #[error(
+        "{path}: it was made at {made_at}, and one of {last} was taken already; --older takes it all the same"
+    )]
+    OldBundle { path: PathBuf, made_at: String, last: String },
     #[error("{path}: {source}")]
     Open { path: PathBuf, source: io::Error },
     #[error("{path}: {source}")]
