@@ -19,9 +19,12 @@ need ldns-signzone ldnsutils
 need named bind9
 need named-checkzone bind9-utils
 need nft nftables
+need nginx nginx-light
 need nsd nsd
+need nsupdate bind9-dnsutils
 need openssl openssl
 need stubby stubby
+need tinyproxy tinyproxy-bin
 need unbound unbound
 need unshare util-linux
 

@@ -17,6 +17,7 @@ mod dot;
 mod export;
 mod failover;
 mod feeds;
+mod fetching;
 mod forwarding;
 mod harness;
 mod hostile;

@@ -11,6 +11,7 @@ pub(crate) mod named;
 pub(crate) mod namespace;
 pub(crate) mod nsd;
 pub(crate) mod peer;
+pub(crate) mod publisher;
 pub(crate) mod record;
 pub(crate) mod scripted;
 pub(crate) mod secondary;
@@ -106,7 +107,7 @@ pub(crate) fn spawn(command: &mut Command) -> Child {
             "certutil" => "libnss3-tools",
             "chromium" => "chromium",
             "curl" => "curl",
-            "dig" => "bind9-dnsutils",
+            "dig" | "nsupdate" => "bind9-dnsutils",
             "dnsdist" => "dnsdist",
             "kdig" => "knot-dnsutils",
             "named" => "bind9",
@@ -115,6 +116,8 @@ pub(crate) fn spawn(command: &mut Command) -> Child {
             "openssl" => "openssl",
             "stubby" => "stubby",
             "ldns-keygen" | "ldns-signzone" => "ldnsutils",
+            "nginx" => "nginx-light",
+            "tinyproxy" => "tinyproxy-bin",
             "unbound" => "unbound",
             "unshare" | "nsenter" => "util-linux",
             _ => panic!("{program}: {error}"),
