@@ -31,6 +31,7 @@ mod log_filters;
 mod malformed;
 mod odd_zones;
 mod own_rules;
+mod primaries;
 mod proxy;
 mod queries;
 mod quickstart;

@@ -11,6 +11,7 @@ pub(crate) mod named;
 pub(crate) mod namespace;
 pub(crate) mod nsd;
 pub(crate) mod peer;
+pub(crate) mod primary;
 pub(crate) mod publisher;
 pub(crate) mod record;
 pub(crate) mod scripted;
