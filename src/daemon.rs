@@ -673,7 +673,7 @@ impl Reloader {
         update::take_in(plan(&config), clock::now());
         let path = self.started.image_path();
         let build = || self.workshop.build(plan(&config), &path, clock::now(), Pace::Gentle);
-        let (image, reports) = update::renew(plan(&config), &path, build)?;
+        let (image, reports) = update::renew(plan(&config), &path, clock::now(), build)?;
         let local_zones = zones::load(&config.zones, &self.pipeline.zones())?;
         let troubles = tell(&image, reports.as_deref());
         let names = image.facts.name_count;

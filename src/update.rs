@@ -166,10 +166,12 @@ pub fn take_in(plan: Plan<'_>, now: i64) {
 pub fn renew(
     plan: Plan<'_>,
     path: &Path,
+    now: i64,
     build: impl FnOnce() -> Result<Update, UpdateError>,
 ) -> Result<Update, UpdateError> {
     // Most often it is not, and need not be verified to be replaced.
     if image::fingerprint(path).is_ok_and(|of_image| is_current(plan, &of_image))
+        && !is_due(plan, now)
         && let OnDisk::Ours(image) = on_disk(plan, path)
     {
         return Ok((image, None));
@@ -275,7 +277,7 @@ fn make(
     let mut rounds = Rounds::prepare(plan, &gate, now)?;
     // A file may have changed, and hold what it held.
     if need == Need::IfNew
-        && let Some(versions) = rounds.all_accepted()
+        && let Some(versions) = rounds.all_accepted(now)
         && let Ok(image) = image::open(path)
         && image.facts.fingerprint == join(settings(plan)?, contents(versions))
     {
@@ -348,6 +350,12 @@ pub fn what_if(
     }
     image::write(image, &read.compiled, &Fingerprint::default(), now)?;
     Ok(image::open(image)?)
+}
+
+/// Whether indicators in force have ended since they were read.
+pub fn is_due(plan: Plan<'_>, now: i64) -> bool {
+    let is_due = |source: &Source| plan.versions.feed(&source.name).state().is_ok_and(|it| it.is_due(now));
+    plan.feeds.iter().any(is_due)
 }
 
 /// Whether an image with this fingerprint holds all that there is.

@@ -23,6 +23,8 @@ use crate::update;
 
 /// How often is looked whether a file has changed: a call of `stat` a file.
 const WATCHING: Duration = Duration::from_millis(500);
+/// How often is looked whether an indicator has ended.
+const ENDING: Duration = Duration::from_secs(600);
 /// A file that changed longer ago than this, in microseconds, is taken at once: nobody is writing to it.
 const SETTLED: i64 = 1_000_000;
 
@@ -63,13 +65,14 @@ impl Reloader {
         let config = self.current();
         let old = self.pipeline.state();
         update::take_in(plan(&config), clock::now());
-        if update::is_current(plan(&config), &old.rules.image.facts.fingerprint) {
+        let is_due = update::is_due(plan(&config), clock::now());
+        if !is_due && update::is_current(plan(&config), &old.rules.image.facts.fingerprint) {
             return Ok(None);
         }
         let sources = config.sources()?;
         let path = self.started.image_path();
         let build = || self.workshop.build(plan(&config), &path, clock::now(), Pace::Gentle);
-        let (image, reports) = update::renew(plan(&config), &path, build)?;
+        let (image, reports) = update::renew(plan(&config), &path, clock::now(), build)?;
         if image.facts.digest == old.rules.image.facts.digest {
             return Ok(None);
         }
@@ -124,9 +127,11 @@ pub(super) async fn watch(reloader: Reloader) {
     // What came in before this process, and is not in force yet.
     reloader.news.tell();
     let mut watch = Watch::default();
+    let mut ends = tokio::time::interval(ENDING);
     loop {
         let is_told = tokio::select! {
             _ = ticks.tick() => false,
+            _ = ends.tick() => true,
             () = reloader.news.0.notified() => true,
         };
         let config = reloader.current();

@@ -64,6 +64,8 @@ pub(super) struct Intake<'a> {
     pub(super) trial: Trial<'a>,
     pub(super) report: FeedReport,
     pub(super) failure: Option<CompileError>,
+    /// When the first of the indicators ends.
+    pub(super) next_expiry: Option<i64>,
 }
 
 impl Intake<'_> {
@@ -116,7 +118,8 @@ impl Sink for Intake<'_> {
         if !self.trial.admits(&indicator, &action) {
             return;
         }
-        let Indicator { value, trigger, family, severity, .. } = indicator;
+        let Indicator { value, trigger, family, severity, expires, .. } = indicator;
+        self.next_expiry = self.next_expiry.into_iter().chain(expires).min();
         let feed = self.feed;
         let listing = |scope| Listing { feed, scope, action, mode, family: family.as_ref(), severity };
         match (value, trigger) {

@@ -171,9 +171,13 @@ impl<'a> Rounds<'a> {
         Ok(Self { plan, gate, choices, is_dry: true })
     }
 
-    /// The versions in force, where nothing else would be read.
-    pub(super) fn all_accepted(&self) -> Option<Vec<Option<Digest>>> {
-        let is_new = |choice: &Choice<'_>| matches!(choice.pick, Pick::Candidate(_) | Pick::Loose(..));
+    /// The versions in force, where nothing else would be read, and nothing of them has ended.
+    pub(super) fn all_accepted(&self, now: i64) -> Option<Vec<Option<Digest>>> {
+        let is_new = |choice: &Choice<'_>| match &choice.pick {
+            Pick::Accepted(accepted) => accepted.next_expiry.is_some_and(|end| end <= now),
+            Pick::Candidate(_) | Pick::Loose(..) => true,
+            Pick::Nothing => false,
+        };
         (!self.choices.iter().any(is_new)).then(|| self.choices.iter().map(Choice::digest).collect())
     }
 
@@ -231,19 +235,21 @@ impl<'a> Rounds<'a> {
                 trial: self.gate.trial(standing),
                 report,
                 failure: None,
+                next_expiry: None,
             };
             let (format, reasons) = choice.read(now, &mut intake);
             if let Some(failure) = intake.failure {
                 return Err(failure.into());
             }
             let counts = intake.trial.counts();
+            let next_expiry = intake.next_expiry.map(to_the_hour);
             let mut report = intake.finish(format);
             if reasons.is_empty() {
                 let set_aside = report.set_aside.count;
                 report.is_new = matches!(choice.pick, Pick::Candidate(_) | Pick::Loose(_, false));
                 report.troubles.clone_from(&choice.troubles);
                 versions.push(choice.digest());
-                accepted.push(choice.acceptance(counts, set_aside, now));
+                accepted.push(choice.acceptance(counts, set_aside, next_expiry, now));
                 reports.push(report);
             } else {
                 is_sound = false;
@@ -299,7 +305,7 @@ impl<'a> Rounds<'a> {
             let is_recount = choice.accepted.as_ref().is_some_and(|old| old.version == accepted.version);
             choice.folder.update(|state| {
                 if is_recount {
-                    state.recount(accepted.counts, accepted.set_aside);
+                    state.recount(accepted.counts, accepted.set_aside, accepted.next_expiry);
                 } else {
                     state.accept(accepted.clone());
                 }
@@ -353,14 +359,22 @@ impl Choice<'_> {
     }
 
     /// What the state says once the version that was read is in force.
-    fn acceptance(&self, counts: Counts, set_aside: u64, now: i64) -> Option<Accepted> {
+    fn acceptance(
+        &self,
+        counts: Counts,
+        set_aside: u64,
+        next_expiry: Option<i64>,
+        now: i64,
+    ) -> Option<Accepted> {
         match &self.pick {
             Pick::Candidate(Candidate { version, approval }) => {
                 let (version, approval) = (version.clone(), approval.clone());
-                Some(Accepted { version, counts, set_aside, accepted_at: now, approval })
+                Some(Accepted { version, counts, set_aside, next_expiry, accepted_at: now, approval })
             }
-            Pick::Accepted(accepted) => (accepted.counts != counts || accepted.set_aside != set_aside)
-                .then(|| Accepted { counts, set_aside, ..accepted.clone() }),
+            Pick::Accepted(accepted) => {
+                let recounted = Accepted { counts, set_aside, next_expiry, ..accepted.clone() };
+                (recounted != *accepted).then_some(recounted)
+            }
             Pick::Loose(..) | Pick::Nothing => None,
         }
     }
@@ -396,6 +410,12 @@ impl Choice<'_> {
         }
         Ok(())
     }
+}
+
+/// The end of the hour: a feed whose indicators end one by one is not built anew for each.
+fn to_the_hour(time: i64) -> i64 {
+    const HOUR: i64 = 3_600_000_000;
+    time.saturating_add(HOUR - time.rem_euclid(HOUR))
 }
 
 fn file_digest(path: &Path) -> io::Result<Digest> {

@@ -69,7 +69,7 @@ impl House {
 
     /// Whether something was built.
     fn renews(&self) -> bool {
-        renew(self.plan(), &self.image(), || self.make()).unwrap().1.is_some()
+        renew(self.plan(), &self.image(), now(), || self.make()).unwrap().1.is_some()
     }
 
     fn ensures(&self) -> bool {
@@ -235,6 +235,29 @@ fn a_first_start_needs_one_feed_at_least() {
     house.built();
     assert!(house.is_listed("evil.example"));
     assert_eq!(House::new(&[]).built(), []);
+}
+
+#[test]
+fn what_has_ended_leaves_the_policy() {
+    const DAY: i64 = 86_400_000_000;
+    let mut house = House::new(&[("one", "")]);
+    let time = |days: i64| {
+        jiff::Timestamp::from_microsecond(now() + days * DAY).unwrap().strftime("%Y-%m-%d").to_string()
+    };
+    let text = format!("host,expires\nstays.example,{}\nends.example,{}\n", time(30), time(2));
+    house.write("one", &text);
+    house.feeds[0].format = crate::feed::Format::Csv;
+    house.built();
+    assert!(house.is_listed("ends.example") && !house.renews());
+    let later = now() + 4 * DAY;
+    assert!(is_due(house.plan(), later));
+    let make = || {
+        let (_, reports) = make(house.plan(), &house.image(), later, Need::IfNew)?;
+        Ok((image::open(&house.image())?, reports))
+    };
+    assert!(renew(house.plan(), &house.image(), later, make).unwrap().1.is_some());
+    assert!(house.is_listed("stays.example") && !house.is_listed("ends.example"));
+    assert!(!is_due(house.plan(), later));
 }
 
 #[test]

@@ -152,7 +152,7 @@ fn a_first_version_has_no_bounds_and_all_else() {
     check("# nothing yet\n", &[]);
     check("", &[]);
     check("<!DOCTYPE html><html>Sign in</html>", &["web page"]);
-    check("PK\x03\x04\x00\x00", &["binary"]);
+    check("\x7fELF\x00\x00", &["binary"]);
     check("only prose here, and no names\n", &["nothing in it could be read (line 1:"]);
     check("evil.example\nmask.icloud.com\n", &["line 2: mask.icloud.com is a canary"]);
     check(

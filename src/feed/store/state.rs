@@ -165,6 +165,9 @@ pub struct Accepted {
     /// How many of that are left out, because they would take protected names.
     #[serde(default)]
     pub set_aside: u64,
+    /// When the first of its indicators ends: policies are built anew then, without it.
+    #[serde(default)]
+    pub next_expiry: Option<i64>,
     /// Since when.
     pub accepted_at: i64,
     /// Who approved it, where the gate had refused it.
@@ -394,10 +397,15 @@ impl State {
     }
 
     /// Counts the version in force anew: what is left out of it may change, and how it is read.
-    pub fn recount(&mut self, counts: Counts, set_aside: u64) {
+    pub fn recount(&mut self, counts: Counts, set_aside: u64, next_expiry: Option<i64>) {
         if let Some(accepted) = &mut self.accepted {
-            (accepted.counts, accepted.set_aside) = (counts, set_aside);
+            (accepted.counts, accepted.set_aside, accepted.next_expiry) = (counts, set_aside, next_expiry);
         }
+    }
+
+    /// Whether an indicator of the version in force has ended since it was read.
+    pub fn is_due(&self, now: i64) -> bool {
+        self.accepted.as_ref().and_then(|accepted| accepted.next_expiry).is_some_and(|end| end <= now)
     }
 
     /// Notes how a refused version differs from the one in force.

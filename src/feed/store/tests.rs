@@ -24,7 +24,14 @@ fn accept(folder: &Folder, digest: Digest) {
             let version = state.version(digest).unwrap().clone();
             let approval = state.approval.clone();
             let counts = Counts::default();
-            state.accept(Accepted { version, counts, set_aside: 0, accepted_at: 5, approval });
+            state.accept(Accepted {
+                version,
+                counts,
+                set_aside: 0,
+                next_expiry: None,
+                accepted_at: 5,
+                approval,
+            });
         })
         .unwrap();
 }
