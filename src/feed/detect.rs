@@ -10,11 +10,11 @@
 //! | rpz     | `$TTL`, `$ORIGIN` and the like; `CNAME`, `SOA` or `NS` behind at most three words |
 //! | dnsmasq | `address=/`, `local=/`, `server=/`                                                |
 //! | adblock | starts with `||`, `@@` or `!`, holds `##`, `#@#` or `#?#`, or is an `[Adblock …]` header |
-//! | csv     | as many fields as others have, two or more, divided by `,`, `;`, TAB or `\|`       |
+//! | text    | several words                                                                    |
+//! | csv     | as many fields as others have, two or more, divided by `,`, `;`, TAB or `\|`; twice with a header |
 //! | hosts   | starts with an address no server on the internet has, then a blank, then a word   |
 //! | ip      | a range of addresses, or an address, blanks and a count                          |
 //! | plain   | one word, or two columns divided by a TAB                                         |
-//! | text    | several words                                                                    |
 //!
 //! The format that could read the most lines wins. An Adblock list may hold bare hosts, and those
 //! may fill the whole head (URLhaus puts 25,768 of them before its first `||`); so with one mark of
@@ -27,7 +27,8 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use super::{Format, csv, defang, hosts, ip, plain, token};
+use super::table::Table;
+use super::{Columns, Format, csv, defang, hosts, ip, plain, token};
 
 /// How many lines bear each format's mark.
 #[derive(Default)]
@@ -72,10 +73,10 @@ pub(super) fn format(head: &[u8]) -> Format {
         (tally.rpz, Format::Rpz),
         (tally.dnsmasq, Format::Dnsmasq),
         (adblock, Format::Adblock),
+        (text, Format::Text),
         (csv(&tally.rows), Format::Csv),
         (tally.hosts, Format::Hosts),
         (ip, Format::Ip),
-        (text, Format::Text),
         (tally.word + tally.columns, Format::Plain),
     ] {
         if lines > best.0 {
@@ -179,21 +180,29 @@ fn is_hosts(line: &str) -> bool {
         }
         None => false,
     };
-    is_sink && words.next().is_some_and(|word| !word.starts_with('#') && token::address(word).is_none())
+    // A number behind an address is a count.
+    let is_name = |word: &str| !word.starts_with('#') && !word.bytes().all(|byte| byte.is_ascii_digit());
+    is_sink && words.next().is_some_and(|word| is_name(word) && token::address(word).is_none())
 }
 
 /// How many lines are rows of one table.
 fn csv(lines: &[&str]) -> usize {
     let rows = |divider: char| {
         let mut widths = BTreeMap::<usize, usize>::new();
+        let mut has_header = false;
         for line in lines.iter().filter(|line| line.contains(divider)) {
-            let width = csv::fields(line, divider).map_or(0, |fields| fields.len());
+            let Ok(fields) = csv::fields(line, divider) else { continue };
+            let width = fields.len();
             // Two columns that a TAB divides are a plain list's, and a URL may hold a comma.
             if width > 2 || (width == 2 && divider != '\t' && !line.contains("://")) {
                 *widths.entry(width).or_default() += 1;
             }
+            // Reports have tables with headings between `|`.
+            has_header |= width > 1 && divider != '|' && Table::is_header(&Columns::default(), &fields);
         }
-        widths.into_values().max().unwrap_or(0)
+        // Prose has commas, but no headings.
+        let rows = widths.into_values().max().unwrap_or(0);
+        if has_header { 2 * rows } else { rows }
     };
     csv::DIVIDERS.into_iter().map(rows).max().unwrap_or(0)
 }

@@ -293,7 +293,15 @@ impl Trial<'_> {
         let now = self.counts.indicators();
         let before = base.map_or(0, |base| base.indicators());
         match &self.first_fault {
-            Some((fault @ (Fault::Binary | Fault::Utf16 | Fault::Markup), _)) if now == 0 => {
+            Some((
+                fault @ (Fault::Binary
+                | Fault::Utf16
+                | Fault::Markup
+                | Fault::NotJson
+                | Fault::NotWorkbook
+                | Fault::OldWorkbook),
+                _,
+            )) if now == 0 => {
                 reasons.push(Reason::NoList(fault.clone()));
             }
             Some((_, example)) if now == 0 => reasons.push(Reason::Nothing(example.clone())),

@@ -4,8 +4,10 @@
 //! here decides what an indicator does to a query, and nothing is ever resolved or fetched.
 //!
 //! ```text
-//! bytes ─► read (gzip, size cap, lines) ─► detect, for `auto` ─► plain │ hosts │ adblock │ dnsmasq │ rpz
-//!                                                                  └────────────┴─ token ──┘
+//!                      ┌─ xlsx ─────────────────────────────────────────────────────────► table ─┐
+//! bytes ─► read ─► detect ─ walk (bounded JSON) ─► misp │ stix ► pattern │ records ► table ────────┼─► token ─► output
+//!     gzip, size cap   └─ lines ─► plain │ hosts │ adblock │ dnsmasq │ unbound │ bind │ rpz │ ip │ ─┘
+//!                                  maltrail │ text │ csv ► table
 //! ```
 //!
 //! A listed name means itself and everything below it, except where the format says otherwise: the
@@ -170,8 +172,9 @@ pub fn is_family(text: &str) -> bool {
 
 /// Reads a feed, gzip or not, to its end, and returns the format that was used.
 ///
-/// Memory stays bounded whatever the size: one line of at most [`MAX_LINE`] octets is held, and an
-/// RPZ record that goes on over several lines. A file that is no list at all (HTML, UTF-16, binary)
+/// Memory stays bounded whatever the size: one line of at most [`MAX_LINE`] octets is held, a record that
+/// goes on over several lines, the indicators of an event or bundle whose family may come last (100,000 of them),
+/// and of a workbook its packed file and shared texts (64 MiB each). A file that is no list at all (HTML, UTF-16, binary)
 /// gives one diagnostic and no indicator; the format returned is then the one that was asked for.
 ///
 /// # Errors

@@ -263,7 +263,8 @@ impl Layout {
         for &at in &self.values {
             let Some(text) = filled(Some(at)) else { continue };
             has_value = true;
-            match filled(self.path) {
+            // A path of `/` alone is one too: it is a URL that is listed.
+            match cell(self.path).filter(|path| !path.is_empty()) {
                 Some(path) => {
                     let url =
                         token::read(&format!("{text}{}{path}", if path.starts_with('/') { "" } else { "/" }));

@@ -4,12 +4,16 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::{self, Read, Write as _};
+use std::net::IpAddr;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use proptest::prelude::*;
 
 use super::*;
+
+mod across;
+mod golden;
 
 /// One line for each thing a feed gives: `1 name evil.example subtree` or `1! SingleLabel`.
 #[derive(Default)]

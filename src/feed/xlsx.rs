@@ -443,4 +443,4 @@ fn place(text: &str) -> Option<(u32, usize)> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -10,7 +10,7 @@ use crate::feed::tests::{as_is, check_read};
 use crate::feed::{Format, Parsed, ReadError, Reading, parse};
 
 /// A workbook with these sheets: name, state, the XML within the worksheet.
-fn workbook(texts: &str, sheets: &[(&str, &str, &str)]) -> Vec<u8> {
+pub(in crate::feed) fn workbook(texts: &str, sheets: &[(&str, &str, &str)]) -> Vec<u8> {
     let mut parts = vec![("xl/sharedStrings.xml".to_owned(), format!("<sst>{texts}</sst>"))];
     let (mut list, mut relations) = (String::new(), String::new());
     for (number, (name, state, sheet)) in sheets.iter().enumerate() {
@@ -36,7 +36,7 @@ fn archive(parts: &[(String, String)]) -> Vec<u8> {
 }
 
 /// Rows of cells with their texts in them, from row 1.
-fn inline(rows: &[&[&str]]) -> String {
+pub(in crate::feed) fn inline(rows: &[&[&str]]) -> String {
     let cell = |text: &&str| format!(r#"<c t="inlineStr"><is><t>{text}</t></is></c>"#);
     let row = |row: &&[&str]| format!("<row>{}</row>", row.iter().map(cell).collect::<String>());
     format!("<sheetData>{}</sheetData>", rows.iter().map(row).collect::<String>())
