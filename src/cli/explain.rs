@@ -1,26 +1,35 @@
 //! `sachdns explain`
 
+mod print;
+
 use std::io::{self, Write};
 use std::net::IpAddr;
+use std::sync::Arc;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 use ipnet::IpNet;
 
 use super::{CliError, ConfigArg};
 use crate::client::Agencies;
 use crate::client::prefix::PrefixMap;
 use crate::config::Config;
+use crate::daemon::{DaemonError, RulesError};
 use crate::evidence::record::{Outcome, Transport};
 use crate::image::{self, ImageError};
 use crate::name::{Key, Name, NameError};
-use crate::policy::decide::{Fit, Ruling, must_wait};
-use crate::policy::explain::{Explanation, explain};
+use crate::policy::action::Action;
+use crate::policy::decide::{Reason, Ruling, must_wait};
+use crate::policy::explain::{Verdict, explain};
+use crate::policy::guard::Guarded;
 use crate::policy::index::Index;
-use crate::policy::layers::{Asker, Layers};
-use crate::policy::rule::Timing;
+use crate::policy::layers::{Asker, Layer, Layers};
+use crate::policy::rule::{Severity, Timing};
 use crate::policy::trigger::{Scope, Trigger};
+use crate::rules::history::History;
+use crate::rules::{Entry, Subject};
 use crate::serve::answer::Stem;
 use crate::serve::apply::{Access, Applied, apply, refusal};
+use crate::serve::rulebook::audience;
 use crate::update::{self, Listed};
 use crate::wire::{self, Query, Response, Section, rtype};
 use crate::{clock, daemon};
@@ -50,6 +59,17 @@ pub(super) struct Arguments {
     /// An address of such a name server; may be repeated.
     #[arg(long, value_name = "IP")]
     ns_ip: Vec<IpAddr>,
+    /// How to print.
+    #[arg(long, value_enum, default_value_t = Form::Text)]
+    format: Form,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Form {
+    /// For people.
+    Text,
+    /// One JSON object a line: the question, each rule, the answer.
+    Jsonl,
 }
 
 impl Arguments {
@@ -74,62 +94,108 @@ fn qtype(text: &str) -> Result<u16, &'static str> {
 pub(super) fn run(arguments: &Arguments) -> Result<(), CliError> {
     let config = arguments.config.load()?;
     let mut out = io::stdout().lock();
-    writeln!(out, "question  {} {}", arguments.name, wire::type_text(arguments.qtype))?;
-    if let Some(client) = arguments.client {
-        write_client(&mut out, &config, client)?;
-    }
     let plan = daemon::plan(&config);
     let path = config.image_path();
     match image::open(&path) {
         Ok(image) => {
-            let built = clock::local_time(image.facts.built_at);
-            let state = if update::is_current(plan, &image.facts.fingerprint) {
-                ""
-            } else {
-                "; the feeds may have changed since: `sachdns reload`"
-            };
-            writeln!(out, "policy    {} names, built {built}{state}", image.facts.name_count)?;
-            write_rules(&mut out, &config, arguments, &image.index)
+            let image::Facts { built_at, name_count, fingerprint, .. } = image.facts;
+            let basis =
+                Basis::Image { built_at, name_count, is_current: update::is_current(plan, &fingerprint) };
+            tell(&mut out, &config, arguments, &image.index, &basis)
         }
         Err(ImageError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
-            writeln!(out, "policy    none was built yet; this is what the feeds say now")?;
             let (compiled, _) = update::compile(plan, clock::now())?;
             let index = compiled.into_index().map_err(|source| ImageError::Index { path, source })?;
-            write_rules(&mut out, &config, arguments, &index)
+            tell(&mut out, &config, arguments, &index, &Basis::Feeds)
         }
         Err(error) => Err(error.into()),
     }
 }
 
-fn access(config: &Config, client: IpAddr) -> Access {
-    let allow = PrefixMap::new(config.server.allow.iter().map(|net| (*net, ())));
-    Access::of(client, &allow.unwrap_or_default())
+/// What is explained from.
+enum Basis {
+    /// The image on disk.
+    Image { built_at: i64, name_count: u64, is_current: bool },
+    /// The feeds as they are now: there is no image yet.
+    Feeds,
 }
 
-fn write_client(out: &mut impl Write, config: &Config, client: IpAddr) -> io::Result<()> {
-    let allowed = match access(config, client) {
-        Access::Allowed => "answered",
-        Access::Prohibited => "REFUSED: in no network of server.allow",
-    };
-    let agencies = Agencies::new(config.agencies.clone()).unwrap_or_default();
-    match agencies.of(client) {
-        Some(agency) => {
-            writeln!(out, "client    {client}: {allowed}; agency {} ({})", agency.id, agency.name)
-        }
-        None => writeln!(out, "client    {client}: {allowed}; of no agency"),
+/// The client of a query, as far as it matters.
+struct Client {
+    address: Option<IpAddr>,
+    access: Access,
+    agency: Option<(Arc<str>, Arc<str>)>,
+}
+
+impl Client {
+    fn of(config: &Config, address: Option<IpAddr>) -> Self {
+        let allow = PrefixMap::new(config.server.allow.iter().map(|net| (*net, ()))).unwrap_or_default();
+        // Without a client the question is what those are told who may ask.
+        let access = address.map_or(Access::Allowed, |client| Access::of(client, &allow));
+        let agencies = Agencies::new(config.agencies.clone()).unwrap_or_default();
+        let agency = address.and_then(|client| agencies.of(client));
+        let agency = agency.map(|agency| (Arc::clone(&agency.id), Arc::clone(&agency.name)));
+        Self { address, access, agency }
+    }
+
+    fn agency_id(&self) -> Option<&str> {
+        self.agency.as_ref().map(|(id, _)| &**id)
     }
 }
 
-fn write_rules<D: AsRef<[u8]>>(
+/// A rule that was considered, as people and programs are told of it.
+struct Account {
+    /// What it lists.
+    thing: Thing,
+    layer: Layer,
+    feed: Arc<str>,
+    family: Option<String>,
+    severity: Option<Severity>,
+    action: String,
+    verdict: &'static str,
+    /// The verdict and why, for people.
+    because: String,
+    /// Where the feed has it: the file, and the line.
+    place: Option<String>,
+    /// An analyst's: when and by whom it was given, and why.
+    given: Option<Entry>,
+}
+
+/// All that there is to tell.
+struct Story<'a> {
+    arguments: &'a Arguments,
+    config: &'a Config,
+    basis: &'a Basis,
+    client: Client,
+    /// Names of the chain that no address alone takes, and why.
+    guarded: Vec<(Name, Guarded)>,
+    accounts: Vec<Account>,
+    /// What rules look at and nobody told: words, and the option that tells it.
+    unknown: Vec<(&'static str, &'static str)>,
+    /// Why the rule waits until the name is resolved.
+    timing: Option<&'static str>,
+    answer: String,
+}
+
+fn tell<D: AsRef<[u8]>>(
     out: &mut impl Write,
     config: &Config,
     arguments: &Arguments,
     index: &Index<D>,
+    basis: &Basis,
 ) -> Result<(), CliError> {
+    let now = clock::now();
+    let reading =
+        History::new(&config.data_dir).read().map_err(RulesError::from).map_err(DaemonError::from)?;
+    let own = reading.book.own(now).map_err(RulesError::from).map_err(DaemonError::from)?;
+    let guard = daemon::guard(config)?;
+    let client = Client::of(config, arguments.client);
+    let audience = audience(index.provenance(), own.as_ref(), &config.reaches, client.agency_id());
+    let layers = Layers { feeds: index, own: own.as_ref().map(|own| &own.index), guard: &guard };
+    let asker = Asker { client: arguments.client, audience: &audience };
     let mut servers: Vec<&Name> = arguments.ns.iter().collect();
     servers.sort_by_cached_key(|name| Key::from(*name).as_bytes().to_vec());
-    let asker = Asker { client: arguments.client, ..Asker::ANYBODY };
-    let Explanation { steps, decision } = explain(Layers::of_feeds(index), asker, |reckoning| {
+    let explanation = explain(layers, asker, |reckoning| {
         let mut last = 0;
         for (name, stage) in std::iter::once(&arguments.name).chain(&arguments.cname).zip(0..=u8::MAX) {
             reckoning.name(stage, &Key::from(name));
@@ -145,65 +211,187 @@ fn write_rules<D: AsRef<[u8]>>(
             reckoning.server_address(0, 0, *address);
         }
     });
-    let is = |ruling: &Ruling<'_>, chosen: Option<Ruling<'_>>| {
-        chosen.is_some_and(|chosen| {
-            std::ptr::eq(chosen.rule, ruling.rule)
-                && (chosen.stage, chosen.depth, chosen.address)
-                    == (ruling.stage, ruling.depth, ruling.address)
-        })
+    let names = std::iter::once(&arguments.name).chain(&arguments.cname);
+    let guarded = names.filter_map(|name| Some((name.clone(), guard.find(&Key::from(name))?))).collect();
+    let mut story = Story {
+        arguments,
+        config,
+        basis,
+        client,
+        guarded,
+        accounts: Vec::new(),
+        unknown: unknown(arguments, layers),
+        timing: None,
+        answer: String::new(),
     };
-    for step in &steps {
-        let ruling = &step.ruling;
-        let listed = Thing::of(ruling, arguments, &servers);
-        let verdict = if is(ruling, decision.ruling) {
-            "decides"
-        } else if is(ruling, decision.shadow) {
-            "shadow: would decide"
-        } else if step.fit == Fit::Met {
-            "outranked"
-        } else {
-            "does not cover this name"
-        };
-        write!(out, "rule      {listed} of feed {}", ruling.feed.name)?;
-        if let Some(family) = ruling.family {
-            write!(out, ", family {}", family.escape_debug())?;
-        }
-        write!(out, ", {}: {verdict}", ruling.rule.action)?;
-        writeln!(out, "{}", origin(config, ruling, &listed))?;
+    for step in &explanation.steps {
+        let thing = Thing::of(&step.ruling, arguments, &servers);
+        let given = own.as_ref().filter(|_| step.ruling.layer == Layer::Own).and_then(|own| {
+            let agency = own.agencies.get(usize::from(step.ruling.rule.feed))?.as_ref();
+            reading.book.find(&thing.subject(), agency, now).cloned()
+        });
+        let verdict = explanation.verdict(step);
+        let because = story.because(&step.ruling, &verdict, given.as_ref(), &servers);
+        let place = if step.ruling.layer == Layer::Own { None } else { origin(config, &step.ruling, &thing) };
+        story.accounts.push(Account {
+            thing,
+            layer: step.ruling.layer,
+            feed: Arc::clone(&step.ruling.feed.name),
+            family: step.ruling.family.map(str::to_owned),
+            severity: step.ruling.rule.severity,
+            action: step.ruling.rule.action.to_string(),
+            verdict: word(&verdict),
+            because,
+            place,
+            given,
+        });
     }
-    if steps.is_empty() {
-        writeln!(out, "rule      none: no feed lists this name or one above it")?;
-    }
-    write_unknown(out, arguments, index)?;
-    if let Some(ruling) = decision.ruling.filter(|ruling| must_wait(index, asker.audience, ruling)) {
-        let why = match ruling.feed.timing {
+    let ruling = explanation.decision.ruling;
+    story.timing =
+        ruling.filter(|ruling| must_wait(index, &audience, ruling)).map(|ruling| match ruling.feed.timing {
             Timing::AfterResolving => "qname_wait_recurse of its feed",
             Timing::AtOnce => "an earlier feed has rules on answers",
-        };
-        writeln!(out, "timing    after the name is resolved: {why}")?;
+        });
+    story.answer = answer(config, arguments, story.client.access, ruling);
+    match arguments.format {
+        Form::Text => story.write(out)?,
+        Form::Jsonl => story.write_lines(out)?,
     }
-    write_answer(out, config, arguments, decision.ruling)?;
     Ok(())
 }
 
+fn word(verdict: &Verdict<'_>) -> &'static str {
+    match verdict {
+        Verdict::Decides => "decides",
+        Verdict::InShadow => "shadow",
+        Verdict::Guarded => "guarded",
+        Verdict::OutOfScope => "out-of-scope",
+        Verdict::OtherAudience => "other-audience",
+        Verdict::Behind(..) => "outranked",
+    }
+}
+
 /// What rules look at and nobody told.
-fn write_unknown<D: AsRef<[u8]>>(
-    out: &mut impl Write,
+fn unknown<D: AsRef<[u8]>>(
     arguments: &Arguments,
-    index: &Index<D>,
-) -> io::Result<()> {
+    layers: Layers<'_, D>,
+) -> Vec<(&'static str, &'static str)> {
     let Arguments { client, answer_ip, ns, ns_ip, .. } = arguments;
-    for (trigger, is_told, what, option) in [
+    let has = |trigger| layers.feeds.has(trigger) || layers.own.is_some_and(|own| own.has(trigger));
+    [
         (Trigger::ClientIp, client.is_some(), "the client", "--client IP"),
         (Trigger::Ip, !answer_ip.is_empty(), "the answer's addresses", "--answer-ip IP"),
         (Trigger::Nsdname, !ns.is_empty(), "name servers' names", "--ns NAME"),
         (Trigger::Nsip, !ns_ip.is_empty(), "name servers' addresses", "--ns-ip IP"),
-    ] {
-        if index.has(trigger) && !is_told {
-            writeln!(out, "unknown   {what}, which some rules look at: give {option}")?;
+    ]
+    .into_iter()
+    .filter(|(trigger, is_told, ..)| has(*trigger) && !is_told)
+    .map(|(_, _, what, option)| (what, option))
+    .collect()
+}
+
+impl Story<'_> {
+    /// What became of a rule and why, in words.
+    fn because(
+        &self,
+        ruling: &Ruling<'_>,
+        verdict: &Verdict<'_>,
+        given: Option<&Entry>,
+        servers: &[&Name],
+    ) -> String {
+        let feed = &ruling.feed.name;
+        match verdict {
+            Verdict::Decides => "decides".to_owned(),
+            Verdict::InShadow if ruling.rule.action == Action::Passthru => {
+                "is in shadow, where an exception changes nothing".to_owned()
+            }
+            Verdict::InShadow if ruling.layer == Layer::Own => {
+                "would decide, but was given as shadow: it only shows in the log".to_owned()
+            }
+            Verdict::InShadow => {
+                format!("would decide, but feed {feed} is in shadow: it only shows in the log")
+            }
+            Verdict::Guarded => {
+                let (name, why) = match self.guarded.first() {
+                    Some((name, why)) => (name, guarded_word(*why)),
+                    None => (&self.arguments.name, guarded_word(Guarded::Protected)),
+                };
+                format!(
+                    "would decide, but {name} is {why}: no address alone takes such a name, it only shows in the log"
+                )
+            }
+            Verdict::OutOfScope => match ruling.rule.scope {
+                Scope::Exact => "does not cover this name: it is for the listed one alone".to_owned(),
+                Scope::Below | Scope::Subtree => {
+                    "does not cover this name: it is for what is below it".to_owned()
+                }
+            },
+            Verdict::OtherAudience => match (ruling.layer, given) {
+                (Layer::Own, Some(Entry { rule, .. })) => {
+                    format!("does not apply: it is for agency {} only", rule.agency.as_deref().unwrap_or("?"))
+                }
+                _ => self.audience_of(feed),
+            },
+            Verdict::Behind(winner, reason) => {
+                let first = Thing::of(winner, self.arguments, servers);
+                let reason = match reason {
+                    Reason::Stage => "it is met earlier in the chain of aliases".to_owned(),
+                    Reason::Own => "analysts' rules come before those of feeds".to_owned(),
+                    Reason::Feed => "its feed comes first in the configuration".to_owned(),
+                    Reason::Trigger => format!(
+                        "of one feed, {} comes before {}",
+                        trigger_word(winner.rule.trigger),
+                        trigger_word(ruling.rule.trigger)
+                    ),
+                    Reason::Length => "what it lists is longer".to_owned(),
+                    Reason::Address => "its address is the lower one".to_owned(),
+                    Reason::Name => "it acts by the name, which an address alone gives way to".to_owned(),
+                    Reason::Exception => "it is an exception for the same name".to_owned(),
+                    Reason::First => "it stands first".to_owned(),
+                };
+                format!("comes behind {first} of {}: {reason}", source_of(winner.layer, &winner.feed.name))
+            }
         }
     }
-    Ok(())
+
+    /// To whom a feed applies, which does not apply to the client.
+    fn audience_of(&self, feed: &str) -> String {
+        let Some(reach) = self.config.reaches.iter().find(|reach| *reach.feed == *feed) else {
+            return "does not apply to this client".to_owned();
+        };
+        match self.client.agency_id() {
+            Some(id) if reach.except.iter().any(|except| **except == *id) => {
+                format!("does not apply: feed {feed} is not for agency {id}")
+            }
+            _ => format!("does not apply: feed {feed} is only for {}", reach.only.join(", ")),
+        }
+    }
+}
+
+fn guarded_word(why: Guarded) -> &'static str {
+    match why {
+        Guarded::Protected => "protected",
+        Guarded::Popular => "popular",
+    }
+}
+
+fn trigger_word(trigger: Trigger) -> &'static str {
+    match trigger {
+        Trigger::ClientIp => "the client",
+        Trigger::Qname => "the name",
+        Trigger::Ip => "the answer's address",
+        Trigger::Nsdname => "a name server's name",
+        Trigger::Nsip => "a name server's address",
+        Trigger::Address => "an address alone",
+    }
+}
+
+/// Whose rule it is.
+fn source_of(layer: Layer, feed: &str) -> String {
+    match layer {
+        Layer::Own => "analysts".to_owned(),
+        Layer::Feeds => format!("feed {feed}"),
+    }
 }
 
 /// What a rule lists.
@@ -227,6 +415,15 @@ impl Thing {
     }
 }
 
+impl Thing {
+    fn subject(&self) -> Subject {
+        match self {
+            Self::Name(name, scope, _) => Subject::Name(name.clone(), *scope),
+            Self::Network(net, _) => Subject::Network(*net),
+        }
+    }
+}
+
 impl std::fmt::Display for Thing {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
@@ -237,72 +434,63 @@ impl std::fmt::Display for Thing {
     }
 }
 
-/// ` [FILE:LINE]` of the feed's line; nothing for what comes from the configuration.
-fn origin(config: &Config, ruling: &Ruling<'_>, listed: &Thing) -> String {
-    let Some(source) = config.feeds.iter().find(|source| source.name == ruling.feed.name) else {
-        return String::new();
-    };
+/// `FILE:LINE` of the feed's line; nothing for what comes from the configuration.
+fn origin(config: &Config, ruling: &Ruling<'_>, listed: &Thing) -> Option<String> {
+    let source = config.feeds.iter().find(|source| source.name == ruling.feed.name)?;
     let listed = match listed {
         Thing::Name(name, ..) => Listed::Name(name),
         Thing::Network(network, _) => Listed::Network(*network),
     };
-    match update::line_of(&config.versions, source, listed, ruling.rule) {
-        Ok(Some(line)) => format!(" [{}:{line}]", source.origin),
-        Ok(None) => format!(" [no longer in {}]", source.origin),
-        Err(_) => format!(" [{} cannot be read now]", source.origin),
-    }
+    Some(match update::line_of(&config.versions, source, listed, ruling.rule) {
+        Ok(Some(line)) => format!("{}:{line}", source.origin),
+        Ok(None) => format!("no longer in {}", source.origin),
+        Err(_) => format!("{} cannot be read now", source.origin),
+    })
 }
 
 /// What the query path would answer over UDP, read back from its octets.
-fn write_answer(
-    out: &mut impl Write,
-    config: &Config,
-    arguments: &Arguments,
-    ruling: Option<Ruling<'_>>,
-) -> io::Result<()> {
+fn answer(config: &Config, arguments: &Arguments, access: Access, ruling: Option<Ruling<'_>>) -> String {
     let mut packet = b"\x00\x00\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00".to_vec();
     packet.extend(arguments.name.as_wire());
     packet.extend(arguments.qtype.to_be_bytes());
     packet.extend(wire::CLASS_IN.to_be_bytes());
-    write!(out, "answer    ")?;
+    let mut text = String::new();
     let Ok(query) = Query::parse(&packet) else {
-        return writeln!(out, "FORMERR: no such query can be asked");
+        return "FORMERR: no such query can be asked".to_owned();
     };
-    // Without a client the question is what those are told who may ask.
-    let access = arguments.client.map_or(Access::Allowed, |client| access(config, client));
     if let Some((rcode, _)) = refusal(&query, access) {
         let why = match access {
             Access::Prohibited => "the client is in no network of server.allow",
             Access::Allowed => "no resolver has data of this type",
         };
-        return writeln!(out, "{}: {why}", wire::rcode_text(rcode));
+        return format!("{}: {why}", wire::rcode_text(rcode));
     }
     let mut octets = Vec::new();
     let applied = match &ruling {
         Some(ruling) => {
             let name = arguments.stage(ruling.stage).as_wire();
             if ruling.stage > 0 {
-                write!(out, "the aliases, then for {}: ", arguments.stage(ruling.stage))?;
+                text = format!("the aliases, then for {}: ", arguments.stage(ruling.stage));
                 packet.truncate(wire::HEADER);
                 packet.extend(name);
                 packet.extend(arguments.qtype.to_be_bytes());
                 packet.extend(wire::CLASS_IN.to_be_bytes());
             }
-            let Ok(query) = Query::parse(&packet) else { return writeln!(out, "none") };
+            let Ok(query) = Query::parse(&packet) else { return "none".to_owned() };
             apply(&config.sinkhole, ruling, Stem::at_qname(&query), Transport::Udp, &mut octets)
         }
         None => Applied::Resolve(Outcome::Forward),
     };
     match applied {
-        Applied::Resolve(_) => return writeln!(out, "{}", resolved_by(config, &arguments.name)),
-        Applied::Alias(target) => return writeln!(out, "CNAME {target}, and what the upstreams say for it"),
+        Applied::Resolve(_) => return text + &resolved_by(config, &arguments.name),
+        Applied::Alias(target) => return format!("{text}CNAME {target}, and what the upstreams say for it"),
         Applied::Answer(..) => {}
     }
-    let Ok(response) = Response::parse(&octets) else { return writeln!(out, "none: the query is dropped") };
+    let Ok(response) = Response::parse(&octets) else { return text + "none: the query is dropped" };
     if response.is_truncated() {
-        return writeln!(out, "empty, truncated: the client asks again over TCP and is answered there");
+        return text + "empty, truncated: the client asks again over TCP and is answered there";
     }
-    write!(out, "{}", wire::rcode_text(response.rcode()))?;
+    text += &wire::rcode_text(response.rcode());
     let mut is_empty = true;
     for record in response.records().flatten() {
         let rdata = &response.packet()[record.rdata.clone()];
@@ -312,18 +500,18 @@ fn write_answer(
             _ => None,
         };
         if let Some(address) = address {
-            write!(out, ", {} {address}, TTL {}", wire::type_text(record.rtype), record.ttl)?;
+            text += &format!(", {} {address}, TTL {}", wire::type_text(record.rtype), record.ttl);
             is_empty = false;
         } else if let (rtype::CNAME, Some(target)) = (record.rtype, Name::from_wire(rdata)) {
-            write!(out, ", CNAME {target}, TTL {}", record.ttl)?;
+            text += &format!(", CNAME {target}, TTL {}", record.ttl);
             is_empty = false;
         } else if record.section == Section::Answer {
             let rtype = wire::type_text(record.rtype);
-            write!(out, ", {rtype} of {} octets, TTL {}", rdata.len(), record.ttl)?;
+            text += &format!(", {rtype} of {} octets, TTL {}", rdata.len(), record.ttl);
             is_empty = false;
         }
     }
-    writeln!(out, "{}", if is_empty { ", no data" } else { "" })
+    text + if is_empty { ", no data" } else { "" }
 }
 
 /// Who answers a name that no rule answers.

@@ -98,6 +98,22 @@ impl Ruling<'_> {
         other.layer == Layer::Own || other.acts_by_name() || self.layer != Layer::Own && other.outranks(self)
     }
 
+    /// Whether this one comes before another one that was met as well.
+    pub fn comes_before(&self, other: &Self) -> bool {
+        let is_bare = |ruling: &Self| ruling.rule.trigger == Trigger::Address;
+        match (is_bare(self), is_bare(other)) {
+            (true, false) => !self.gives_way_to(other),
+            (false, true) => other.gives_way_to(self),
+            _ => self.outranks(other),
+        }
+    }
+
+    /// Whether they are the same rule, met by the same.
+    pub fn is_same(&self, other: &Self) -> bool {
+        let place = |ruling: &Self| (ruling.stage, ruling.depth, ruling.address, ruling.server);
+        std::ptr::eq(self.rule, other.rule) && place(self) == place(other)
+    }
+
     /// Why this one came before another one that was met as well.
     pub fn reason_before(&self, other: &Self) -> Reason {
         let is_bare = |ruling: &Self| ruling.rule.trigger == Trigger::Address;

@@ -1,7 +1,8 @@
 //! Explaining: the steps of a decision, taken down while `decide` itself runs.
 
-use super::decide::{Decision, Fit, Observer, Reckoning, Ruling};
+use super::decide::{Decision, Fit, Observer, Reason, Reckoning, Ruling};
 use super::layers::{Asker, Layers};
+use super::rule::Mode;
 
 /// A decision with every rule that was considered for it.
 pub struct Explanation<'p> {
@@ -19,6 +20,54 @@ pub struct Step<'p> {
     pub ruling: Ruling<'p>,
     /// Whether it is met, and if not, why.
     pub fit: Fit,
+}
+
+/// What became of a rule that was considered.
+#[derive(Debug, Clone, Copy)]
+pub enum Verdict<'p> {
+    /// It decides.
+    Decides,
+    /// It would decide, were its feed not in shadow; or it is an exception in shadow, which changes nothing.
+    InShadow,
+    /// It would decide, but a name of the chain is guarded.
+    Guarded,
+    /// Its scope leaves out what was told.
+    OutOfScope,
+    /// It does not apply to this client.
+    OtherAudience,
+    /// This one came before it, for this reason.
+    Behind(Ruling<'p>, Reason),
+}
+
+impl<'p> Explanation<'p> {
+    /// What became of a rule.
+    pub fn verdict(&self, step: &Step<'p>) -> Verdict<'p> {
+        match step.fit {
+            Fit::OutOfScope => return Verdict::OutOfScope,
+            Fit::OtherAudience => return Verdict::OtherAudience,
+            Fit::Met => {}
+        }
+        let Decision { ruling, shadow } = self.decision;
+        let is = |chosen: Option<Ruling<'p>>| chosen.is_some_and(|chosen| chosen.is_same(&step.ruling));
+        let held_back =
+            if step.ruling.rule.mode == Mode::Guarded { Verdict::Guarded } else { Verdict::InShadow };
+        if is(ruling) {
+            return Verdict::Decides;
+        }
+        if is(shadow) {
+            return held_back;
+        }
+        let winner = match step.ruling.rule.mode {
+            Mode::Enforced => ruling,
+            Mode::Shadow | Mode::Guarded => shadow.or(ruling),
+        };
+        match winner {
+            Some(winner) if !step.ruling.comes_before(&winner) => {
+                Verdict::Behind(winner, winner.reason_before(&step.ruling))
+            }
+            _ => held_back,
+        }
+    }
 }
 
 /// Runs a reckoning, which `tell` tells all that is known, and keeps what it looked at.

@@ -11,7 +11,7 @@ use crate::client::Agencies;
 use crate::image::{Automaton, Image};
 use crate::policy::guard::Guard;
 use crate::policy::layers::{Asker, Audience, Layers, Members, Own};
-use crate::policy::rule::Provenance;
+use crate::policy::rule::{Feed, Provenance};
 use crate::policy::trigger::Trigger;
 
 /// All rules, and to whom they apply. Cheap to copy: its parts are shared.
@@ -40,6 +40,18 @@ impl Reach {
     fn has(&self, agency: Option<&str>) -> bool {
         let is_in = |ids: &[Arc<str>]| ids.iter().any(|id| agency == Some(&**id));
         (self.only.is_empty() || is_in(&self.only)) && !is_in(&self.except)
+    }
+}
+
+/// What applies to clients of this agency; of none: to all others.
+pub fn audience(feeds: &Provenance, own: Option<&Own>, reaches: &[Reach], agency: Option<&str>) -> Audience {
+    let reach = |feed: &Feed| reaches.iter().find(|reach| reach.feed == feed.name);
+    let groups = own.map_or(&[][..], |own| &own.agencies);
+    Audience {
+        feeds: Members::new(feeds.feeds.len(), |feed| {
+            reach(&feeds.feeds[feed]).is_none_or(|reach| reach.has(agency))
+        }),
+        own: Members::new(groups.len(), |group| groups[group].as_deref().is_none_or(|id| agency == Some(id))),
     }
 }
 
@@ -83,17 +95,9 @@ impl Rulebook {
     }
 
     fn audiences(&self, agencies: &Agencies) -> Audiences {
-        let Provenance { feeds, .. } = self.image.index.provenance();
-        let reaches: HashMap<&str, &Reach> = self.reaches.iter().map(|reach| (&*reach.feed, reach)).collect();
-        let groups = self.own.as_deref().map_or(&[][..], |own| &own.agencies);
-        let audience = |agency: Option<&str>| Audience {
-            feeds: Members::new(feeds.len(), |feed| {
-                reaches.get(&*feeds[feed].name).is_none_or(|reach| reach.has(agency))
-            }),
-            own: Members::new(groups.len(), |group| {
-                groups[group].as_deref().is_none_or(|id| agency == Some(id))
-            }),
-        };
+        let provenance = self.image.index.provenance();
+        let audience =
+            |agency: Option<&str>| audience(provenance, self.own.as_deref(), &self.reaches, agency);
         let mut all = vec![audience(None)];
         let mut numbers = HashMap::from([(all[0].clone(), 0)]);
         let of_agency = agencies.all().iter().map(|agency| {

@@ -278,3 +278,85 @@ fn the_list_of_rules_tells_who_why_and_until_when() {
     assert!(nothing.stderr.contains("no rule of that number, name or address is in force"), "{nothing:?}");
     assert_eq!(house.run("policy rules", &["--all", "--format", "csv"]).well().stdout.lines().count(), 6);
 }
+
+#[test]
+fn explain_tells_every_rule_and_why_it_lost() {
+    let tables = "[[feed]]\nname = \"trial\"\nsource = \"trial.txt\"\naction = \"shadow\"\n\
+                  [[feed]]\nname = \"ads\"\nsource = \"ads.txt\"\nagencies = [\"a\"]\n\
+                  [[feed]]\nname = \"ips\"\nsource = \"ips.txt\"\nseverity = \"high\"\n\
+                  [[zone]]\nname = \"zone.test\"\nfile = \"zone.txt\"\n";
+    let upstream = Scripted::answering(plain);
+    let house = setup(&upstream)
+        .more(tables)
+        .file("trial.txt", "www.evil.test\n")
+        .file("ads.txt", "evil.test\nads.test\n")
+        .file("ips.txt", "192.0.2.0/24\n")
+        .file("zone.txt", "@ 60 SOA ns h 1 60 60 60 60\n@ 60 NS ns\nns 60 A 192.0.2.66\n")
+        .lay();
+    give(&house, "allow", &["www.evil.test", "--agency", "b", "--expires", "2030-01-01"]).well();
+    give(&house, "block", &["x.ads.test", "--exact"]).well();
+    house.run("policy build", &[]).well();
+    let explain = |arguments: &[&str], expected: &[&str]| {
+        let text = house.run("explain", arguments).well().stdout;
+        assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
+        let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
+        for words in expected {
+            assert!(text.contains(words), "{words:?} is not in\n{text}");
+        }
+    };
+    explain(
+        &["www.evil.test", "--client", "127.2.0.1"],
+        &[
+            "client 127.2.0.1: answered; agency b (Agency B)",
+            "rule www.evil.test (subtree) of analysts: passthru decides rule 1, given by Lan on",
+            ": vì thử",
+            "evil.test (subtree) of feed authority, family Emotet: sinkhole comes behind www.evil.test (subtree) of \
+             analysts: analysts' rules come before those of feeds [authority.txt:1]",
+            "evil.test (subtree) of feed ads: sinkhole does not apply: feed ads is only for a [ads.txt:1]",
+        ],
+    );
+    explain(
+        &["www.evil.test"],
+        &[
+            "client none given",
+            "www.evil.test (subtree) of analysts: passthru does not apply: it is for agency b only",
+            "evil.test (subtree) of feed authority, family Emotet: sinkhole decides [authority.txt:1]",
+            "www.evil.test (subtree) of feed trial: sinkhole comes behind evil.test (subtree) of feed authority: its \
+             feed comes first in the configuration",
+            "answer NOERROR, A 10.10.10.10, TTL 30",
+        ],
+    );
+    explain(
+        &["y.x.ads.test", "--client", "127.1.0.1"],
+        &[
+            "x.ads.test (exact) of analysts: sinkhole does not cover this name: it is for the listed one alone",
+            "ads.test (subtree) of feed ads: sinkhole decides",
+        ],
+    );
+    explain(
+        &["ns.zone.test", "--answer-ip", "192.0.2.66"],
+        &[
+            "guard ns.zone.test is protected: no address alone takes it",
+            "192.0.2.0/24 (address) of feed ips, high: sinkhole would decide, but ns.zone.test is protected: no address \
+             alone takes such a name, it only shows in the log [ips.txt:1]",
+            "answer whatever the local zone zone.test says",
+        ],
+    );
+    explain(
+        &["quiet.test", "--answer-ip", "192.0.2.66"],
+        &["192.0.2.0/24 (address) of feed ips, high: sinkhole decides"],
+    );
+    explain(&["quiet.test"], &["rule none: no feed and no analyst lists this name or one above it"]);
+    let lines =
+        house.run("explain", &["www.evil.test", "--client", "127.2.0.1", "--format", "jsonl"]).well().stdout;
+    let lines: Vec<serde_json::Value> =
+        lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let verdicts: Vec<&str> = lines.iter().filter_map(|line| line["verdict"].as_str()).collect();
+    assert_eq!(verdicts, ["decides", "outranked", "other-audience", "outranked"]);
+    assert_eq!((&lines[0]["line"], &lines[0]["agency"]), (&"question".into(), &"b".into()));
+    assert_eq!(
+        (&lines[1]["rule"], &lines[1]["by"], &lines[1]["layer"]),
+        (&1.into(), &"Lan".into(), &"own".into())
+    );
+    assert_eq!(lines.last().unwrap()["line"], "answer");
+}
