@@ -112,7 +112,7 @@ impl House {
         let config = format!(
             "data_dir = \"{}\"\ndiagnostics = \"warn\"\n[server]\nlisten = [\"127.0.0.1:0\"]\nworkers = 1\n\
              [resolver]\nupstreams = [\"127.0.0.1:9\"]\n[sinkhole]\nhttp_listen = []\n\
-             [[feed]]\nname = \"bench\"\nsource = \"{}\"\nformat = \"plain\"\ngate = false\n",
+             [[feed]]\nname = \"bench\"\nsource = \"{}\"\nformat = \"plain\"\n",
             house.folder.join("data").display(),
             house.list().display()
         );
@@ -149,8 +149,9 @@ impl House {
 
     /// Writes the policy as a zone, and gives the most memory that it took.
     fn export(&self) -> u64 {
-        let mut command = self.command(&["policy", "export", "--format", "rpz", "--output"]);
+        let mut command = self.command(&["policy", "export", "--format", "rpz"]);
         let mut child = command
+            .arg("--output")
             .arg(self.folder.join("policy.zone"))
             .stderr(Stdio::null())
             .spawn()

@@ -6,6 +6,7 @@ mod control;
 mod encrypted;
 mod feeds;
 mod landing;
+mod publish;
 mod rules;
 mod zones;
 
@@ -206,6 +207,9 @@ pub fn run(config: Config, ready: impl FnOnce(&Listening)) -> Result<(), DaemonE
     let pipeline = Arc::new(Pipeline::new(state, Arc::new(resolver), shared, waiting));
     zones::put_in_force(&pipeline, local_zones.zones);
     let rules = rules::Rules::start(&config.data_dir, &pipeline)?;
+    let press = publish::Press::start(&pipeline, &config.data_dir, runtime.handle())?;
+    press.print(&config);
+    let stand = publish::Stand::new(&pipeline, &config);
     let control = control::bind(&config.data_dir)?;
     let stop = StopOnDrop(Arc::default());
     let (stop_sender, stop_receiver) = watch::channel(false);
@@ -234,6 +238,8 @@ pub fn run(config: Config, ready: impl FnOnce(&Listening)) -> Result<(), DaemonE
         workshop: Arc::clone(&workshop),
         turn: Arc::new(Mutex::new(configured)),
         rules: rules.clone(),
+        press: Arc::clone(&press),
+        stand: Arc::clone(&stand),
         asked: Arc::default(),
         current: Arc::new(Mutex::new(Arc::clone(&config))),
         news: feeds::News::default(),
@@ -256,6 +262,10 @@ pub fn run(config: Config, ready: impl FnOnce(&Listening)) -> Result<(), DaemonE
         parts.spawn(http::serve(sockets.http, site, http, async move {
             let _ = stopped.wait_for(|stop| *stop).await;
         }));
+        let mut stopped = stop_receiver.clone();
+        parts.spawn(publish::serve(sockets.lists, Arc::clone(&stand), async move {
+            let _ = stopped.wait_for(|stop| *stop).await;
+        }));
         let control = tokio::spawn(control::run(control, reloader.clone()));
         let reloads = tokio::spawn(reloader.clone().run());
         let watch = tokio::spawn(zones::watch(reloader.clone()));
@@ -276,6 +286,7 @@ pub fn run(config: Config, ready: impl FnOnce(&Listening)) -> Result<(), DaemonE
         feeds.abort();
         rules_watch.abort();
         workshop.close();
+        press.close();
         // No query may come in any more when those on their way are waited for.
         stop.0.store(true, Ordering::Release);
         let _ = stop_sender.send(true);
@@ -378,6 +389,8 @@ pub struct Listening {
     pub quic: Vec<SocketAddr>,
     /// The landing page.
     pub http: Vec<SocketAddr>,
+    /// Lists for other devices.
+    pub lists: Vec<SocketAddr>,
 }
 
 struct Sockets {
@@ -385,6 +398,7 @@ struct Sockets {
     udp: Vec<UdpSocket>,
     tcp: Vec<TcpListener>,
     http: Vec<TcpListener>,
+    lists: Vec<TcpListener>,
     encrypted: encrypted::Sockets,
 }
 
@@ -396,7 +410,8 @@ impl Sockets {
             move |source| DaemonError::Bind { place, address, mend: mend(&source), source }
         };
         let encrypted = encrypted::Sockets::bind(&config.server.transports, failed)?;
-        let mut sockets = Self { udp: Vec::new(), tcp: Vec::new(), http: Vec::new(), encrypted };
+        let mut sockets =
+            Self { udp: Vec::new(), tcp: Vec::new(), http: Vec::new(), lists: Vec::new(), encrypted };
         for &address in &config.server.listen {
             let (udp, tcp) =
                 bind_dns(address, config.server.workers).map_err(failed("server.listen", address))?;
@@ -407,12 +422,22 @@ impl Sockets {
             let listener = listener::bind(address).map_err(failed("sinkhole.http_listen", address))?;
             sockets.http.push(listener);
         }
+        for &address in &config.export.http.listen {
+            sockets.lists.push(listener::bind(address).map_err(failed("export.listen", address))?);
+        }
         Ok(sockets)
     }
 
     fn listening(&self) -> Listening {
         let [tls, https, quic] = self.encrypted.addresses();
-        Listening { dns: addresses(&self.tcp), tls, https, quic, http: addresses(&self.http) }
+        Listening {
+            dns: addresses(&self.tcp),
+            tls,
+            https,
+            quic,
+            http: addresses(&self.http),
+            lists: addresses(&self.lists),
+        }
     }
 }
 
@@ -620,6 +645,8 @@ struct Reloader {
     /// Two reloads must not overtake each other. Holds who is asked as the configuration in force has it.
     turn: Arc<Mutex<routes::Options>>,
     rules: rules::Rules,
+    press: Arc<publish::Press>,
+    stand: Arc<publish::Stand>,
     /// Somebody asked for a reload and does not wait for it.
     asked: Arc<Notify>,
     /// The configuration in force.
@@ -689,6 +716,8 @@ impl Reloader {
         tokio::spawn(retire(self.pipeline.replace(state, cuts)));
         *configured = sources;
         self.fetching.fetch(config.remotes.clone());
+        self.press.print(&config);
+        self.stand.renew(&config);
         if let Some(credentials) = &self.credentials
             && let Some(trouble) = encrypted::reload(credentials, &config)
         {
@@ -740,6 +769,7 @@ fn only_at_start(old: &Config, new: &Config) -> Vec<&'static str> {
     };
     compare(fixed(old) == fixed(new), "tls_listen, https_listen, https_path and quic_listen");
     compare(old.http.listen == new.http.listen, "sinkhole.http_listen");
+    compare(old.export.http == new.export.http, "export.listen");
     compare(old.cache == new.cache, "cache");
     compare(old.log == new.log, "log.sync and log.max_size");
     let fixed = |config: &Config| {

@@ -195,6 +195,14 @@ pub fn fingerprint(path: &Path) -> Result<Fingerprint, ImageError> {
     open_file(path).map(|(_, header)| fingerprint_in(&header))
 }
 
+/// The digest of the image at `path`, as its header says; nothing is verified.
+///
+/// # Errors
+/// [`ImageError`]: unreadable, or of another layout.
+pub fn digest(path: &Path) -> Result<Digest, ImageError> {
+    open_file(path).map(|(_, header)| header[DIGEST..].try_into().expect("32 octets"))
+}
+
 /// Opens the file and reads its header, which is one of this layout.
 fn open_file(path: &Path) -> Result<(File, [u8; HEADER]), ImageError> {
     let format = |what| ImageError::Format { path: path.to_owned(), what };

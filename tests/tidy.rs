@@ -48,9 +48,9 @@ const ONLY: &[(&str, &[&str])] = &[
     ("feed", &["name", "policy"]),
     ("fetch", &["clock", "feed", "name", "tsig", "wire"]),
     ("image", &["name", "policy"]),
-    ("publish", &["image", "name", "policy"]),
     ("rules", &["name", "policy"]),
     ("replay", &["client", "evidence", "name", "policy", "serve"]),
+    ("publish", &["client", "image", "listener", "name", "policy"]),
     ("resolve", &["datagram", "name", "wire"]),
     ("evidence", &["clock", "name", "wire"]),
     ("sinkhole", &["client", "listener"]),
@@ -58,8 +58,8 @@ const ONLY: &[(&str, &[&str])] = &[
     (
         "serve",
         &[
-            "client", "clock", "datagram", "evidence", "image", "listener", "name", "policy", "resolve",
-            "tsig", "wire",
+            "client", "clock", "datagram", "evidence", "image", "listener", "name", "policy", "publish",
+            "resolve", "tsig", "wire",
         ],
     ),
     (

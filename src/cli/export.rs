@@ -7,11 +7,15 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use super::{CliError, ConfigArg, absolute};
+use crate::clock;
 use crate::config::Config;
+use crate::daemon::{DaemonError, RulesError};
 use crate::image::{self, Image, ImageError};
+use crate::policy::layers::Own;
 use crate::publish::list::{self, Format, Kind, Request, Summary};
 use crate::publish::rpz::Sinkholed;
-use crate::publish::select::Feeds;
+use crate::publish::select::{Feeds, excepted};
+use crate::rules::history::History;
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
@@ -70,6 +74,9 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), CliError> {
         None | Some(Told::Addresses) => config.sinkholed(),
         Some(Told::Other(other)) => other.clone(),
     };
+    let own = own_rules(&config).map_err(DaemonError::from)?;
+    let mut never = config.never_blocked();
+    never.extend(own.as_ref().map(excepted).unwrap_or_default());
     let request = Request {
         format,
         kind,
@@ -78,7 +85,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), CliError> {
             ([], _) => Feeds::Threats,
             (named, _) => Feeds::Named(named),
         },
-        never: &config.never_blocked(),
+        never: &never,
         sinkholed: &sinkholed,
         ttl: config.sinkhole.ttl,
         limit: arguments.limit,
@@ -97,6 +104,11 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), CliError> {
     };
     tell(&summary);
     Ok(())
+}
+
+/// Analysts' rules that are in force.
+fn own_rules(config: &Config) -> Result<Option<Own>, RulesError> {
+    Ok(History::new(&config.data_dir).read()?.book.own(clock::now())?)
 }
 
 const BUFFER: usize = 64 << 10;

@@ -13,6 +13,7 @@ pub(super) fn run(arguments: &ConfigArg) -> Result<(), CliError> {
             ("https", &listening.https),
             ("quic", &listening.quic),
             ("http", &listening.http),
+            ("export", &listening.lists),
         ];
         for (kind, addresses) in kinds {
             for address in addresses {

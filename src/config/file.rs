@@ -39,7 +39,7 @@ use crate::sinkhole::http;
 use crate::tsig::Key;
 
 /// Private networks and loopback: nobody else is answered unless the operator says so.
-const ALLOW: &[&str] =
+pub(super) const ALLOW: &[&str] =
     &["127.0.0.0/8", "::1/128", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7"];
 
 /// Names by which browsers and systems ask whether they may go around this resolver.
@@ -70,7 +70,7 @@ pub(super) fn read(path: &Path, text: &str) -> Result<Config, Faults> {
 #[cfg(test)]
 pub(super) fn all_settings() -> Vec<String> {
     // The arrays' settings are asked for only where there is an element.
-    let text = "[[feed]]\n[[agency]]\n[[group]]\n[[route]]\n[[zone]]\n[[tsig_key]]\n";
+    let text = "[[feed]]\n[[agency]]\n[[group]]\n[[route]]\n[[zone]]\n[[tsig_key]]\n[[publish]]\n";
     let mut reader = Reader::new(Path::new(""), text);
     let (document, _) = DeTable::parse_recoverable(text);
     settings(&mut reader, Path::new(""), document.get_ref());
@@ -111,6 +111,8 @@ fn settings<'a>(reader: &mut Reader<'a>, path: &Path, document: &'a DeTable<'a>)
     }
     let export = super::export::read(reader, &mut top);
     let gate = super::gate::read(reader, &mut top);
+    let names: Vec<&str> = feeds.iter().map(|feed| &*feed.name).collect();
+    let publish = super::publish::read(reader, &mut top, &tsig_keys, &sinkhole, &names);
     let agencies = agencies(reader, &mut top);
     let reaches = audiences::reaches(reader, &mut top, &agencies, wishes);
     let (log_scope, log) = log(reader, &mut top, &data_dir);
@@ -135,6 +137,7 @@ fn settings<'a>(reader: &mut Reader<'a>, path: &Path, document: &'a DeTable<'a>)
         bundle_keys: fetching.bundle_keys,
         export,
         gate,
+        publish,
         agencies,
         reaches,
         log_scope,
@@ -660,6 +663,6 @@ pub(super) fn empty_or_name(text: &str) -> Result<Option<Name>, String> {
     }
 }
 
-fn networks_of(texts: &[&str]) -> Vec<IpNet> {
+pub(super) fn networks_of(texts: &[&str]) -> Vec<IpNet> {
     texts.iter().filter_map(|text| text.parse().ok()).collect()
 }

@@ -9,6 +9,7 @@ mod faults;
 mod fetch;
 mod file;
 mod gate;
+mod publish;
 mod reader;
 mod transports;
 mod upstreams;
@@ -25,6 +26,7 @@ use jiff::Timestamp;
 
 pub use export::Export;
 pub use faults::{Fault, Faults, Problem};
+pub use publish::Publication;
 pub use transports::Transports;
 
 use crate::client::Agency;
@@ -89,6 +91,8 @@ pub struct Config {
     pub gate: feed_gate::Options,
     /// Where the versions of feeds are kept.
     pub versions: Store,
+    /// The policy as zones for other resolvers.
+    pub publish: Vec<Publication>,
     /// Agencies.
     pub agencies: Vec<Agency>,
     /// Feeds that do not apply to everybody.

@@ -85,14 +85,7 @@ pub(super) fn zones<'a>(reader: &mut Reader<'a>, top: &mut Table<'a>, keys: &[Ke
         let key = reader.optional(&mut table, "tsig", key_name);
         let notify = reader.take(&mut table, "notify", Vec::new(), list(secondary));
         reader.finish(table, &[]);
-        if let Some(key) = key.as_ref().filter(|wanted| keys.iter().all(|known| known.name() != *wanted)) {
-            let problem = Problem::Value {
-                got: key.to_string(),
-                why: "no [[tsig_key]] has this name, or it has a fault".to_owned(),
-                expected: "the name of one that is there",
-            };
-            reader.fault(line_of_key, "zone.tsig", problem);
-        }
+        known_key(reader, key.as_ref(), keys, line_of_key, "zone.tsig");
         let (Some(name), Some(file)) = (name, file) else { continue };
         if zones.iter().any(|zone| zone.name == name) {
             reader.fault(line, "zone.name", Problem::Twice(name.to_string()));
@@ -103,14 +96,32 @@ pub(super) fn zones<'a>(reader: &mut Reader<'a>, top: &mut Table<'a>, keys: &[Ke
     zones
 }
 
-fn zone_name(value: Value<'_>) -> Result<Name, Problem> {
+/// A fault where a key that is named is none of `keys`.
+pub(super) fn known_key(
+    reader: &mut Reader<'_>,
+    key: Option<&Name>,
+    keys: &[Key],
+    line: usize,
+    setting: &'static str,
+) {
+    if let Some(key) = key.filter(|wanted| keys.iter().all(|known| known.name() != *wanted)) {
+        let problem = Problem::Value {
+            got: key.to_string(),
+            why: "no [[tsig_key]] has this name, or it has a fault".to_owned(),
+            expected: "the name of one that is there",
+        };
+        reader.fault(line, setting, problem);
+    }
+}
+
+pub(super) fn zone_name(value: Value<'_>) -> Result<Name, Problem> {
     parsed("a name such as \"internal.example.vn\" or \"1.10.in-addr.arpa\"", |text: &str| {
         // Zones of classless delegation have a slash (RFC 2317).
         if text.is_ascii() { Name::from_presentation(text) } else { Name::from_host(text) }
     })(value)
 }
 
-fn key_name(value: Value<'_>) -> Result<Name, Problem> {
+pub(super) fn key_name(value: Value<'_>) -> Result<Name, Problem> {
     let text = some_text(value)?;
     Name::from_host(&text).map_err(|why| Problem::Value {
         got: text,
@@ -120,7 +131,7 @@ fn key_name(value: Value<'_>) -> Result<Name, Problem> {
 }
 
 /// A secondary's address; the port may be left out.
-fn secondary(value: Value<'_>) -> Result<SocketAddr, Problem> {
+pub(super) fn secondary(value: Value<'_>) -> Result<SocketAddr, Problem> {
     parsed("an address such as \"192.0.2.53\" or \"192.0.2.53:53\"", |text: &str| {
         if let Ok(address) = text.parse::<IpAddr>() {
             return Ok((address, 53).into());

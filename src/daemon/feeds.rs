@@ -87,6 +87,7 @@ impl Reloader {
         drop(old);
         let sources = zones::with_cuts(sources, &self.pipeline.zones());
         tokio::spawn(retire(self.pipeline.replace(state, sources)));
+        self.press.print(&config);
         Ok(Some(line))
     }
 

@@ -24,7 +24,7 @@ use siphasher::sip::SipHasher24;
 
 use super::networks;
 use super::rpz::{self, Sinkholed, Writer};
-use super::select::{Feeds, Pick, Selection};
+use super::select::{Bare, Feeds, Pick, Selection};
 use super::walk::{NameNode, Node, Walk};
 use crate::image::Image;
 use crate::name::{self, Presentation};
@@ -222,7 +222,8 @@ pub fn write(
     out: &mut dyn Write,
     mut progress: impl FnMut(u64, u64),
 ) -> io::Result<Summary> {
-    let selection = Selection::new(&image.index, request.feeds);
+    let bare = if request.format == Format::Rpz { Bare::LeftOut } else { Bare::Taken };
+    let selection = Selection::new(&image.index, request.feeds, bare);
     let mut summary = Summary::default();
     each(image, &selection, request, &mut |entry| {
         count(&mut summary, request, &selection, entry);
@@ -285,7 +286,7 @@ fn each(
     };
     if format == Format::Rpz {
         let mut walk = if kind == Kind::Names { Walk::names() } else { Walk::all() };
-        walk.run(&image.index, selection, |node| match (kind, node) {
+        walk.run(&image.index, selection, |_, node| match (kind, node) {
             (Kind::Addresses, Node::Name(_)) | (Kind::Names, Node::Network { .. }) => {
                 ControlFlow::Continue(())
             }
@@ -300,7 +301,7 @@ fn each(
         }
     }
     if kind != Kind::Addresses {
-        Walk::names().run(&image.index, selection, |node| visit(Entry::Node(node)));
+        Walk::names().run(&image.index, selection, |_, node| visit(Entry::Node(node)));
     }
 }
 

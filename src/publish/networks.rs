@@ -169,7 +169,7 @@ mod tests {
     use crate::policy::layers::{Asker, Layers};
     use crate::policy::rule::{Feed, FeedKind, Mode};
     use crate::policy::trigger::Scope;
-    use crate::publish::select::Feeds;
+    use crate::publish::select::{Bare, Feeds};
 
     fn index(rules: &[(IpNet, u16, Action)]) -> Index<Vec<u8>> {
         let feeds = ["a", "b"].map(|name| Feed::new(name.into(), FeedKind::Threat));
@@ -183,7 +183,7 @@ mod tests {
     }
 
     fn listed(index: &Index<Vec<u8>>, never: &[IpNet]) -> Vec<IpNet> {
-        let selection = Selection::new(index, Feeds::Threats);
+        let selection = Selection::new(index, Feeds::Threats, Bare::Taken);
         let mut nets = Vec::new();
         let _ = run(index, &selection, never, |net| {
             nets.push(net);

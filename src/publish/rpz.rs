@@ -10,16 +10,17 @@ use std::str::FromStr;
 
 use ipnet::IpNet;
 
-use super::select::{Pick, Selection};
+use super::select::{Deed, Pick, Selection};
 use super::walk::{NameNode, Node};
 use crate::name::{self, MAX_WIRE, Name, NameError, Presentation};
 use crate::policy::action::Action;
 use crate::policy::trigger::Trigger;
 
-pub(crate) const A: u16 = 1;
-pub(crate) const NS: u16 = 2;
-pub(crate) const CNAME: u16 = 5;
-pub(crate) const AAAA: u16 = 28;
+const A: u16 = 1;
+pub(super) const NS: u16 = 2;
+const CNAME: u16 = 5;
+pub(super) const SOA: u16 = 6;
+const AAAA: u16 = 28;
 
 /// What stands in place of the sinkhole, which others do not have.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -74,6 +75,35 @@ pub struct Record<'a> {
     pub rdata: &'a [u8],
 }
 
+/// Octets of a packed record before its owner.
+const PACKED_HEAD: usize = 9;
+
+impl<'a> Record<'a> {
+    /// Appends the record as it waits in memory and on disk: the owner's length (u8), type (u16), TTL (u32), the
+    /// data's length (u16), owner, data; numbers little-endian.
+    pub(super) fn pack(&self, out: &mut Vec<u8>) {
+        let Self { owner, rtype, ttl, rdata } = self;
+        // An owner is a part of a name, and data of at most 64 KiB is what a feed or an image gives.
+        out.push(owner.len() as u8);
+        out.extend(rtype.to_le_bytes());
+        out.extend(ttl.to_le_bytes());
+        out.extend((rdata.len() as u16).to_le_bytes());
+        out.extend(*owner);
+        out.extend(*rdata);
+    }
+
+    /// The first of packed records, and its octets; `None` where it is not there whole.
+    pub(super) fn unpack(packed: &'a [u8]) -> Option<(Self, usize)> {
+        let &[owner_len, t0, t1, l0, l1, l2, l3, d0, d1] = packed.first_chunk::<PACKED_HEAD>()?;
+        let (owner_len, rdata_len) = (usize::from(owner_len), usize::from(u16::from_le_bytes([d0, d1])));
+        let owner = packed.get(PACKED_HEAD..PACKED_HEAD + owner_len)?;
+        let end = PACKED_HEAD + owner_len + rdata_len;
+        let rdata = packed.get(PACKED_HEAD + owner_len..end)?;
+        let (rtype, ttl) = (u16::from_le_bytes([t0, t1]), u32::from_le_bytes([l0, l1, l2, l3]));
+        Some((Self { owner, rtype, ttl, rdata }, end))
+    }
+}
+
 /// Makes records of nodes.
 pub(super) struct Writer {
     /// The records of each action.
@@ -102,7 +132,7 @@ const TRIGGERS: [(Trigger, &str); 4] = [
 impl Writer {
     /// For a zone whose apex has this many octets in wire format.
     pub(super) fn new(selection: &Selection, sinkholed: &Sinkholed, ttl: u32, apex_len: usize) -> Self {
-        let data = selection.actions.iter().map(|action| data_of(action, sinkholed, ttl)).collect();
+        let data = selection.deeds.iter().map(|deed| data_of(deed, sinkholed, ttl)).collect();
         Self { data, room: MAX_WIRE.saturating_sub(apex_len), owner: Vec::new(), too_long: 0 }
     }
 
@@ -206,15 +236,15 @@ fn zeros(address: Ipv6Addr) -> std::ops::Range<usize> {
     longest
 }
 
-fn data_of(action: &Action, sinkholed: &Sinkholed, ttl: u32) -> Vec<Data> {
+fn data_of(deed: &Deed, sinkholed: &Sinkholed, ttl: u32) -> Vec<Data> {
     let cname = |target: &[u8]| vec![Data { rtype: CNAME, ttl, rdata: target.into() }];
-    match action {
+    match &deed.action {
         Action::Sinkhole => match sinkholed {
-            // As our own answers: no data of any type.
-            Sinkholed::Addresses(addresses) if addresses.is_empty() => cname(b"\x01*\0"),
-            Sinkholed::Addresses(addresses) => {
-                addresses.iter().map(|address| address_data(*address, ttl)).collect()
-            }
+            Sinkholed::Addresses(common) => match deed.sinkhole.as_deref().unwrap_or(common) {
+                // As our own answers: no data of any type.
+                [] => cname(b"\x01*\0"),
+                addresses => addresses.iter().map(|address| address_data(*address, ttl)).collect(),
+            },
             Sinkholed::Cname(target) => cname(target.as_wire()),
             Sinkholed::Nxdomain => cname(b"\0"),
             Sinkholed::Nodata => cname(b"\x01*\0"),
@@ -271,6 +301,19 @@ impl fmt::Display for Record<'_> {
         }
     }
 }
+
+/// The data of an SOA record: whoever asks finds no server behind these names, and needs none.
+pub(super) fn soa(serial: u32, times: Times) -> Vec<u8> {
+    let Times { refresh, retry, expire, negative } = times;
+    let mut rdata = b"\x09localhost\0\x04root\x09localhost\0".to_vec();
+    for number in [serial, refresh, retry, expire, negative] {
+        rdata.extend(number.to_be_bytes());
+    }
+    rdata
+}
+
+/// The data of the NS record.
+pub(super) const NS_DATA: &[u8] = b"\x09localhost\0";
 
 /// The times of an SOA record, in seconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -5,17 +5,23 @@
 //! all that is compared: the earlier feed, then the nearer name (which is why `Pick::over` needs no more).
 
 use std::collections::HashMap;
+use std::net::IpAddr;
+use std::ops::ControlFlow;
+
+use ipnet::IpNet;
 
 use crate::policy::action::Action;
 use crate::policy::index::Index;
+use crate::policy::layers::Own;
 use crate::policy::rule::{Feed, FeedIndex, FeedKind, Mode, Rule};
+use crate::policy::trigger::Trigger;
 
 /// A rule that counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Pick {
     /// The lower one wins.
     feed: FeedIndex,
-    /// Its number in [`Selection::actions`].
+    /// Its number in [`Selection::deeds`].
     pub(super) action: u32,
     /// Its number in the image's families.
     pub(super) family: Option<u32>,
@@ -43,8 +49,41 @@ pub(super) struct Choice {
 /// What counts of every rule set.
 pub(super) struct Selection {
     choices: Vec<Choice>,
-    /// Different actions, each once.
-    pub(super) actions: Vec<Action>,
+    /// What rules do, each once.
+    pub(super) deeds: Vec<Deed>,
+}
+
+/// What a rule does.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct Deed {
+    pub(super) action: Action,
+    /// Where its feed's sinkholed names lead, if not where all lead.
+    pub(super) sinkhole: Option<Box<[IpAddr]>>,
+}
+
+/// What becomes of bare addresses, which are blocked but where the query is for a guarded name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Bare {
+    /// They are taken: who blocks connections sees no names.
+    Taken,
+    /// They are left out: who has no guard would take away what ours does not.
+    LeftOut,
+}
+
+/// Networks that analysts have excepted for everybody: they win over every feed.
+pub fn excepted(own: &Own) -> Vec<IpNet> {
+    let is_for_all = |rule: &Rule| own.agencies.get(usize::from(rule.feed)).is_some_and(Option::is_none);
+    let mut nets = Vec::new();
+    for is_v6 in [false, true] {
+        let _ = own.index.scan_networks(Trigger::Ip, is_v6, |net, rule_set| {
+            let rules = own.index.rule_sets().get(rule_set).map(Vec::as_slice).unwrap_or_default();
+            if rules.iter().any(|rule| is_for_all(rule) && rule.action == Action::Passthru) {
+                nets.push(net);
+            }
+            ControlFlow::Continue(())
+        });
+    }
+    nets
 }
 
 /// Which feeds are published.
@@ -70,41 +109,44 @@ impl Feeds<'_> {
 }
 
 impl Selection {
-    /// Chooses among the enforced rules of these feeds.
-    pub(super) fn new<D: AsRef<[u8]>>(index: &Index<D>, feeds: Feeds<'_>) -> Self {
+    /// Chooses among the rules of these feeds that act.
+    pub(super) fn new<D: AsRef<[u8]>>(index: &Index<D>, feeds: Feeds<'_>, bare: Bare) -> Self {
         let provenance = index.provenance();
         let is_chosen: Vec<bool> = provenance.feeds.iter().map(|feed| feeds.has(feed)).collect();
-        let counts = |rule: &Rule| rule.mode == Mode::Enforced && is_chosen[usize::from(rule.feed)];
-        let mut actions = Vec::new();
-        let mut numbers: HashMap<&Action, u32> = HashMap::new();
-        let pick = |rule: &Rule, action| Pick { feed: rule.feed, action, family: rule.family };
+        let counts = |rule: &Rule| {
+            let acts = match rule.mode {
+                Mode::Enforced => true,
+                Mode::Guarded => bare == Bare::Taken,
+                Mode::Shadow => false,
+            };
+            acts && is_chosen[usize::from(rule.feed)]
+        };
+        let mut deeds = Vec::new();
+        let mut numbers: HashMap<(&Action, Option<&[IpAddr]>), u32> = HashMap::new();
         let mut choices = Vec::with_capacity(index.rule_sets().len());
         for rules in index.rule_sets() {
             let mut choose = |is_listed_name| {
                 // They stand in the order in which they win.
                 let rule = rules.iter().find(|rule| counts(rule) && rule.scope.covers(is_listed_name))?;
-                let number = *numbers.entry(&rule.action).or_insert_with(|| {
-                    actions.push(rule.action.clone());
-                    actions.len() as u32 - 1
+                let sinkhole = provenance.feeds[usize::from(rule.feed)].sinkhole.as_deref();
+                let sinkhole = sinkhole.filter(|_| rule.action == Action::Sinkhole);
+                let action = *numbers.entry((&rule.action, sinkhole)).or_insert_with(|| {
+                    deeds.push(Deed { action: rule.action.clone(), sinkhole: sinkhole.map(Into::into) });
+                    deeds.len() as u32 - 1
                 });
-                Some(pick(rule, number))
+                Some(Pick { feed: rule.feed, action, family: rule.family })
             };
             choices.push(Choice { here: choose(true), below: choose(false) });
         }
-        Self { choices, actions }
+        Self { choices, deeds }
     }
 
     pub(super) fn choice(&self, rule_set: usize) -> Choice {
         self.choices.get(rule_set).copied().unwrap_or_default()
     }
 
-    /// What a rule does.
-    pub(super) fn action(&self, pick: Pick) -> &Action {
-        &self.actions[pick.action as usize]
-    }
-
     /// Whether a rule keeps people from what is listed.
     pub(super) fn is_block(&self, pick: Pick) -> bool {
-        !matches!(self.action(pick), Action::Passthru | Action::TcpOnly)
+        !matches!(self.deeds[pick.action as usize].action, Action::Passthru | Action::TcpOnly)
     }
 }

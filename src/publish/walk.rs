@@ -68,18 +68,17 @@ impl Walk {
         Self { path: BEFORE_NAMES.to_vec(), ..Self::default() }
     }
 
-    #[cfg(test)]
     pub(super) fn is_over(&self) -> bool {
         self.is_over
     }
 
-    /// Goes on until `visit` breaks off, or everything was visited. Nodes of one key come together: after a
-    /// break some may follow.
+    /// Goes on until `visit`, which is told each node's key in the index, breaks off, or everything was visited.
+    /// What is filled in comes together with the node that needs it: after a break some may follow.
     pub(super) fn run<D: AsRef<[u8]>>(
         &mut self,
         index: &Index<D>,
         selection: &Selection,
-        mut visit: impl FnMut(Node<'_>) -> ControlFlow<()>,
+        mut visit: impl FnMut(&[u8], Node<'_>) -> ControlFlow<()>,
     ) {
         if self.is_over {
             return;
@@ -95,7 +94,7 @@ impl Walk {
         selection: &Selection,
         key: &[u8],
         rule_set: usize,
-        visit: &mut impl FnMut(Node<'_>) -> ControlFlow<()>,
+        visit: &mut impl FnMut(&[u8], Node<'_>) -> ControlFlow<()>,
     ) -> ControlFlow<()> {
         // Few octets change from key to key.
         let shared = self.path.iter().zip(key).take_while(|(one, other)| one == other).count();
@@ -115,7 +114,7 @@ impl Walk {
                     }
                 });
                 match pick {
-                    Some(pick) if own.here.is_some() => visit(Node::Network { trigger, net, pick }),
+                    Some(pick) if own.here.is_some() => visit(key, Node::Network { trigger, net, pick }),
                     _ => ControlFlow::Continue(()),
                 }
             }
@@ -135,7 +134,7 @@ impl Walk {
         start: usize,
         here: Option<Pick>,
         below: Option<Pick>,
-        visit: &mut impl FnMut(Node<'_>) -> ControlFlow<()>,
+        visit: &mut impl FnMut(&[u8], Node<'_>) -> ControlFlow<()>,
     ) -> ControlFlow<()> {
         // The levels of names begin where keys of their trigger do; those of another trigger were left.
         let above = self.levels.last().and_then(|level| level.below);
@@ -149,7 +148,7 @@ impl Walk {
             }
             let key = &self.path[start..];
             let node = Node::Name(NameNode { trigger, key, here, below, above, is_filling: false });
-            if visit(node).is_break() {
+            if visit(&self.path, node).is_break() {
                 flow = ControlFlow::Break(());
             }
         }
@@ -162,7 +161,7 @@ impl Walk {
         &mut self,
         trigger: Trigger,
         start: usize,
-        visit: &mut impl FnMut(Node<'_>) -> ControlFlow<()>,
+        visit: &mut impl FnMut(&[u8], Node<'_>) -> ControlFlow<()>,
     ) -> ControlFlow<()> {
         let mut flow = ControlFlow::Continue(());
         // There is one: something counts from above.
@@ -179,7 +178,7 @@ impl Walk {
             let key = &self.path[start..len];
             let node =
                 Node::Name(NameNode { trigger, key, here: below, below, above: below, is_filling: true });
-            if visit(node).is_break() {
+            if visit(&self.path[..len], node).is_break() {
                 flow = ControlFlow::Break(());
             }
             self.levels.push(Level { len, below, is_there: true });
@@ -201,7 +200,7 @@ mod tests {
     use crate::policy::decide::{Unobserved, decide};
     use crate::policy::rule::{Feed, FeedKind, Mode};
     use crate::policy::trigger::Scope;
-    use crate::publish::select::Feeds;
+    use crate::publish::select::{Bare, Feeds};
 
     /// What a zone says, as a server of it finds it (RFC 4592).
     #[derive(Default)]
@@ -257,13 +256,13 @@ mod tests {
                 compiler.add(name, listing).unwrap();
             }
             let index = compiler.finish().unwrap().into_index().unwrap();
-            let selection = Selection::new(&index, Feeds::Threats);
+            let selection = Selection::new(&index, Feeds::Threats, Bare::Taken);
             let mut zone = ZoneModel::default();
             // It may be left at any place.
             let mut walk = Walk::names();
             while !walk.is_over() {
                 let mut left = stride;
-                walk.run(&index, &selection, |node| {
+                walk.run(&index, &selection, |_, node| {
                     if let Node::Name(NameNode { key, here, below, .. }) = node {
                         let action = |pick: Option<Pick>| pick.map(|pick| pick.action);
                         zone.add(&from_key(key).unwrap(), action(here), action(below));
@@ -275,7 +274,7 @@ mod tests {
             for qname in &qnames {
                 let decided = decide(&index, &Key::from(qname), &mut Unobserved).ruling;
                 let decided = decided.map(|ruling| ruling.rule.action.clone());
-                let said = zone.find(qname).map(|number| selection.actions[number as usize].clone());
+                let said = zone.find(qname).map(|number| selection.deeds[number as usize].action.clone());
                 prop_assert_eq!(said, decided, "{}", qname);
             }
         }

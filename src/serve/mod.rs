@@ -10,6 +10,7 @@ pub mod notify;
 pub mod pipeline;
 pub mod primaries;
 pub mod proxy;
+pub mod published;
 pub mod quic;
 pub mod ready;
 pub mod rulebook;

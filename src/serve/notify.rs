@@ -12,7 +12,9 @@ use tokio::net::UdpSocket;
 use tokio::time::timeout;
 
 use crate::clock;
-use crate::resolve::zone::{Entry, Zone};
+use crate::name::Name;
+use crate::resolve::zone::Entry;
+use crate::serve::published;
 use crate::tsig::{Keys, Signer};
 use crate::wire::{self, CLASS_IN, rtype};
 
@@ -22,14 +24,39 @@ const TRIES: u32 = 6;
 /// NOTIFY in the header's third octet, with AA (RFC 1996, section 4.5).
 const OPCODE: u8 = 4 << 3;
 
+/// What secondaries are told.
+#[derive(Clone)]
+struct News {
+    apex: Name,
+    serial: u32,
+    /// The SOA record's TTL and data.
+    soa: Option<(u32, Box<[u8]>)>,
+}
+
 /// Tells all secondaries of a zone, each in a task of its own.
 pub fn tell(entry: &Arc<Entry>, keys: &Keys) {
-    let key = entry.source.transfer.key.as_ref().and_then(|name| keys.find(name));
-    for &secondary in &entry.source.notify {
-        let (entry, signer) = (Arc::clone(entry), key.map(Signer::of_request));
+    let zone = &entry.zone;
+    let soa = zone.soa_record().map(|soa| (soa.ttl, soa.rdata.into()));
+    let news = News { apex: zone.apex().clone(), serial: zone.serial(), soa };
+    tell_all(&news, &entry.source.notify, entry.source.transfer.key.as_ref(), keys);
+}
+
+/// Tells all secondaries of a published zone.
+pub fn tell_published(entry: &published::Entry, keys: &Keys) {
+    let Some(version) = &entry.version else { return };
+    let soa = version.soa();
+    let soa = Some((soa.ttl, soa.rdata.into()));
+    let news = News { apex: entry.apex.clone(), serial: version.serial(), soa };
+    tell_all(&news, &entry.notify, entry.terms.key.as_ref(), keys);
+}
+
+fn tell_all(news: &News, secondaries: &[SocketAddr], key: Option<&Name>, keys: &Keys) {
+    let key = key.and_then(|name| keys.find(name));
+    for &secondary in secondaries {
+        let (news, signer) = (news.clone(), key.map(Signer::of_request));
         tokio::spawn(async move {
-            let (zone, serial) = (entry.zone.apex(), entry.zone.serial());
-            match tell_one(&entry.zone, secondary, signer).await {
+            let (zone, serial) = (&news.apex, news.serial);
+            match tell_one(&news, secondary, signer).await {
                 Ok(true) => tracing::info!(%zone, serial, %secondary, "the secondary has been told"),
                 Ok(false) => {
                     tracing::warn!(%zone, serial, %secondary, "the secondary does not answer NOTIFY");
@@ -43,7 +70,7 @@ pub fn tell(entry: &Arc<Entry>, keys: &Keys) {
 }
 
 /// Whether the secondary has answered.
-async fn tell_one(zone: &Zone, secondary: SocketAddr, signer: Option<Signer>) -> io::Result<bool> {
+async fn tell_one(news: &News, secondary: SocketAddr, signer: Option<Signer>) -> io::Result<bool> {
     let own = if secondary.is_ipv4() {
         (Ipv4Addr::UNSPECIFIED, 0).into()
     } else {
@@ -54,7 +81,7 @@ async fn tell_one(zone: &Zone, secondary: SocketAddr, signer: Option<Signer>) ->
     let id: u16 = rand::random();
     let mut answer = [0; 512];
     for n in 0..TRIES {
-        let mut message = message(zone, id);
+        let mut message = message(news, id);
         if let Some(signer) = &signer {
             signer.clone().sign(clock::now() / 1_000_000, &mut message);
         }
@@ -85,21 +112,21 @@ fn is_answer(packet: &[u8], id: u16) -> bool {
 
 /// The zone's name as the question, and its SOA record as an answer that may be believed or not
 /// (RFC 1996, section 3.7).
-fn message(zone: &Zone, id: u16) -> Vec<u8> {
+fn message(news: &News, id: u16) -> Vec<u8> {
     let mut out = id.to_be_bytes().to_vec();
     out.extend([OPCODE | wire::AA, 0, 0, 1, 0, 0, 0, 0, 0, 0]);
-    out.extend(zone.apex().as_wire());
+    out.extend(news.apex.as_wire());
     out.extend(rtype::SOA.to_be_bytes());
     out.extend(CLASS_IN.to_be_bytes());
-    if let Some(soa) = zone.soa_record() {
+    if let Some((ttl, rdata)) = &news.soa {
         out[7] = 1;
         out.extend([0xc0, wire::HEADER as u8]);
         out.extend(rtype::SOA.to_be_bytes());
         out.extend(CLASS_IN.to_be_bytes());
-        out.extend(soa.ttl.to_be_bytes());
-        // A record of a master file: no longer than that says.
-        out.extend((soa.rdata.len() as u16).to_be_bytes());
-        out.extend(soa.rdata);
+        out.extend(ttl.to_be_bytes());
+        // A record of a master file, or one of our own: no longer than that says.
+        out.extend((rdata.len() as u16).to_be_bytes());
+        out.extend(rdata);
     }
     out
 }

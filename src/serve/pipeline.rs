@@ -25,6 +25,7 @@ use super::ddr::Designation;
 use super::identity::Identity;
 use super::primaries::Primaries;
 use super::proxy::Proxies;
+use super::published::Shelf;
 use super::ready::{Facts, Life, Question, Ready};
 use super::rulebook::Rulebook;
 use super::special::Special;
@@ -114,6 +115,8 @@ pub struct Pipeline {
     /// Two replacements must not overtake each other.
     replacing: Mutex<()>,
     zones: ArcSwap<Zones>,
+    /// Zones that are made of the policy for other resolvers.
+    pub published: Shelf,
     resolver: Arc<Resolver>,
     /// The journal of everything but the UDP workers' own answers.
     journal: Mutex<Journal>,
@@ -246,6 +249,7 @@ impl Pipeline {
             state: ArcSwap::from_pointee(state),
             replacing: Mutex::new(()),
             zones: ArcSwap::default(),
+            published: Shelf::default(),
             resolver,
             journal: Mutex::new(journal),
             pending: Arc::new(Semaphore::new(capacity as usize)),

@@ -1,4 +1,5 @@
-//! Zone transfers out (AXFR: RFC 5936; IXFR, always answered with all of the zone: RFC 1995, section 4).
+//! Zone transfers out (AXFR: RFC 5936; IXFR: RFC 1995, of published zones by differences, of local ones always with all of
+//! the zone).
 //!
 //! Makes the messages, one after the other as they are wanted, so that a large zone is never held a second
 //! time. Who sends them is [`super::tcp`]'s.
@@ -8,7 +9,9 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::answer::local;
-use crate::resolve::zone::{Entry, Zone, ZoneRecord, Zones};
+use super::published;
+use crate::publish::zone::{self, Version};
+use crate::resolve::zone::{Entry, Transfer as Terms, Zone, ZoneRecord, Zones};
 use crate::tsig::Signer;
 use crate::wire::{Query, Section, compare_serials, rtype};
 
@@ -28,15 +31,18 @@ pub fn allowed(
     signer: Option<&Signer>,
 ) -> Option<Arc<Entry>> {
     let entry = is_asked(query).then(|| zones.at(query.qname())).flatten()?;
-    let terms = &entry.source.transfer;
+    is_allowed(&entry.source.transfer, client, signer).then(|| Arc::clone(entry))
+}
+
+/// Whether a client may have a zone of these terms.
+pub(super) fn is_allowed(terms: &Terms, client: IpAddr, signer: Option<&Signer>) -> bool {
     let is_near = terms.networks.iter().any(|network| network.contains(&client));
-    let may = match &terms.key {
+    match &terms.key {
         Some(key) => {
             (is_near || terms.networks.is_empty()) && signer.is_some_and(|signer| signer.key() == key)
         }
         None => is_near,
-    };
-    may.then(|| Arc::clone(entry))
+    }
 }
 
 /// The serial number of the version that the asker of an IXFR has.
@@ -51,10 +57,19 @@ fn serial_of(query: &Query<'_>) -> Option<u32> {
 pub struct Transfer {
     packet: Vec<u8>,
     signer: Option<Box<Signer>>,
-    entry: Arc<Entry>,
-    /// Which record is the next.
-    at: At,
-    is_whole: bool,
+    content: Content,
+}
+
+enum Content {
+    /// A local zone.
+    Local {
+        entry: Arc<Entry>,
+        /// Which record is the next.
+        at: At,
+        is_whole: bool,
+    },
+    /// A published one; `None` when its last message was made.
+    Published(Option<Box<zone::Transfer>>),
 }
 
 /// A place in a transfer.
@@ -78,41 +93,65 @@ impl Transfer {
         let is_whole = held.is_none_or(|held| {
             !matches!(compare_serials(held, entry.zone.serial()), Some(Ordering::Equal | Ordering::Greater))
         });
-        Self { packet: query.packet().to_vec(), signer, entry, at: At::Begin, is_whole }
+        let content = Content::Local { entry, at: At::Begin, is_whole };
+        Self { packet: query.packet().to_vec(), signer, content }
+    }
+
+    /// The transfer of a published zone in answer to a query.
+    pub fn published(query: &Query<'_>, version: Arc<Version>, signer: Option<Box<Signer>>) -> Self {
+        let held = serial_of(query).filter(|_| query.qtype() == rtype::IXFR);
+        let content = Content::Published(Some(Box::new(published::transfer(version, held))));
+        Self { packet: query.packet().to_vec(), signer, content }
     }
 
     /// The next message, at `now` in seconds since 1970; `None` when the last was made.
     pub fn next(&mut self, now: i64) -> Option<Vec<u8>> {
-        if self.at == At::Done {
-            return None;
-        }
         // It was parsed once already; the packet is the same.
         let query = Query::parse(&self.packet).ok()?;
         let mut out = Vec::with_capacity(MESSAGE + 1024);
-        let (zone, is_whole) = (&self.entry.zone, self.is_whole);
-        let mut at = self.at;
-        let mut is_first = true;
-        let next = |len: usize| {
-            let (record, place) = from(zone, at)?;
-            let is_full = len + record.owner.len() + 10 + record.rdata.len() > MESSAGE;
-            if is_full && !std::mem::take(&mut is_first) {
-                return None;
+        match &mut self.content {
+            Content::Local { at: At::Done, .. } | Content::Published(None) => return None,
+            Content::Local { entry, at, is_whole } => local(&query, entry, at, *is_whole, &mut out),
+            Content::Published(content) => {
+                match published::message(&query, content.as_mut()?, &mut out) {
+                    Ok(true) => {}
+                    Ok(false) => *content = None,
+                    Err(error) => {
+                        // The end is missing, by which the secondary sees that it must ask again.
+                        tracing::warn!(%error, "a transfer is broken off: its differences cannot be read");
+                        return None;
+                    }
+                }
             }
-            is_first = false;
-            at = match place {
-                At::Begin if is_whole => At::Name(0, 0),
-                At::Begin | At::End | At::Done => At::Done,
-                At::Name(name, number) => At::Name(name, number + 1),
-            };
-            Some(record)
-        };
-        local::transfer(&query, next, &mut out);
-        self.at = at;
+        }
         if let Some(signer) = &mut self.signer {
             signer.sign(now, &mut out);
         }
         Some(out)
     }
+}
+
+/// Makes the next message of a local zone.
+fn local(query: &Query<'_>, entry: &Entry, place: &mut At, is_whole: bool, out: &mut Vec<u8>) {
+    let zone = &entry.zone;
+    let mut at = *place;
+    let mut is_first = true;
+    let next = |len: usize| {
+        let (record, found) = from(zone, at)?;
+        let is_full = len + record.owner.len() + 10 + record.rdata.len() > MESSAGE;
+        if is_full && !std::mem::take(&mut is_first) {
+            return None;
+        }
+        is_first = false;
+        at = match found {
+            At::Begin if is_whole => At::Name(0, 0),
+            At::Begin | At::End | At::Done => At::Done,
+            At::Name(name, number) => At::Name(name, number + 1),
+        };
+        Some(record)
+    };
+    local::transfer(query, next, out);
+    *place = at;
 }
 
 /// The record at a place, or at the first behind it that has one, and that place.

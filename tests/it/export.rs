@@ -1,6 +1,7 @@
 //! Lists for others say what the policy blocks, in a form that the programs they are for take.
 
 use std::fs;
+use std::net::SocketAddr;
 use std::process::Command;
 
 use crate::harness::house::{House, Setup};
@@ -139,4 +140,98 @@ fn what_cannot_be_exported_is_told() {
     let output = told(&["--format", "plain", "--output", "no/such/folder/list"]);
     assert!(output.contains("no/such/folder/list"), "{output}");
     assert!(fs::read_dir(house.path()).unwrap().all(|entry| !entry.unwrap().path().ends_with("list.part")));
+}
+
+/// A request by curl: the status, the fields in lower case, and the body.
+fn curl(address: SocketAddr, path: &str, options: &[&str]) -> (String, String, String) {
+    let mut curl = Command::new("curl");
+    curl.args(["-s", "-i", "--max-time", "20"]).args(options).arg(format!("http://{address}{path}"));
+    let text = run(&mut curl).well().stdout;
+    let (head, body) = text.split_once("\r\n\r\n").unwrap();
+    let status = head.split(' ').nth(1).unwrap().to_owned();
+    (status, head.to_ascii_lowercase(), body.to_owned())
+}
+
+fn etag(head: &str) -> String {
+    head.lines().find_map(|line| line.strip_prefix("etag: ")).unwrap().to_owned()
+}
+
+#[test]
+fn devices_fetch_lists_and_fetch_them_again_only_when_they_changed() {
+    let setup = Setup::new(nsd::address())
+        .feed("own", "malware.example\n")
+        .rpz("authority", "given", "", RPZ)
+        .more("[export]\nlisten = [\"127.0.0.1:0\"]\n");
+    let server = setup.serve();
+    let address = server.export.unwrap();
+    let (status, head, body) = curl(address, "/v1/addresses.txt", &[]);
+    assert_eq!(status, "200", "{head}");
+    let exported = server.house().run("policy export", &["--format", "plain", "--kind", "addresses"]).well();
+    assert_eq!(body, exported.stdout);
+    let tag = etag(&head);
+    let same = format!("If-None-Match: {tag}");
+    let (status, head, body) = curl(address, "/v1/addresses.txt", &["-H", &same]);
+    assert_eq!((&*status, &*body), ("304", ""), "{head}");
+    let (status, head, body) = curl(address, "/v1/addresses.txt", &["-I"]);
+    assert_eq!((&*status, &*etag(&head), &*body), ("200", &*tag, ""));
+    // Packed, another tag, the same list.
+    let (status, head, body) = curl(address, "/v1/addresses.txt", &["--compressed"]);
+    assert!(status == "200" && head.contains("content-encoding: gzip") && etag(&head) != tag, "{head}");
+    assert_eq!(body, exported.stdout);
+    for (path, expected) in [
+        ("/v1/names.edl?feed=own", "malware.example\n*.malware.example\n"),
+        ("/v1/names.edl?feed=own&limit=1", "malware.example\n"),
+        ("/v1/addresses.nft?feed=own", "add table inet sachdns"),
+        ("/v1/all.zone", "32.9.9.9.9.rpz-client-ip 30 CNAME rpz-drop."),
+        ("/v1/all.rules", "alert dns $HOME_NET"),
+        ("/v1/addresses.rsc", "add list=sachdns address="),
+    ] {
+        let (status, _, body) = curl(address, path, &[]);
+        assert!(status == "200" && body.contains(expected), "{path}: {status} {body}");
+    }
+    for (path, options, expected) in [
+        ("/v1/names.edl?feed=nobody", &[][..], "404"),
+        ("/", &[], "404"),
+        ("/v1/addresses.txt", &["-d", "x"], "405"),
+        ("/v1/addresses.txt", &["--interface", "127.0.0.9"], "200"),
+    ] {
+        assert_eq!(curl(address, path, options).0, expected, "{path} {options:?}");
+    }
+    server.house().write("own.txt", "malware.example\nnew.example\n");
+    server.reload().well();
+    let (status, head, body) = curl(address, "/v1/names.txt", &["-H", &same]);
+    assert!(status == "200" && body.contains("\nnew.example\n"), "{head}");
+    let (status, head, _) = curl(address, "/v1/addresses.txt", &["-H", &same]);
+    assert!(status == "200" && etag(&head) != tag, "{head}");
+}
+
+#[test]
+fn lists_are_for_those_who_may_have_them() {
+    let export = "[export]\nlisten = [\"127.0.0.1:0\"]\nallow = [\"127.0.0.1/32\"]\ntoken_file = \"token\"\n";
+    let setup =
+        Setup::new(nsd::address()).feed("own", "malware.example\n").file("token", "0123456789abcdef\n");
+    let server = setup.more(export).serve();
+    let address = server.export.unwrap();
+    for (options, expected) in [
+        (&[][..], "401"),
+        (&["-u", "device:0123456789abcdef"], "200"),
+        (&["-H", "Authorization: Bearer 0123456789abcdef"], "200"),
+        (&["-u", "device:other"], "401"),
+        (&["--interface", "127.0.0.9", "-u", "device:0123456789abcdef"], "403"),
+    ] {
+        assert_eq!(curl(address, "/v1/names.txt", options).0, expected, "{options:?}");
+    }
+    // A reload changes who may have them; one that is wrong changes nothing.
+    server.house().write("token", "fedcba9876543210\n");
+    server.reload().well();
+    assert_eq!(curl(address, "/v1/names.txt", &["-u", "device:0123456789abcdef"]).0, "401");
+    assert_eq!(curl(address, "/v1/names.txt", &["-u", "device:fedcba9876543210"]).0, "200");
+    server.house().write("token", "short\n");
+    let refused = server.reload();
+    assert!(
+        refused.stderr.contains("export.token_file: token: fewer than 16 characters"),
+        "{}",
+        refused.stderr
+    );
+    assert_eq!(curl(address, "/v1/names.txt", &["-u", "device:fedcba9876543210"]).0, "200");
 }

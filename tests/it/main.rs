@@ -33,6 +33,7 @@ mod odd_zones;
 mod own_rules;
 mod primaries;
 mod proxy;
+mod publish;
 mod queries;
 mod quickstart;
 mod recursion;

@@ -206,19 +206,41 @@ pub fn transfer<'z>(
     mut next: impl FnMut(usize) -> Option<ZoneRecord<'z>>,
     out: &mut Vec<u8>,
 ) {
+    let apex = query.qname();
+    message(query, out, |out| {
+        let mut count = 0u16;
+        while let Some(record) = next(out.len()) {
+            // Labels, and a pointer to the apex, which is the qname.
+            let below = if is_within(record.owner, apex) { record.owner.len() - apex.len() } else { 0 };
+            relative(&record.owner[..below], record.rtype, record.ttl, record.rdata, out);
+            count += 1;
+        }
+        count
+    });
+}
+
+/// A message whose answer section `fill` appends; it gives the number of records.
+pub fn message(query: &Query<'_>, out: &mut Vec<u8>, fill: impl FnOnce(&mut Vec<u8>) -> u16) {
     begin(query, rcode::NOERROR, out);
     out[2] |= wire::AA;
-    let apex = query.qname();
-    let mut count = 0u16;
-    while let Some(record) = next(out.len()) {
-        // Labels, and a pointer to the apex, which is the qname.
-        let below = if is_within(record.owner, apex) { record.owner.len() - apex.len() } else { 0 };
-        out.extend(&record.owner[..below]);
-        out.extend([0xc0, HEADER as u8]);
-        record_tail(record.rtype, record.ttl, record.rdata, out);
-        count += 1;
-    }
+    let count = fill(out);
     set_count(out, Section::Answer, count);
+    edns(query, rcode::NOERROR, None, out);
+}
+
+/// Appends a record whose owner is as seen from the qname, without the root label.
+pub fn relative(owner: &[u8], rtype: u16, ttl: u32, rdata: &[u8], out: &mut Vec<u8>) {
+    out.extend(owner);
+    out.extend([0xc0, HEADER as u8]);
+    record_tail(rtype, ttl, rdata, out);
+}
+
+/// NODATA at a zone's apex, with its SOA record.
+pub fn nothing(query: &Query<'_>, ttl: u32, soa: &[u8], out: &mut Vec<u8>) {
+    begin(query, rcode::NOERROR, out);
+    out[2] |= wire::AA;
+    relative(&[], rtype::SOA, ttl, soa, out);
+    set_count(out, Section::Authority, 1);
     edns(query, rcode::NOERROR, None, out);
 }
 

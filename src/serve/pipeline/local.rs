@@ -10,9 +10,10 @@ use std::time::Instant;
 use super::*;
 use crate::evidence::record::MAX_ANSWERS;
 use crate::resolve::answer::Answer;
-use crate::resolve::cache::Entry;
+use crate::resolve::cache;
 use crate::resolve::zone::{Reply, Then, Zones};
 use crate::serve::answer::local::{self, Chain};
+use crate::serve::published::{self, Entry};
 use crate::serve::transfer::{self, Transfer};
 use crate::tsig::Signature;
 use crate::wire::{CLASS_IN, rtype};
@@ -168,6 +169,9 @@ impl Pipeline {
         if let Some(step) = check_signature(visit, journal, out) {
             return Some(step);
         }
+        if let Some(entry) = self.published.of(visit.query.qname()) {
+            return Some(tell_published(&entry, visit, journal, out));
+        }
         let Visit { state, query, arrival, .. } = *visit;
         let is_plain = query.qclass() == CLASS_IN && query.qtype() != rtype::IXFR;
         if is_plain || query.edns().is_some_and(|edns| edns.version != 0) {
@@ -214,13 +218,57 @@ impl Pipeline {
             Signature::Good(signer) => Some(signer),
             Signature::Refused(_) | Signature::Malformed => return None,
         };
-        let entry = transfer::allowed(&self.zones.load(), &query, arrival.client, signer.as_deref());
-        let transfer = Transfer::new(&query, entry.filter(|_| is_sound)?, signer);
+        let transfer = match self.published.of(query.qname()) {
+            Some(entry) if entry.apex.as_wire().len() == query.qname().len() => {
+                let may = transfer::is_allowed(&entry.terms, arrival.client, signer.as_deref());
+                Transfer::published(&query, entry.version.filter(|_| may && is_sound)?, signer)
+            }
+            Some(_) => return None,
+            None => {
+                let entry = transfer::allowed(&self.zones.load(), &query, arrival.client, signer.as_deref());
+                Transfer::new(&query, entry.filter(|_| is_sound)?, signer)
+            }
+        };
         let met = Met::nothing(Outcome::Local);
         let record = entry_of(state, arrival, &query, met);
         note(state, journal, &record);
         Some(transfer)
     }
+}
+
+/// Answers a query for a published zone: its secondaries' for the apex, and nobody else's.
+fn tell_published(
+    entry: &Entry,
+    visit: &mut Visit<'_, '_>,
+    journal: &mut Journal,
+    out: &mut Vec<u8>,
+) -> Step {
+    let Visit { query, arrival, .. } = *visit;
+    let is_apex = query.qname().len() == entry.apex.as_wire().len();
+    let may = transfer::is_allowed(&entry.terms, arrival.client, visit.signer.as_deref());
+    let is_sound = query.qclass() == CLASS_IN && query.edns().is_none_or(|edns| edns.version == 0);
+    let is_plain = query.qtype() == rtype::IXFR || !rtype::is_meta(query.qtype());
+    let (rcode, outcome) = match &entry.version {
+        _ if !(may && is_apex && is_sound && is_plain) => (rcode::REFUSED, Outcome::Refused),
+        None => (rcode::SERVFAIL, Outcome::Local),
+        Some(version) => {
+            published::apex(query, version, out);
+            (rcode::NOERROR, Outcome::Local)
+        }
+    };
+    match rcode {
+        rcode::REFUSED => answer::error(query, rcode, Some(Ede { code: Ede::PROHIBITED, text: "" }), out),
+        rcode::SERVFAIL => {
+            let ede = Ede { code: Ede::OTHER, text: "the zone's first version is being made" };
+            answer::error(query, rcode, Some(ede), out);
+        }
+        _ => {}
+    }
+    let step = visit.close(journal, Met::nothing(outcome), Some(rcode), &[], Origin::Upstream, out);
+    if matches!(step, Step::Answered) {
+        visit.fit(out);
+    }
+    step
 }
 
 /// Refuses a query whose signature does not hold (RFC 8945, section 5.2): NOTAUTH, with the reason.
@@ -255,7 +303,7 @@ fn endless(query: &Query<'_>, out: &mut Vec<u8>) {
 }
 
 fn served_here(response: &Response<'_>) -> Served {
-    let entry = Entry::unkept(Answer::new(response));
+    let entry = cache::Entry::unkept(Answer::new(response));
     Served { entry, aged: Aged::By(0), origin: Origin::Upstream }
 }
 

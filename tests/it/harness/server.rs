@@ -26,6 +26,8 @@ pub(crate) struct Server {
     pub(crate) quic: Option<SocketAddr>,
     /// Where the landing page is, when `sinkhole.http_listen` is set.
     pub(crate) http: Option<SocketAddr>,
+    /// Where lists are, when `export.listen` is set.
+    pub(crate) export: Option<SocketAddr>,
 }
 
 /// What is left of a server that was stopped.
@@ -57,6 +59,7 @@ impl Server {
             https: None,
             quic: None,
             http: None,
+            export: None,
         };
         if server.lines.wait(PATIENCE, |line| line == "ready").is_none() {
             panic!("`sachdns serve` is not ready; its standard error:\n{}", server.lines.text());
@@ -71,9 +74,10 @@ impl Server {
         let Some(dns) = listening("dns") else {
             panic!("no line `listening dns ADDRESS` before `ready`:\n{}", server.lines.text());
         };
-        let [tls, https, quic, http] = ["tls", "https", "quic", "http"].map(listening);
+        let [tls, https, quic, http, export] = ["tls", "https", "quic", "http", "export"].map(listening);
         server.dns = dns;
-        (server.tls, server.https, server.quic, server.http) = (tls, https, quic, http);
+        (server.tls, server.https, server.quic) = (tls, https, quic);
+        (server.http, server.export) = (http, export);
         server
     }
 
@@ -127,6 +131,19 @@ impl Server {
         let fields: Vec<_> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();
         let ticks: u64 = fields[11..13].iter().map(|field| field.parse::<u64>().unwrap()).sum();
         Duration::from_secs(ticks) / u32::try_from(rustix::param::clock_ticks_per_second()).unwrap()
+    }
+
+    /// Waits until it has a version of a zone that it publishes.
+    #[track_caller]
+    pub(crate) fn await_published(&self, zone: &str) {
+        let until = Instant::now() + PATIENCE;
+        // Whom it is not for is refused once it is there, and before.
+        while self.dig().with("-b").with("127.0.0.9").ask(zone, "SOA").status == "SERVFAIL"
+            || self.dig().ask(zone, "SOA").status == "SERVFAIL"
+        {
+            assert!(Instant::now() < until, "no version of {zone}:\n{}", self.lines.text());
+            std::thread::sleep(Duration::from_millis(20));
+        }
     }
 
     /// What it has written to standard error.

@@ -1,0 +1,190 @@
+//! Published zones while the server runs: a new version where a new policy makes one, and secondaries told.
+//!
+//! Lists for other devices are here too: what the listener hands out is what is in force.
+//!
+//! Comparing two large images takes seconds; a thread of low priority does it, and the version before is served
+//! meanwhile. What a zone says is `publish`'s.
+
+use std::collections::HashMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+
+use arc_swap::ArcSwap;
+use ipnet::IpNet;
+use rustix::process::setpriority_process;
+use tokio::runtime::Handle;
+
+use crate::clock;
+use crate::config::{Config, Publication};
+use crate::image::Image;
+use crate::name::Name;
+pub(super) use crate::publish::http::serve;
+use crate::publish::http::{Source, Terms};
+use crate::publish::journal::{Published, Publisher};
+use crate::publish::select;
+use crate::publish::zone::Version;
+use crate::serve::notify;
+use crate::serve::pipeline::Pipeline;
+use crate::serve::published::Entry;
+
+/// As the process that builds images.
+const NICE: i32 = 10;
+
+/// Where versions are made.
+pub(super) struct Press {
+    pipeline: Arc<Pipeline>,
+    folder: PathBuf,
+    image: PathBuf,
+    desk: Mutex<Desk>,
+    called: Condvar,
+}
+
+#[derive(Default)]
+struct Desk {
+    /// What is to be published; a newer order takes the place of one that nobody began with.
+    order: Option<Vec<Publication>>,
+    is_closed: bool,
+}
+
+impl Press {
+    /// Starts the thread. `runtime` is where secondaries are told from.
+    pub(super) fn start(
+        pipeline: &Arc<Pipeline>,
+        data_dir: &Path,
+        runtime: &Handle,
+    ) -> io::Result<Arc<Self>> {
+        let press = Arc::new(Self {
+            pipeline: Arc::clone(pipeline),
+            folder: data_dir.join("publish"),
+            image: data_dir.join("policy.img"),
+            desk: Mutex::default(),
+            called: Condvar::new(),
+        });
+        let (worker, runtime) = (Arc::clone(&press), runtime.clone());
+        super::thread("publish", move || {
+            // None of this is worth a zone that is not published.
+            let _ = setpriority_process(None, NICE);
+            let _entered = runtime.enter();
+            worker.run();
+        })?;
+        Ok(press)
+    }
+
+    /// Has the policy in force published as the configuration says.
+    pub(super) fn print(&self, config: &Config) {
+        self.desk().order = Some(config.publish.clone());
+        self.called.notify_one();
+    }
+
+    /// Begins with no other zone; who waits for one waits no more. What is being compared now is thrown away
+    /// by the end of the process, and made anew after its next start.
+    pub(super) fn close(&self) {
+        self.desk().is_closed = true;
+        self.called.notify_one();
+    }
+
+    fn desk(&self) -> MutexGuard<'_, Desk> {
+        self.desk.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn run(&self) {
+        let mut publishers: HashMap<Name, Publisher> = HashMap::new();
+        let mut versions: HashMap<Name, Arc<Version>> = HashMap::new();
+        loop {
+            let mut desk = self.desk();
+            let order = loop {
+                if desk.is_closed {
+                    return;
+                }
+                match desk.order.take() {
+                    Some(order) => break order,
+                    None => desk = self.called.wait(desk).unwrap_or_else(PoisonError::into_inner),
+                }
+            };
+            drop(desk);
+            publishers.retain(|apex, _| order.iter().any(|it| it.entry.apex == *apex));
+            versions.retain(|apex, _| order.iter().any(|it| it.entry.apex == *apex));
+            // Who may have them holds at once, and what is there already is served on.
+            self.show(&order, &versions);
+            for publication in &order {
+                let apex = &publication.entry.apex;
+                let publisher = publishers
+                    .entry(apex.clone())
+                    .or_insert_with(|| Publisher::new(self.folder.join(file_name(apex))));
+                let state = self.pipeline.state();
+                let image = Arc::clone(&state.rules.image);
+                // Not longer than needed: others wait for its end.
+                drop(state);
+                // Seconds, modulo 2³², as serial numbers go.
+                let now = (clock::now() / 1_000_000) as u32;
+                match publisher.update(&publication.options, &image, &self.image, now) {
+                    Ok(Published { version, is_new }) => {
+                        let serial = version.serial();
+                        versions.insert(apex.clone(), version);
+                        self.show(&order, &versions);
+                        if is_new {
+                            tracing::info!(zone = %apex, serial, "published a new version");
+                            let version = versions.get(apex).cloned();
+                            let entry = Entry { version, ..publication.entry.clone() };
+                            notify::tell_published(&entry, &self.pipeline.state().keys);
+                        }
+                    }
+                    Err(error) => {
+                        tracing::error!(
+                            zone = %apex, folder = %self.folder.display(), %error,
+                            "the zone cannot be published, the version before stays; data_dir must be a folder that the server may write"
+                        );
+                    }
+                }
+            }
+        }
+    }
+
+    fn show(&self, order: &[Publication], versions: &HashMap<Name, Arc<Version>>) {
+        let entry =
+            |it: &Publication| Entry { version: versions.get(&it.entry.apex).cloned(), ..it.entry.clone() };
+        self.pipeline.published.set(order.iter().map(entry).collect());
+    }
+}
+
+/// What the listener of lists hands out.
+pub(super) struct Stand {
+    pipeline: Arc<Pipeline>,
+    terms: ArcSwap<Terms>,
+}
+
+impl Stand {
+    pub(super) fn new(pipeline: &Arc<Pipeline>, config: &Config) -> Arc<Self> {
+        let terms = ArcSwap::from_pointee(config.export_terms());
+        Arc::new(Self { pipeline: Arc::clone(pipeline), terms })
+    }
+
+    /// Puts what the configuration says in force.
+    pub(super) fn renew(&self, config: &Config) {
+        self.terms.store(Arc::new(config.export_terms()));
+    }
+}
+
+impl Source for Stand {
+    fn image(&self) -> Arc<Image> {
+        Arc::clone(&self.pipeline.state().rules.image)
+    }
+
+    fn terms(&self) -> Arc<Terms> {
+        self.terms.load_full()
+    }
+
+    fn excepted(&self) -> Vec<IpNet> {
+        self.pipeline.state().rules.own().map(|own| select::excepted(own)).unwrap_or_default()
+    }
+}
+
+/// The apex as a file may be called: what is no letter, digit or hyphen is escaped.
+fn file_name(apex: &Name) -> String {
+    let octet = |octet: char| match octet {
+        'a'..='z' | '0'..='9' | '-' | '.' => octet.to_string(),
+        other => format!("%{:02x}", other as u32),
+    };
+    apex.to_string().chars().map(octet).collect()
+}
