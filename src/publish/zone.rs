@@ -87,13 +87,13 @@ impl Version {
         let first = self.differences.iter().position(|difference| difference.from == serial)?;
         let chain = &self.differences[first..];
         let octets: u64 = chain.iter().map(|difference| difference.octets()).sum();
-        (octets <= self.image.facts.file_len.saturating_mul(WORTH)).then_some(chain)
+        (octets <= self.image.facts.name_count.saturating_mul(WORTH)).then_some(chain)
     }
 }
 
-/// A name takes some ten octets of an image, and about a hundred of a transfer: differences that take more than half
-/// of that are no gain.
-const WORTH: u64 = 4;
+/// Octets of differences a name beyond which the whole is worth more: it has two records or more of each name, of some
+/// forty octets each, and half of that is no gain.
+const WORTH: u64 = 40;
 /// Nodes whose records are made at once.
 const BATCH: usize = 256;
 /// Octets of a difference that are read at once; more than the longest record.
