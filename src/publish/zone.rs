@@ -87,13 +87,15 @@ impl Version {
         let first = self.differences.iter().position(|difference| difference.from == serial)?;
         let chain = &self.differences[first..];
         let octets: u64 = chain.iter().map(|difference| difference.octets()).sum();
-        (octets <= self.image.facts.name_count.saturating_mul(WORTH)).then_some(chain)
+        (octets <= self.image.facts.name_count.saturating_mul(WORTH).max(SMALL)).then_some(chain)
     }
 }
 
 /// Octets of differences a name beyond which the whole is worth more: it has two records or more of each name, of some
 /// forty octets each, and half of that is no gain.
 const WORTH: u64 = 40;
+/// Differences of fewer octets are sent whatever the zone has.
+const SMALL: u64 = 64 << 10;
 /// Nodes whose records are made at once.
 const BATCH: usize = 256;
 /// Octets of a difference that are read at once; more than the longest record.
