@@ -5,12 +5,19 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::harness::house::{House, Setup};
+use hickory_proto::op::ResponseCode;
+use rustix::process::Signal;
+
+use crate::harness::authority::Authority;
+use crate::harness::dig::Dig;
+use crate::harness::house::{CONFIG, House, Setup};
+use crate::harness::namespace::inside;
 use crate::harness::scripted::{Scripted, Seen};
 use crate::harness::secure::{Certified, Deed, Secure};
 use crate::harness::server::Server;
 use crate::harness::unbound::{self, Unbound};
 use crate::harness::wire::{self, Query};
+use crate::harness::{PATIENCE, nsd};
 
 /// The name in certificates here.
 const NAME: &str = "dns.example";
@@ -75,6 +82,69 @@ fn unbound_over_tls_and_https() {
         let denied = server.dig().ask("nothing.unbound.test", "A");
         assert_eq!(denied.status, "NXDOMAIN", "{upstream}: {}", denied.raw);
     }
+}
+
+/// No other server in Debian speaks DoQ: one of our own is asked over it by a second one.
+#[test]
+fn another_sachdns_over_quic() {
+    inside(|| {
+        let authority = Authority::new();
+        let house =
+            Setup::new(nsd::address()).feed("authority", "evil.example\n").encrypted(&authority).lay();
+        let config = house.read(CONFIG);
+        house.write(
+            CONFIG,
+            &config.replace("quic_listen = [\"127.0.0.1:0\"]", "quic_listen = [\"127.0.0.1:853\"]"),
+        );
+        let first = house.serve();
+        let ca = authority.root_file(first.house());
+        let upstream =
+            format!("{{ url = \"quic://{}#dns.example.test\", ca = \"{ca}\" }}", first.quic.unwrap());
+        let nobody = ([127, 0, 0, 1], 9).into();
+        let second = Setup::new(nobody).upstreams(&[&upstream]).serve();
+        let dig = || dig_of(&second);
+
+        // Many at once on one connection, each with its own answer.
+        let clients: Vec<_> = (0..40)
+            .map(|n| {
+                let udp = wire::Udp::to(second.dns);
+                udp.send(&Query::new(&format!("n{n}.example.test"), wire::A).edns(1232, 0, false).bytes());
+                udp
+            })
+            .collect();
+        for (n, udp) in clients.iter().enumerate() {
+            let message = wire::decode(&udp.receive().unwrap());
+            assert_eq!(wire::rcode(&message), ResponseCode::NXDomain, "{message:?}");
+            assert_eq!(message.queries[0].name().to_string(), format!("n{n}.example.test."));
+        }
+        // Whole, whatever its size, with DNSSEC records and with the other's extended errors.
+        let reply = dig().ask("huge.example.test", "TXT");
+        assert_eq!(
+            reply.rdata("TXT").len(),
+            dig_of(&first).ask("huge.example.test", "TXT").rdata("TXT").len()
+        );
+        assert_eq!(reply.size, dig_of(&first).ask("huge.example.test", "TXT").size);
+        assert!(!dig().with("+dnssec").ask("signed.test", "SOA").rdata("RRSIG").is_empty());
+        let reply = dig().ask("www.evil.example", "A");
+        assert_eq!((reply.rdata("A"), reply.ede_code()), (vec!["10.10.10.10"], Some(15)), "{}", reply.raw);
+        // Once the first has ended and is there again, another connection is opened.
+        let stopped = first.stop(Signal::TERM);
+        assert!(stopped.status.success(), "{}", stopped.stderr);
+        assert_eq!(dig().ask("medium.example.test", "TXT").status, "SERVFAIL");
+        let first = stopped.house.serve();
+        // The next try is put off for a moment after one that failed.
+        let start = Instant::now();
+        while dig().ask("www.example.test", "A").rdata("A") != ["192.0.2.80"] {
+            assert!(start.elapsed() < PATIENCE, "no other connection");
+        }
+        for record in first.log(&[]).iter().filter(|record| record.text("transport") != "tcp") {
+            record.assert(&[("transport", "doq"), ("client", "127.0.0.1")]);
+        }
+    });
+}
+
+fn dig_of(server: &Server) -> Dig {
+    server.dig().with("+tcp").with("+bufsize=4096")
 }
 
 #[test]
