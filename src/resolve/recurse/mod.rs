@@ -71,7 +71,7 @@ impl Recursor {
     /// Resolves over the network.
     pub fn new(options: Options) -> Self {
         let validator = options.validation.clone().map(|options| Arc::new(Validator::new(options)) as _);
-        Self::over(Arc::new(Network), options, validator)
+        Self::over(Arc::new(Network::default()), options, validator)
     }
 
     /// As [`Self::new`], over another network; `judge` validates, if given, whatever the options say.

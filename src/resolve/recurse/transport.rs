@@ -1,14 +1,18 @@
 //! One question to one name server, and which octets count as its answer: [`super::super::exchange`]'s rules, for
 //! servers that are asked once in a while.
 //!
-//! What is odd goes over TCP. Whom to ask, and what to make of the answer, is decided elsewhere; tests put a network
+//! What is odd goes over TCP; a few connections are kept for a moment (RFC 7766, section 6.2.1). Whom to ask, and what to make of the answer, is decided elsewhere; tests put a network
 //! of their own in place of this one.
 
+use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
+use tokio::time::Instant;
 
 use super::judge::Boxed;
 use crate::name;
@@ -61,8 +65,23 @@ pub enum NoReply {
     Mismatch,
 }
 
+/// Most connections that are kept, to all servers together.
+const MOST_IDLE: usize = 16;
+/// How long one is kept: less than servers do (RFC 7766, section 6.2.3, speaks of a few seconds).
+const LONGEST_IDLE: Duration = Duration::from_secs(3);
+
 /// The real network.
-pub struct Network;
+#[derive(Default)]
+pub struct Network {
+    /// Connections that nobody uses now, those that have waited longest first.
+    idle: Mutex<VecDeque<Idle>>,
+}
+
+struct Idle {
+    server: SocketAddr,
+    since: Instant,
+    stream: TcpStream,
+}
 
 impl Transport for Network {
     fn ask<'a>(
@@ -73,32 +92,74 @@ impl Transport for Network {
     ) -> Boxed<'a, Result<Reply, NoReply>> {
         Box::pin(async move {
             if edns == WithEdns::Yes
-                && let Some(packet) = over_either(server, ask, Edns::Sent).await?
+                && let Some(packet) = self.over_either(server, ask, Edns::Sent).await?
                 && !is_ignorance(&packet)
             {
                 return Ok(Reply { packet, is_plain: false });
             }
-            let packet = over_either(server, ask, Edns::None).await?.ok_or(NoReply::Mismatch)?;
+            let packet = self.over_either(server, ask, Edns::None).await?.ok_or(NoReply::Mismatch)?;
             Ok(Reply { packet, is_plain: true })
         })
     }
 }
 
-/// `None`: an error without a question, of a server that could not even read ours.
-async fn over_either(server: SocketAddr, ask: &Ask, edns: Edns) -> Result<Option<Vec<u8>>, NoReply> {
-    match over_udp(server, ask, edns).await {
-        Ok(Heard::Answer(answer)) => Ok(Some(answer)),
-        Ok(Heard::Headless) => Ok(None),
-        Ok(Heard::Oddity) => over_tcp(server, ask, edns).await,
-        Err(ExchangeError::Io(error) | ExchangeError::Local(error) | ExchangeError::OverTcp(error)) => {
-            Err(no_reply(error))
+impl Network {
+    /// `None`: an error without a question, of a server that could not even read ours.
+    async fn over_either(
+        &self,
+        server: SocketAddr,
+        ask: &Ask,
+        edns: Edns,
+    ) -> Result<Option<Vec<u8>>, NoReply> {
+        match over_udp(server, ask, edns).await {
+            Ok(Heard::Answer(answer)) => Ok(Some(answer)),
+            Ok(Heard::Headless) => Ok(None),
+            Ok(Heard::Oddity) => self.over_tcp(server, ask, edns).await,
+            Err(ExchangeError::Io(error) | ExchangeError::Local(error) | ExchangeError::OverTcp(error)) => {
+                Err(no_reply(error))
+            }
+            Err(ExchangeError::Mismatch) => Err(NoReply::Mismatch),
         }
-        Err(ExchangeError::Mismatch) => Err(NoReply::Mismatch),
+    }
+
+    async fn over_tcp(&self, server: SocketAddr, ask: &Ask, edns: Edns) -> Result<Option<Vec<u8>>, NoReply> {
+        // The server may close what is idle at any time: then another one tells more.
+        if let Some(mut stream) = self.take(server)
+            && let Ok(answer) = on_stream(&mut stream, ask, edns).await
+        {
+            self.keep(server, stream);
+            return Ok(answer);
+        }
+        let mut stream = TcpStream::connect(server).await.map_err(no_reply)?;
+        let answer = on_stream(&mut stream, ask, edns).await?;
+        self.keep(server, stream);
+        Ok(answer)
+    }
+
+    /// A connection to this server that is open and quiet.
+    fn take(&self, server: SocketAddr) -> Option<TcpStream> {
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        idle.retain(|idle| idle.since.elapsed() < LONGEST_IDLE);
+        let at = idle.iter().rposition(|idle| idle.server == server)?;
+        let stream = idle.remove(at)?.stream;
+        drop(idle);
+        // Neither its end nor octets that nobody asked for have come.
+        let is_quiet =
+            stream.try_read(&mut [0]).is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock);
+        is_quiet.then_some(stream)
+    }
+
+    fn keep(&self, server: SocketAddr, stream: TcpStream) {
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        if idle.len() == MOST_IDLE {
+            idle.pop_front();
+        }
+        idle.push_back(Idle { server, since: Instant::now(), stream });
     }
 }
 
-async fn over_tcp(server: SocketAddr, ask: &Ask, edns: Edns) -> Result<Option<Vec<u8>>, NoReply> {
-    let mut stream = TcpStream::connect(server).await.map_err(no_reply)?;
+/// Asks on a connection. After an error it is of no more use.
+async fn on_stream(stream: &mut TcpStream, ask: &Ask, edns: Edns) -> Result<Option<Vec<u8>>, NoReply> {
     let id = rand::random();
     let mut query = Vec::new();
     ask.write_query(id, edns, &mut query);
@@ -192,7 +253,7 @@ mod tests {
                 }
             }
         });
-        let got = match Network.ask(server, &ask(), WithEdns::Yes).await {
+        let got = match Network::default().ask(server, &ask(), WithEdns::Yes).await {
             Ok(Reply { packet, is_plain }) => {
                 let over = if packet[2] & wire::AA != 0 { "tcp" } else { "udp" };
                 format!("{over}{}", if is_plain { ", without EDNS" } else { "" })
@@ -243,5 +304,61 @@ mod tests {
             })]
         };
         check(old, GOOD, "udp, without EDNS").await;
+    }
+
+    /// Connections are kept, and what becomes of one that is kept costs no answer.
+    #[tokio::test]
+    async fn connections_serve_more_than_once() {
+        async fn check(after_first: fn(&[u8]) -> Vec<u8>, connections: usize) {
+            let (tcp, udp) = loop {
+                let tcp = TcpListener::bind("127.0.0.1:0").await.unwrap();
+                if let Ok(udp) = UdpSocket::bind(tcp.local_addr().unwrap()).await {
+                    break (tcp, udp);
+                }
+            };
+            let server = tcp.local_addr().unwrap();
+            tokio::spawn(async move {
+                let mut buffer = [0; 512];
+                loop {
+                    let (len, from) = udp.recv_from(&mut buffer).await.unwrap();
+                    udp.send_to(&echo(&buffer[..len], |answer| answer[2] |= wire::TC), from).await.unwrap();
+                }
+            });
+            let accepted = std::sync::Arc::new(std::sync::atomic::AtomicUsize::default());
+            let counting = std::sync::Arc::clone(&accepted);
+            tokio::spawn(async move {
+                loop {
+                    let (mut stream, _) = tcp.accept().await.unwrap();
+                    let number = counting.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+                    tokio::spawn(async move {
+                        let mut asked = 0;
+                        while let Ok(len) = stream.read_u16().await {
+                            let mut query = vec![0; usize::from(len)];
+                            stream.read_exact(&mut query).await.unwrap();
+                            asked += 1;
+                            let answer = echo(&query, |_| {});
+                            let framed = [&(answer.len() as u16).to_be_bytes()[..], &answer].concat();
+                            let octets =
+                                if number == 0 && asked == 2 { after_first(&framed) } else { framed };
+                            if octets.is_empty() {
+                                return;
+                            }
+                            stream.write_all(&octets).await.unwrap();
+                        }
+                    });
+                }
+            });
+            let network = Network::default();
+            for _ in 0..4 {
+                network.ask(server, &ask(), WithEdns::Yes).await.unwrap();
+            }
+            assert_eq!(accepted.load(std::sync::atomic::Ordering::SeqCst), connections);
+        }
+        check(<[u8]>::to_vec, 1).await;
+        // It ends, with a query on its way; says something else; says more than it was asked for.
+        check(|_| Vec::new(), 2).await;
+        check(|framed| framed.iter().enumerate().map(|(at, &octet)| octet ^ u8::from(at == 3)).collect(), 2)
+            .await;
+        check(|framed| [framed, &[0, 1, 2]].concat(), 2).await;
     }
 }
