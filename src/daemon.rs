@@ -32,12 +32,14 @@ use crate::client::limits::Limits;
 use crate::client::prefix::PrefixMap;
 use crate::clock;
 use crate::config::{Config, Faults, Transports};
+use crate::evidence::export::Origin;
 use crate::evidence::journal::Journal;
 use crate::evidence::keeper::Keeper;
 use crate::evidence::ledger::Ledger;
 use crate::fetch::schedule::Orders;
 use crate::image::Image;
 use crate::listener;
+use crate::outlet::Outlets;
 use crate::policy::guard::Guard;
 use crate::resolve::zone::Zones;
 use crate::resolve::{Resolver, cache, pool, routes};
@@ -227,6 +229,8 @@ pub fn run(config: Config, ready: impl FnOnce(&Listening)) -> Result<(), DaemonE
         })?);
     }
     let keeper = Keeper::start(&ledger)?;
+    let outlets = Arc::new(Outlets::new(&ledger, clock::now()));
+    outlets.replace(&config.outlets, &Origin { node: config.node() })?;
 
     let config = Arc::new(config);
     let reloader = Reloader {
@@ -236,6 +240,7 @@ pub fn run(config: Config, ready: impl FnOnce(&Listening)) -> Result<(), DaemonE
         pipeline: Arc::clone(&pipeline),
         secret,
         workshop: Arc::clone(&workshop),
+        outlets: Arc::clone(&outlets),
         turn: Arc::new(Mutex::new(configured)),
         rules: rules.clone(),
         press: Arc::clone(&press),
@@ -306,6 +311,8 @@ pub fn run(config: Config, ready: impl FnOnce(&Listening)) -> Result<(), DaemonE
     drop(_entered);
     runtime.shutdown_timeout(GRACE);
     keeper.stop();
+    // Now that every record is written.
+    outlets.stop();
     tracing::info!(records = ledger.written(), lost = ledger.lost(), dropped = ledger.dropped(), "stopped");
     outcome
 }
@@ -642,6 +649,7 @@ struct Reloader {
     /// Cookies outlive a reload.
     secret: Secret,
     workshop: Arc<Workshop>,
+    outlets: Arc<Outlets>,
     /// Two reloads must not overtake each other. Holds who is asked as the configuration in force has it.
     turn: Arc<Mutex<routes::Options>>,
     rules: rules::Rules,
@@ -728,6 +736,9 @@ impl Reloader {
             line.push_str(&format!("; zone {} is still the old one: {}", kept.0, kept.1));
         }
         zones::put_in_force(&self.pipeline, local_zones.zones);
+        if let Err(error) = self.outlets.replace(&config.outlets, &Origin { node: config.node() }) {
+            line.push_str(&format!("; not every outlet was started: {error}"));
+        }
         for trouble in troubles.unwrap_or_else(|| known_troubles(&config)) {
             line.push_str("; ");
             line.push_str(&trouble);

@@ -15,6 +15,7 @@ pub mod fetch;
 pub mod image;
 pub mod listener;
 pub mod name;
+pub mod outlet;
 pub mod policy;
 pub mod publish;
 pub mod replay;

@@ -13,6 +13,8 @@ need chromium chromium
 need curl curl
 need dig bind9-dnsutils
 need dnsdist dnsdist
+need dnstap-ldns dnstap-ldns
+need fstrm_capture fstrm-bin
 need ip iproute2
 need kdig knot-dnsutils
 need ldns-signzone ldnsutils
@@ -23,6 +25,8 @@ need nginx nginx-light
 need nsd nsd
 need nsupdate bind9-dnsutils
 need openssl openssl
+need rsyslogd rsyslog
+need socat socat
 need stubby stubby
 need tinyproxy tinyproxy-bin
 need unbound unbound

@@ -53,6 +53,7 @@ const ONLY: &[(&str, &[&str])] = &[
     ("publish", &["client", "image", "listener", "name", "policy"]),
     ("resolve", &["datagram", "name", "wire"]),
     ("evidence", &["clock", "name", "wire"]),
+    ("outlet", &["clock", "evidence"]),
     ("sinkhole", &["client", "listener"]),
     ("update", &["clock", "feed", "image", "name", "policy"]),
     (
@@ -64,7 +65,10 @@ const ONLY: &[(&str, &[&str])] = &[
     ),
     (
         "config",
-        &["client", "evidence", "feed", "fetch", "name", "publish", "resolve", "serve", "sinkhole", "tsig"],
+        &[
+            "client", "evidence", "feed", "fetch", "name", "outlet", "publish", "resolve", "serve",
+            "sinkhole", "tsig",
+        ],
     ),
 ];
 

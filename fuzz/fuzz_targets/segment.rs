@@ -7,7 +7,7 @@
 
 use jiff::tz::{TimeZone, offset};
 use libfuzzer_sys::fuzz_target;
-use sachdns::evidence::export::{csv, jsonl, table};
+use sachdns::evidence::export::{Format, Origin, csv, jsonl, table};
 use sachdns::evidence::record::{self, Record};
 use sachdns::evidence::segment::{Block, Records};
 use sachdns::evidence::store::Filter;
@@ -50,6 +50,11 @@ fn check_exports(record: &Record<'_>) {
     let line = line_of(|out| table::write(out, record, &TimeZone::fixed(offset(7))));
     assert!(!line.contains(char::is_control), "{line:?}");
     line_of(|out| jsonl::write(out, record));
+    let origin = Origin { node: "fuzz".to_owned() };
+    for format in [Format::Ocsf, Format::OcsfFinding, Format::Ecs, Format::Zeek, Format::Cef] {
+        line_of(|out| format.write(out, record, &origin));
+    }
+    Format::Dnstap.write(&mut Vec::new(), record, &origin).expect("a Vec takes all");
     let mut out = Vec::new();
     csv::write(&mut out, record).expect("a Vec takes all");
     let text = String::from_utf8(out).expect("an export is UTF-8");

@@ -70,7 +70,8 @@ pub(super) fn read(path: &Path, text: &str) -> Result<Config, Faults> {
 #[cfg(test)]
 pub(super) fn all_settings() -> Vec<String> {
     // The arrays' settings are asked for only where there is an element.
-    let text = "[[feed]]\n[[agency]]\n[[group]]\n[[route]]\n[[zone]]\n[[tsig_key]]\n[[publish]]\n";
+    let text =
+        "[[feed]]\n[[agency]]\n[[group]]\n[[route]]\n[[zone]]\n[[tsig_key]]\n[[publish]]\n[[outlet]]\n";
     let mut reader = Reader::new(Path::new(""), text);
     let (document, _) = DeTable::parse_recoverable(text);
     settings(&mut reader, Path::new(""), document.get_ref());
@@ -116,6 +117,7 @@ fn settings<'a>(reader: &mut Reader<'a>, path: &Path, document: &'a DeTable<'a>)
     let agencies = agencies(reader, &mut top);
     let reaches = audiences::reaches(reader, &mut top, &agencies, wishes);
     let (log_scope, log) = log(reader, &mut top, &data_dir);
+    let outlets = super::outlets::outlets(reader, &mut top);
     reader.finish(top, &["console"]);
     let mut config = Config {
         path: path.to_owned(),
@@ -142,6 +144,7 @@ fn settings<'a>(reader: &mut Reader<'a>, path: &Path, document: &'a DeTable<'a>)
         reaches,
         log_scope,
         log,
+        outlets,
         limits,
         unused: Vec::new(),
         lines: std::collections::BTreeMap::new(),

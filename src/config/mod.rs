@@ -9,6 +9,7 @@ mod faults;
 mod fetch;
 mod file;
 mod gate;
+mod outlets;
 mod publish;
 mod reader;
 mod transports;
@@ -39,6 +40,7 @@ use crate::feed::store::Store;
 use crate::fetch::Remote;
 use crate::fetch::bundle::PublicKey;
 use crate::name::Name;
+use crate::outlet;
 use crate::resolve::validate::anchor::{AnchorFault, Anchors};
 use crate::resolve::{cache, recurse, routes, validate, zone};
 use crate::serve::apply::Sinkhole;
@@ -101,6 +103,8 @@ pub struct Config {
     pub log_scope: LogScope,
     /// How records are kept.
     pub log: journal::Options,
+    /// Whom they are sent on to.
+    pub outlets: Vec<outlet::Options>,
     /// Bounds.
     pub limits: Limits,
     /// Settings that a later release will know: they do nothing yet, which people should be told.

@@ -191,6 +191,39 @@ fn encrypted_transports_have_what_they_need() {
 }
 
 #[test]
+fn an_outlet_goes_where_its_form_can_go() {
+    fn check(lines: &str, expected: &[&str]) {
+        let got = match parse(&format!("[[outlet]]\nname = \"siem\"\n{lines}\n")) {
+            Ok(_) => Vec::new(),
+            Err(faults) => faults.0.iter().map(ToString::to_string).collect(),
+        };
+        assert_eq!(got.len(), expected.len(), "{got:?}");
+        for (got, part) in got.iter().zip(expected) {
+            assert!(got.contains(part), "{got} should have {part:?}");
+        }
+    }
+    check("to = \"tcp://192.0.2.7:601\"", &[]);
+    check("to = \"udp://[2001:db8::7]:514\"\nformat = \"cef\"\nsyslog = true", &[]);
+    check("to = \"unix:/run/dnstap.sock\"\nformat = \"dnstap\"\nqueries = \"all\"", &[]);
+    check("to = \"file:/var/log/sachdns.jsonl\"\nbacklog = \"1MiB\"", &[]);
+    check("", &["sachdns.toml:1: outlet.to: is missing"]);
+    check("to = \"192.0.2.7\"", &["sachdns.toml:3: outlet.to: "]);
+    check("to = \"tcp://siem.example.vn:601\"", &["names are not looked up"]);
+    check("to = \"tcp://192.0.2.7:0\"", &["port 0"]);
+    check("to = \"tcp://192.0.2.7:601#siem\"", &["only tls://"]);
+    check("to = \"ftp://192.0.2.7:21\"", &["there is no ftp://"]);
+    check("to = \"file:\"", &["there is no path"]);
+    check("to = \"udp://192.0.2.7:6000\"\nformat = \"dnstap\"", &["sachdns.toml:4: outlet.format: "]);
+    check("to = \"file:a\"\nformat = \"dnstap\"\nsyslog = true", &["sachdns.toml:5: outlet.syslog: "]);
+    check("to = \"file:a\"\nformat = \"parquet\"", &["none of jsonl, csv, ocsf"]);
+    check("to = \"file:a\"\nbacklog = \"1023KiB\"", &["at least \"1MiB\""]);
+    check("to = \"tls://192.0.2.7:6514\"\nca = \"/nonexistent/ca.pem\"", &["sachdns.toml:4: outlet.ca: "]);
+    check("to = \"tls://192.0.2.7:6514\"\nca = \"Cargo.toml\"", &["sachdns.toml:4: outlet.ca: "]);
+    check("to = \"file:a\"\n[[outlet]]\nname = \"siem\"\nto = \"file:b\"", &["\"siem\" is there twice"]);
+    check("to = \"file:a\"\n[[outlet]]\nname = \"..\"\nto = \"file:b\"", &["begins with a dot"]);
+}
+
+#[test]
 fn the_log_has_room_for_its_open_files() {
     assert_eq!(parse("[log]\nmax_size = \"64MiB\"\n").unwrap().log.max_size, 64 << 20);
     let faults = parse("[log]\nmax_size = \"65535KiB\"\n").unwrap_err().to_string();

@@ -6,7 +6,7 @@ use std::cell::OnceCell;
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::net::{IpAddr, SocketAddr};
-use std::path::PathBuf;
+use std::path::Path;
 
 use super::faults::Problem;
 use super::reader::{Reader, Table, Value, boolean, fields, list, parsed, some, text};
@@ -223,7 +223,13 @@ fn wrong(text: &str, why: impl std::error::Error) -> Problem {
 }
 
 fn read_roots(path: &str) -> Result<Roots, Problem> {
-    let fault = |why: String| Problem::File { path: PathBuf::from(path), why };
+    let path = Path::new(path);
+    let pem = read_certificates(path)?;
+    Roots::from_pem(&pem).map_err(|error| Problem::File { path: path.to_owned(), why: error.to_string() })
+}
+
+/// A file of certificates in PEM form.
+pub(super) fn read_certificates(path: &Path) -> Result<Vec<u8>, Problem> {
     let read = || {
         // Opening a named pipe would wait for its other end.
         if !std::fs::metadata(path)?.is_file() {
@@ -233,6 +239,5 @@ fn read_roots(path: &str) -> Result<Roots, Problem> {
         File::open(path)?.take(LONGEST_FILE).read_to_end(&mut pem)?;
         Ok(pem)
     };
-    let pem = read().map_err(|error| fault(error.to_string()))?;
-    Roots::from_pem(&pem).map_err(|error| fault(error.to_string()))
+    read().map_err(|error| Problem::File { path: path.to_owned(), why: error.to_string() })
 }

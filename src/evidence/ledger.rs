@@ -133,8 +133,18 @@ impl Ledger {
         &self.options
     }
 
+    /// Whether the disk is so full that only hits are recorded.
+    pub fn is_scarce(&self) -> bool {
+        self.space.is_scarce()
+    }
+
+    /// The folder of the segments.
+    pub fn folder(&self) -> &Path {
+        &self.options.folder
+    }
+
     /// The number of this process's first segment.
-    pub(super) fn first(&self) -> u64 {
+    pub fn first(&self) -> u64 {
         self.first
     }
 

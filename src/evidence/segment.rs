@@ -39,16 +39,18 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::record::{self, Head, Record};
 
-const MAGIC: &[u8; 8] = b"SACHSEG\x03";
-const BLOCK: &[u8; 4] = b"BLK\n";
+/// A segment's first octets.
+pub(crate) const MAGIC: &[u8; 8] = b"SACHSEG\x03";
+/// A block's first octets.
+pub(crate) const BLOCK: &[u8; 4] = b"BLK\n";
 /// Octets before a block's time.
-const BLOCK_HEADER: usize = 12;
+pub(crate) const BLOCK_HEADER: usize = 12;
 /// … and before its first record.
 const BLOCK_RECORDS: usize = BLOCK_HEADER + 8;
 /// The longest block that is read. What is written is far shorter, see [`Block::is_full`].
-const MAX_BLOCK: usize = 1 << 20;
+pub(crate) const MAX_BLOCK: usize = 1 << 20;
 /// Octets of a segment without records.
-pub(super) const EMPTY_LEN: u64 = MAGIC.len() as u64;
+pub(crate) const EMPTY_LEN: u64 = MAGIC.len() as u64;
 const END: &[u8; 8] = b"SACHEND\x01";
 const TRAILER: usize = 36;
 /// A name with a greater number was not given by us, and must not make ours overflow.
@@ -64,7 +66,8 @@ pub struct Id {
 }
 
 impl Id {
-    pub(super) fn file_name(self) -> String {
+    /// Its file's name.
+    pub fn file_name(self) -> String {
         format!("{:010}-{:03}.seg", self.number, self.writer)
     }
 
@@ -454,6 +457,11 @@ impl<'a> Records<'a> {
     pub fn new(octets: &'a [u8]) -> Self {
         let at = if octets.starts_with(MAGIC) { MAGIC.len() } else { 0 };
         Self { octets, at, block: &[], time: 0, damaged: 0 }
+    }
+
+    /// Where the last whole block ends that was begun to be read: there a reader goes on that comes back for more.
+    pub fn consumed(&self) -> usize {
+        self.at
     }
 
     /// How many octets belong to no whole record; complete once all records were read. A tail that a

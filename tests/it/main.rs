@@ -30,6 +30,7 @@ mod log_faults;
 mod log_filters;
 mod malformed;
 mod odd_zones;
+mod outlets;
 mod own_rules;
 mod primaries;
 mod proxy;

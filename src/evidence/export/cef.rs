@@ -89,6 +89,7 @@ fn severity(record: &Record<'_>) -> u8 {
         Gravity::Low => 3,
         Gravity::Medium => 5,
         Gravity::High => 8,
+        Gravity::Critical => 10,
     }
 }
 

@@ -248,6 +248,7 @@ fn event(record: &Record<'_>) -> Event {
             Gravity::Low => 2,
             Gravity::Medium => 3,
             Gravity::High => 4,
+            Gravity::Critical => 5,
         },
     }
 }

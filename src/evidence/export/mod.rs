@@ -19,7 +19,7 @@ use std::str::FromStr;
 
 use jiff::Timestamp;
 
-use super::record::{Outcome, Record};
+use super::record::{Outcome, Record, Severity};
 use crate::{name, wire};
 
 /// Who tells of a record.
@@ -175,14 +175,21 @@ enum Gravity {
     Low,
     /// A feed in shadow would have acted.
     Medium,
-    /// A hit.
+    /// A hit of which the feed says no more.
     High,
+    /// A hit that the feed calls so.
+    Critical,
 }
 
 fn gravity(record: &Record<'_>) -> Gravity {
-    match record.outcome {
-        _ if record.is_hit => Gravity::High,
-        Outcome::Shadow => Gravity::Medium,
+    match (record.outcome, record.severity) {
+        (_, severity) if record.is_hit => match severity {
+            Some(Severity::Low) => Gravity::Low,
+            Some(Severity::Medium) => Gravity::Medium,
+            Some(Severity::High) | None => Gravity::High,
+            Some(Severity::Critical) => Gravity::Critical,
+        },
+        (Outcome::Shadow, _) => Gravity::Medium,
         _ if record.feed.is_some() => Gravity::Low,
         _ => Gravity::Information,
     }
@@ -253,6 +260,7 @@ mod tests {
             is_cached: false,
             feed: None,
             family: None,
+            severity: None,
             trigger: None,
             rcode: Some(3),
             answers: Vec::new().into(),

@@ -344,6 +344,7 @@ fn severity(record: &Record<'_>) -> (u8, &'static str) {
         Gravity::Low => (2, "Low"),
         Gravity::Medium => (3, "Medium"),
         Gravity::High => (4, "High"),
+        Gravity::Critical => (5, "Critical"),
     }
 }
 

@@ -25,6 +25,7 @@ pub fn write_header(out: &mut impl Write, record: &Record<'_>, origin: &Origin) 
         Gravity::Low => 5,
         Gravity::Medium => 4,
         Gravity::High => 3,
+        Gravity::Critical => 2,
     };
     let time = time_text(record);
     let time = if time.is_empty() { "-" } else { &time };

@@ -13,6 +13,7 @@ pub(crate) mod nsd;
 pub(crate) mod peer;
 pub(crate) mod primary;
 pub(crate) mod publisher;
+pub(crate) mod receiver;
 pub(crate) mod record;
 pub(crate) mod scripted;
 pub(crate) mod secondary;
@@ -110,9 +111,13 @@ pub(crate) fn spawn(command: &mut Command) -> Child {
             "curl" => "curl",
             "dig" | "nsupdate" => "bind9-dnsutils",
             "dnsdist" => "dnsdist",
+            "dnstap-ldns" => "dnstap-ldns",
+            "fstrm_capture" => "fstrm-bin",
             "kdig" => "knot-dnsutils",
             "named" => "bind9",
             "nft" => "nftables",
+            "rsyslogd" => "rsyslog",
+            "socat" => "socat",
             "named-checkzone" => "bind9-utils",
             "openssl" => "openssl",
             "stubby" => "stubby",
