@@ -338,6 +338,51 @@ fn a_receiver_that_comes_late_or_goes_gets_all_of_it() {
     assert_eq!(got, asked);
 }
 
+#[test]
+fn a_slow_receiver_gets_all_of_it_whole() {
+    let authority = Authority::new();
+    for scheme in ["tcp", "tls"] {
+        let address = free_address();
+        let house = setup("to = \"file:unused\"\n").lay();
+        let (certificate, key) = authority.issue("siem.example.test");
+        house.write("siem.pem", &(certificate + &key));
+        let (ca, pem) = (authority.root_file(&house), house.path().join("siem.pem"));
+        let listen = format!("{},bind=127.0.0.1,reuseaddr", address.port());
+        let (listen, to) = match scheme {
+            "tcp" => (format!("TCP-LISTEN:{listen}"), format!("tcp://{address}")),
+            _ => (
+                format!("OPENSSL-LISTEN:{listen},verify=0,cert={}", pem.display()),
+                format!("tls://{address}#siem.example.test"),
+            ),
+        };
+        let receiver = Receiver::sluggish(&listen);
+        let text = setup(&format!("to = \"{to}\"\nformat = \"ecs\"\nca = \"{ca}\"\n")).text();
+        house.write("authority.txt", "evil.example.test\n");
+        house.write("sachdns.toml", &text);
+        let server = house.serve();
+        // Many times what the sockets hold.
+        let label = "x".repeat(60);
+        let count = 12_000;
+        let udp = Udp::to(server.dns);
+        for number in 0..count {
+            let name = format!("n{number}.{label}.{label}.{label}.evil.example.test");
+            udp.ask(&Query::new(&name, wire::A).bytes()).unwrap();
+        }
+        let text = receiver.wait_until(|text| text.lines().count() >= count && text.ends_with('\n'));
+        let names: HashSet<String> = text
+            .lines()
+            .map(|line| {
+                let event: serde_json::Value = serde_json::from_str(line).unwrap();
+                event["dns"]["question"]["name"].as_str().unwrap().to_owned()
+            })
+            .collect();
+        assert_eq!(names.len(), count, "{scheme}");
+        assert_eq!(text.lines().count(), count, "{scheme}: nothing twice on a connection that stands");
+        let stopped = server.stop(Signal::TERM);
+        assert!(!stopped.stderr.contains("MISSED"), "{}", stopped.stderr);
+    }
+}
+
 /// Takes connections and reads none of them.
 struct Stalling(TcpListener);
 

@@ -52,6 +52,11 @@ impl Receiver {
         Self::start("socat", |_| words(&["-u", from, &format!("CREATE:{OUTPUT}")]))
     }
 
+    /// `socat` that takes connections at once, and reads nothing of them for two seconds.
+    pub(crate) fn sluggish(from: &str) -> Self {
+        Self::start("socat", |_| words(&["-u", from, &format!("SYSTEM:sleep 2; cat > {OUTPUT}")]))
+    }
+
     /// `rsyslogd`, over TCP and UDP: what it understood of each message, with `|` between the fields.
     pub(crate) fn rsyslogd(address: SocketAddr) -> Self {
         Self::start("rsyslogd", |folder| {
