@@ -3,13 +3,13 @@
 //! Reads the files of authorities that they name, so that a missing one is told at once.
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use super::faults::Problem;
 use super::file::identifier;
 use super::reader::{Reader, Table, Value, boolean, parsed, size, text};
 use crate::evidence::export::Format;
-use crate::outlet::{Identity, IdentityError, Options, Scope, To};
+use crate::outlet::{Identity, IdentityError, Options, Own, Scope, To};
 
 const EXPECTED: &str = "\"file:/var/log/sachdns.jsonl\", \"unix:/run/dnstap.sock\", \"tcp://192.0.2.7:601\", \
                         \"udp://192.0.2.7:514\" or \"tls://192.0.2.7:6514#siem.example.vn\"";
@@ -52,17 +52,7 @@ pub(super) fn outlets<'a>(reader: &mut Reader<'a>, top: &mut Table<'a>) -> Vec<O
         let line_of_syslog = table.line_of("syslog");
         let is_syslog = reader.take(&mut table, "syslog", false, boolean);
         let backlog = reader.take(&mut table, "backlog", BACKLOG, backlog);
-        let line_of_ca = table.line_of("ca");
-        let ca = reader.take(
-            &mut table,
-            "ca",
-            None,
-            parsed("the path of a PEM file, or \"\" for what this machine trusts", |text| {
-                Ok::<_, std::convert::Infallible>(
-                    Some(PathBuf::from(text)).filter(|path| !path.as_os_str().is_empty()),
-                )
-            }),
-        );
+        let files = Files::take(reader, &mut table);
         reader.finish(table, &[]);
         let (Some(name), Some(to)) = (name, to) else { continue };
         if outlets.iter().any(|outlet| outlet.name == name) {
@@ -77,14 +67,10 @@ pub(super) fn outlets<'a>(reader: &mut Reader<'a>, top: &mut Table<'a>) -> Vec<O
         }
         let to = match to {
             Written::Ready(to) => to,
-            Written::Tls(address, name) => match identity(&name, ca.as_deref()) {
+            Written::Tls(address, name) => match files.identity(&name) {
                 Ok(identity) => To::Tls(address, identity),
-                Err(problem) if matches!(problem, Problem::File { .. }) => {
-                    reader.fault(line_of_ca, "outlet.ca", problem);
-                    continue;
-                }
-                Err(problem) => {
-                    reader.fault(line_of_to, "outlet.to", problem);
+                Err((setting, problem)) => {
+                    reader.fault(files.line_of(setting).unwrap_or(line_of_to), setting, problem);
                     continue;
                 }
             },
@@ -148,14 +134,75 @@ fn path_of(path: &str) -> Result<PathBuf, String> {
     if path.is_empty() { Err("there is no path".to_owned()) } else { Ok(PathBuf::from(path)) }
 }
 
-fn identity(name: &str, ca: Option<&Path>) -> Result<Identity, Problem> {
-    let pem = ca.map(super::upstreams::read_certificates).transpose()?;
-    Identity::new(name, pem.as_deref()).map_err(|error| match (error, ca) {
-        (error @ (IdentityError::Pem(_) | IdentityError::NoRoots), Some(path)) => {
-            Problem::File { path: path.to_owned(), why: error.to_string() }
+/// The files that TLS is set up with, and the lines that name them.
+struct Files {
+    ca: (usize, Option<PathBuf>),
+    certificate: (usize, Option<PathBuf>),
+    key: (usize, Option<PathBuf>),
+}
+
+impl Files {
+    fn take<'a>(reader: &mut Reader<'a>, table: &mut Table<'a>) -> Self {
+        let mut file = |key| {
+            let read = parsed("the path of a PEM file, or \"\" for none", |text| {
+                let path = Some(PathBuf::from(text)).filter(|path| !path.as_os_str().is_empty());
+                Ok::<_, std::convert::Infallible>(path)
+            });
+            (table.line_of(key), reader.take(table, key, None, read))
+        };
+        Self { ca: file("ca"), certificate: file("certificate"), key: file("key") }
+    }
+
+    fn line_of(&self, setting: &str) -> Option<usize> {
+        match setting {
+            "outlet.ca" => Some(self.ca.0),
+            "outlet.certificate" => Some(self.certificate.0),
+            "outlet.key" => Some(self.key.0),
+            _ => None,
         }
-        (error, _) => Problem::Value { got: name.to_owned(), why: error.to_string(), expected: EXPECTED },
-    })
+    }
+
+    /// Who must be there; or which setting is wrong, and what with it.
+    fn identity(&self, name: &str) -> Result<Identity, (&'static str, Problem)> {
+        let read = |setting, path: &Option<PathBuf>| {
+            let read = path.as_deref().map(super::upstreams::read_certificates).transpose();
+            read.map_err(|problem| (setting, problem))
+        };
+        let authorities = read("outlet.ca", &self.ca.1)?;
+        let certificate = read("outlet.certificate", &self.certificate.1)?;
+        let own = match (certificate, read("outlet.key", &self.key.1)?) {
+            (None, None) => None,
+            (Some(certificate), Some(key)) => {
+                Some(Own::from_pem(&certificate, &key).map_err(|error| self.fault(name, &error))?)
+            }
+            (Some(_), None) => {
+                return Err(("outlet.key", Problem::Missing("key = \"/etc/sachdns/outlet.key\"")));
+            }
+            (None, Some(_)) => {
+                let example = "certificate = \"/etc/sachdns/outlet.pem\"";
+                return Err(("outlet.certificate", Problem::Missing(example)));
+            }
+        };
+        Identity::new(name, authorities.as_deref(), own).map_err(|error| match (&error, &self.ca.1) {
+            (IdentityError::Pem(_) | IdentityError::NoRoots, Some(path)) => {
+                ("outlet.ca", Problem::File { path: path.clone(), why: error.to_string() })
+            }
+            _ => self.fault(name, &error),
+        })
+    }
+
+    fn fault(&self, name: &str, error: &IdentityError) -> (&'static str, Problem) {
+        let (setting, path) = match error {
+            IdentityError::Key => ("outlet.key", &self.key.1),
+            IdentityError::Pem(_) | IdentityError::Own(_) => ("outlet.certificate", &self.certificate.1),
+            IdentityError::Name(_) | IdentityError::NoRoots | IdentityError::Tls(_) => ("outlet.to", &None),
+        };
+        let problem = match path {
+            Some(path) => Problem::File { path: path.clone(), why: error.to_string() },
+            None => Problem::Value { got: name.to_owned(), why: error.to_string(), expected: EXPECTED },
+        };
+        (setting, problem)
+    }
 }
 
 fn backlog(value: Value<'_>) -> Result<u64, Problem> {

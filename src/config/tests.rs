@@ -219,6 +219,11 @@ fn an_outlet_goes_where_its_form_can_go() {
     check("to = \"file:a\"\nbacklog = \"1023KiB\"", &["at least \"1MiB\""]);
     check("to = \"tls://192.0.2.7:6514\"\nca = \"/nonexistent/ca.pem\"", &["sachdns.toml:4: outlet.ca: "]);
     check("to = \"tls://192.0.2.7:6514\"\nca = \"Cargo.toml\"", &["sachdns.toml:4: outlet.ca: "]);
+    let tls = "to = \"tls://192.0.2.7:6514\"\n";
+    check(&format!("{tls}certificate = \"Cargo.toml\""), &["sachdns.toml:1: outlet.key: is missing"]);
+    check(&format!("{tls}key = \"Cargo.toml\""), &["sachdns.toml:1: outlet.certificate: is missing"]);
+    let both = "certificate = \"Cargo.toml\"\nkey = \"Cargo.toml\"";
+    check(&format!("{tls}{both}"), &["outlet.key: Cargo.toml: there is no private key"]);
     check("to = \"file:a\"\n[[outlet]]\nname = \"siem\"\nto = \"file:b\"", &["\"siem\" is there twice"]);
     check("to = \"file:a\"\n[[outlet]]\nname = \"..\"\nto = \"file:b\"", &["begins with a dot"]);
 }

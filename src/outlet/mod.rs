@@ -23,7 +23,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-pub use tls::{Identity, IdentityError};
+pub use tls::{Identity, IdentityError, Own};
 
 use crate::evidence::export::{Format, Origin};
 use crate::evidence::ledger::Ledger;

@@ -281,15 +281,20 @@ fn tls_goes_only_to_the_receiver_that_is_meant() {
     let ca = authority.root_file(&house);
     let address = free_address();
     let pem = house.path().join("siem.pem");
+    // It wants to know who we are, too.
+    let (own, own_key) = authority.issue("dns1.example.test");
+    house.write("own.pem", &own);
+    house.write("own.key", &own_key);
     let receiver = Receiver::socat(&format!(
-        "OPENSSL-LISTEN:{},bind=127.0.0.1,reuseaddr,fork,verify=0,cert={}",
+        "OPENSSL-LISTEN:{},bind=127.0.0.1,reuseaddr,fork,verify=1,cafile={ca},cert={}",
         address.port(),
         pem.display()
     ));
     wait_until(|| std::net::TcpStream::connect(address).is_ok(), |is_there| *is_there);
     let text = |name: &str| {
-        setup(&format!("to = \"tls://{address}#{name}\"\nformat = \"ecs\"\nsyslog = true\nca = \"{ca}\"\n"))
-            .text()
+        let own = "certificate = \"own.pem\"\nkey = \"own.key\"\n";
+        let lines = format!("format = \"ecs\"\nsyslog = true\nca = \"{ca}\"\n{own}");
+        setup(&format!("to = \"tls://{address}#{name}\"\n{lines}")).text()
     };
     house.write("authority.txt", "evil.example.test\n");
     house.write("sachdns.toml", &text("other.example.test"));
