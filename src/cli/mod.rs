@@ -92,8 +92,6 @@ enum CliError {
     Store(#[from] StoreError),
     #[error(transparent)]
     Rule(#[from] rules::RuleError),
-    #[error(transparent)]
-    Versions(#[from] VersionsError),
     #[error(
         "these feeds could not be fetched, or not all of them: {feeds}; their last versions stay in force"
     )]
