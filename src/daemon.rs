@@ -5,6 +5,7 @@
 mod control;
 mod encrypted;
 mod feeds;
+mod files;
 mod landing;
 mod publish;
 mod rules;
@@ -42,7 +43,7 @@ use crate::listener;
 use crate::outlet::Outlets;
 use crate::policy::guard::Guard;
 use crate::resolve::zone::Zones;
-use crate::resolve::{Resolver, cache, pool, routes};
+use crate::resolve::{Resolver, cache, routes};
 use crate::serve::credentials::Credentials;
 use crate::serve::pipeline::{Pipeline, State, Waiting};
 use crate::serve::proxy::Proxies;
@@ -55,6 +56,7 @@ use crate::tsig::Keys;
 use crate::update::child::{Pace, Workshop};
 use crate::update::{self, FeedReport, Plan, UpdateError, standing};
 
+use files::affordable;
 use zones::ZoneErrors;
 
 pub use control::{ask_for_rules, ask_to_refresh, ask_to_reload};
@@ -68,10 +70,6 @@ const READY_SHARE: u64 = 4;
 const RETIRING: Duration = Duration::from_millis(10);
 /// How often another port is tried where the system chooses it.
 const TRIES: usize = 8;
-/// Fewer queries or connections than this at once are no service.
-const LEAST_OF_EACH: usize = 16;
-/// Descriptors for listeners, journals, the image and what the runtime needs.
-const OTHER_FILES: usize = 256;
 
 /// Why the daemon does not start, or a reload changes nothing.
 #[derive(Debug, thiserror::Error)]
@@ -324,63 +322,6 @@ impl Drop for StopOnDrop {
     fn drop(&mut self) {
         self.0.store(true, Ordering::Release);
     }
-}
-
-/// What the system's limit of open files, raised as far as it goes, allows of what is configured.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Affordable {
-    /// Queries that wait at once.
-    pending: usize,
-    tcp_connections: usize,
-    http_connections: usize,
-}
-
-/// What `files` open files allow of the wanted; `None` when that is too little to serve with. What the log,
-/// the image and the workers need comes first, then half of the rest is for queries.
-fn afford(wanted: Affordable, files: usize, workers: usize, a_query: usize) -> Option<Affordable> {
-    let rest = files.checked_sub(OTHER_FILES + workers * pool::MOST_PORTS)?;
-    let connections = wanted.tcp_connections + wanted.http_connections;
-    // Connections give way down to half of the rest before queries do.
-    let for_connections = rest.saturating_sub(wanted.pending * a_query).max(rest / 2).min(connections);
-    let share = |wanted: usize| wanted * for_connections / connections.max(1);
-    let affordable = Affordable {
-        pending: ((rest - for_connections) / a_query).min(wanted.pending),
-        tcp_connections: share(wanted.tcp_connections),
-        http_connections: share(wanted.http_connections),
-    };
-    let least = affordable.pending.min(affordable.tcp_connections).min(affordable.http_connections);
-    let least_wanted = wanted.pending.min(wanted.tcp_connections).min(wanted.http_connections);
-    (least >= LEAST_OF_EACH.min(least_wanted)).then_some(affordable)
-}
-
-fn affordable(config: &Config, a_query: usize) -> Result<Affordable, DaemonError> {
-    use rustix::process::{Resource, getrlimit, setrlimit};
-    let wanted = Affordable {
-        pending: config.limits.waiting.pending,
-        tcp_connections: config.limits.tcp_connections,
-        http_connections: config.http.connections,
-    };
-    let mut limit = getrlimit(Resource::Nofile);
-    limit.current = limit.maximum;
-    if let Err(error) = setrlimit(Resource::Nofile, limit) {
-        tracing::warn!(%error, "the limit of open files cannot be raised");
-    }
-    let Some(files) = getrlimit(Resource::Nofile).current else { return Ok(wanted) };
-    let transports = &config.server.transports;
-    let listeners = transports.tls.len() + transports.https.len() + transports.quic.len();
-    let files = usize::try_from(files).unwrap_or(usize::MAX).saturating_sub(listeners);
-    let workers = config.server.listen.len() * config.server.workers;
-    let affordable = afford(wanted, files, workers, a_query).ok_or(DaemonError::Files { files })?;
-    if affordable != wanted {
-        tracing::warn!(
-            files,
-            pending = affordable.pending,
-            tcp_connections = affordable.tcp_connections,
-            http_connections = affordable.http_connections,
-            "[limits] are lowered to what the limit of open files allows; raise it (ulimit -n, LimitNOFILE=)"
-        );
-    }
-    Ok(affordable)
 }
 
 /// Where the daemon answers.
@@ -790,25 +731,4 @@ fn only_at_start(old: &Config, new: &Config) -> Vec<&'static str> {
     };
     compare(fixed(old) == fixed(new), "limits (but for rates and exempt)");
     settings
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn few_files_are_shared_out_and_too_few_are_an_error() {
-        fn check(files: usize, expected: Option<[usize; 3]>) {
-            let wanted = Affordable { pending: 10_000, tcp_connections: 1024, http_connections: 512 };
-            let got = afford(wanted, files, 2, 2);
-            let got = got.map(|got| [got.pending, got.tcp_connections, got.http_connections]);
-            assert_eq!(got, expected, "{files} files");
-        }
-        check(1_000_000, Some([10_000, 1024, 512]));
-        check(20_000, Some([9040, 1024, 512]));
-        check(4096, Some([1088, 1024, 512]));
-        check(1024, Some([160, 213, 106]));
-        check(300, None);
-        check(0, None);
-    }
 }
