@@ -202,7 +202,10 @@ fn below_a_cut_its_servers_are_asked() {
 
 #[test]
 fn the_policy_decides_first() {
-    let server = lay(Setup::new(nsd::address()).feed("authority", "www.internal.example\n")).serve();
+    // The gate would keep such a feed out.
+    let feed = "[[feed]]\nname = \"authority\"\nsource = \"list.txt\"\nformat = \"plain\"\naction = \"sinkhole\"\ngate = false\n";
+    let setup = Setup::new(nsd::address()).more(feed).file("list.txt", "www.internal.example\n");
+    let server = lay(setup).serve();
     assert_eq!(server.dig().ask("www.internal.example", "A").rdata("A"), ["10.10.10.10"]);
     assert_eq!(server.dig().ask("x.wild.internal.example", "A").rdata("A"), ["10.1.0.99"]);
 }
