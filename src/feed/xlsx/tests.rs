@@ -118,6 +118,37 @@ fn merged_cells_count_in_each_row() {
     );
 }
 
+/// What two writers of workbooks made of such tables: shared texts, styles, dates, a formula, text in two styles.
+#[test]
+fn workbooks_of_other_hands() {
+    let check = |file: &str, expected: &[&str]| {
+        let path = format!("{}/tests/feeds/{file}", env!("CARGO_MANIFEST_DIR"));
+        let reading = Reading { now: 1_787_443_200_000_000, ..as_is(Format::Xlsx) };
+        check_read(&reading, &std::fs::read(path).unwrap(), expected);
+    };
+    check(
+        "made-openpyxl.xlsx",
+        &[
+            "5 name evil.example subtree family=Emotet severity=high expires=1893542400",
+            "5 ip 192.0.2.1 family=Emotet severity=high expires=1893542400",
+            "6 name b.example subtree family=Emotet severity=low",
+            "6 ip 198.51.100.7 family=Emotet severity=low",
+            "7! Expired",
+            "2 net 203.0.113.0/24",
+        ],
+    );
+    check(
+        "made-xlsxwriter.xlsx",
+        &[
+            "3 name evil.example subtree family=Emotet expires=1893542400",
+            "3 ip 192.0.2.1 family=Emotet expires=1893542400",
+            "4 name b.example subtree family=Emotet",
+            "4 ip 192.0.2.2 family=Emotet",
+            "5 name rich.example subtree",
+        ],
+    );
+}
+
 #[test]
 fn every_visible_sheet_is_read() {
     let names = inline(&[&["Tên miền"], &["a.example"]]);
