@@ -51,13 +51,17 @@ fn unbracketed(text: &str) -> Cow<'_, str> {
     let mut from = 0;
     while let Some(at) = text[from..].find(['[', '(', '{']).map(|at| from + at) {
         from = at + 1;
+        let rest = &text.as_bytes()[from..];
         let close = match text.as_bytes()[at] {
-            b'[' => ']',
-            b'(' => ')',
-            _ => '}',
+            b'[' => b']',
+            b'(' => b')',
+            _ => b'}',
         };
-        let Some((inner, _)) = text[from..].split_once(close) else { continue };
-        if let Some((mark, whole)) = MARKS.iter().find(|(mark, _)| inner.eq_ignore_ascii_case(mark)) {
+        // Only so far as a mark goes: a line may be nothing but brackets.
+        let is_here = |mark: &str| {
+            rest.get(mark.len()) == Some(&close) && rest[..mark.len()].eq_ignore_ascii_case(mark.as_bytes())
+        };
+        if let Some((mark, whole)) = MARKS.iter().find(|(mark, _)| is_here(mark)) {
             plain.push_str(&text[kept..at]);
             plain.push_str(whole);
             from += mark.len() + 1;

@@ -226,21 +226,13 @@ fn values(of_type: &str, value: &str) -> Result<Vec<Result<Value, Fault>>, Fault
     let value = value.trim();
     Ok(match of_type {
         "domain" | "hostname" | "ip-dst" | "ip-src" => vec![token::read(value)],
-        "url" | "uri" => vec![url(value)],
+        "url" | "uri" => vec![token::url_of(value)],
         "domain|ip" => value.split('|').map(token::read).collect(),
         "ip-dst|port" | "ip-src|port" => vec![token::read(value.split('|').next().unwrap_or(value))],
         // A name may have other uses than the one on this port.
         "hostname|port" => vec![token::read(&value.replacen('|', ":", 1))],
         other => return Err(Fault::Kind(super::output::excerpt(other))),
     })
-}
-
-/// A URL, also where its scheme is left out.
-fn url(text: &str) -> Result<Value, Fault> {
-    match token::read(text)? {
-        Value::Name(..) | Value::Ip(_) | Value::Net(_) => Ok(Value::Url(text.to_owned())),
-        url @ Value::Url(_) => Ok(url),
-    }
 }
 
 #[cfg(test)]
@@ -269,7 +261,7 @@ mod tests {
         check("ip-dst|port", "192.0.2.1|443", &["1 ip 192.0.2.1"]);
         check("hostname|port", "evil.example|443", &["1 url evil.example:443"]);
         check("url", "http://evil.example/a", &["1 url http://evil.example/a"]);
-        check("url", "evil.example", &["1 url evil.example"]);
+        check("url", "evil[.]example", &["1 url evil.example"]);
         check("uri", "/a", &["1! Url"]);
         check("sha256", "ab", &["1! Kind(\"sha256\")"]);
         check("filename|sha1", "a.exe|ab", &["1! Kind(\"filename|sha1\")"]);

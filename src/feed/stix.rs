@@ -24,6 +24,9 @@ use super::{Fault, is_family, words};
 /// Objects and relationships that are remembered; more lose their families.
 const MAX_OBJECTS: usize = 200_000;
 
+/// Octets of an identifier; those of STIX have at most some eighty.
+const MAX_ID: usize = 200;
+
 /// Reads the objects of one document.
 pub(super) struct Reader<'a, 'b> {
     out: &'a mut Output<'b>,
@@ -108,7 +111,10 @@ impl Steps for Reader<'_, '_> {
             "revoked" => return object.is_revoked = text == "true",
             _ => return,
         };
-        text.clone_into(place);
+        // What is longer is no identifier, and many of them are remembered.
+        if text.len() <= MAX_ID || matches!(key, "name" | "pattern") {
+            text.clone_into(place);
+        }
     }
 
     fn end(&mut self, _: u64) {

@@ -16,8 +16,6 @@ use super::{Column, Columns, Fault, Role, Value, is_family, token};
 
 /// Rows that may stand above the header, and rows that are looked at where there is none.
 const HEAD: usize = 50;
-/// Values in one cell.
-const MAX_VALUES: usize = 1000;
 
 /// Reads the rows of one table.
 pub(super) struct Table<'a> {
@@ -280,14 +278,11 @@ impl Layout {
 
     /// Reads a cell: one value, or several if each of them is one.
     fn values_of(&self, text: &str, kind: Option<Kind>, traits: &Traits, out: &mut Output<'_>) {
-        let read = |text: &str| match (token::read(text), kind) {
-            (Ok(Value::Name(..) | Value::Ip(_)), Some(Kind::Url)) => Ok(Value::Url(text.to_owned())),
-            (value, _) => value,
-        };
+        let read = if kind == Some(Kind::Url) { token::url_of } else { token::read };
         let is_between = |char: char| char.is_whitespace() || matches!(char, ',' | ';');
         if kind != Some(Kind::Url) && text.contains(is_between) {
             let parts = text.split(is_between).filter(|part| !part.is_empty());
-            let values: Vec<_> = parts.take(MAX_VALUES).map(|part| (part, read(part))).collect();
+            let values: Vec<_> = parts.map(|part| (part, read(part))).collect();
             if values.iter().all(|(_, value)| value.is_ok()) {
                 for (part, value) in values {
                     self.hand_on(value, part, traits, out);

@@ -73,8 +73,13 @@ fn trimmed(word: &str) -> &str {
         word.trim_start_matches(|char: char| is_mark(char) || matches!(char, '(' | '[' | '{' | '-' | '–'));
     let mut word = word.trim_end_matches(is_mark);
     for (open, close) in [('(', ')'), ('[', ']'), ('{', '}')] {
-        while word.ends_with(close) && word.matches(close).count() > word.matches(open).count() {
-            word = word[..word.len() - 1].trim_end_matches(is_mark);
+        // Counted once: a word may be a whole line of brackets.
+        let mut excess = word.matches(close).count().saturating_sub(word.matches(open).count());
+        while excess > 0
+            && let Some(rest) = word.strip_suffix(close)
+        {
+            word = rest.trim_end_matches(is_mark);
+            excess -= 1;
         }
     }
     word

@@ -147,6 +147,16 @@ fn host_of(rest: &str) -> &str {
     }
 }
 
+/// Reads a token that is said to be a URL, also where its scheme and path are left out.
+pub(super) fn url_of(text: &str) -> Result<Value, Fault> {
+    Ok(match read(text)? {
+        url @ Value::Url(_) => url,
+        Value::Name(..) | Value::Ip(_) | Value::Net(_) => {
+            Value::Url(defang::refang(text).unwrap_or_else(|| text.to_owned()))
+        }
+    })
+}
+
 /// What a URL's host would be as a listing of its own: the name and nothing below it, or the address.
 /// `None` where the host is one label.
 pub(super) fn host(url: &str) -> Option<Value> {
