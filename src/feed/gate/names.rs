@@ -258,7 +258,20 @@ fn is_public_suffix(name: &Name) -> bool {
         count += 1;
         len += label.len() + 1;
     }
-    let info = psl::List.find(list[..count].iter().rev().copied());
+    let (found, first) = (psl::List.find(list[..count].iter().rev().copied()), list[0].len());
     // The dots between the labels count.
-    info.typ.is_some() && info.len + 1 == len
+    match found.typ {
+        Some(psl::Type::Icann) => found.len + 1 == len,
+        Some(psl::Type::Private) if found.len + 1 == len => {
+            // `*.localto.net` makes a suffix of each customer's own name: attackers are among them, and what is below
+            // is theirs.
+            list[0] = UNHEARD_OF;
+            let other = psl::List.find(list[..count].iter().rev().copied());
+            other.len + first != found.len + UNHEARD_OF.len()
+        }
+        Some(psl::Type::Private) | None => false,
+    }
 }
+
+/// A label that no list has.
+const UNHEARD_OF: &[u8] = b"0--0";

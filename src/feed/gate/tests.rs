@@ -56,6 +56,9 @@ fn names_are_protected_from_above_and_from_below() {
         check("duckdns.org", scope, Some(Suffix));
         check("evil.duckdns.org", scope, None);
         check("evil.co.uk", scope, None);
+        // By a wildcard: a registry's stands, a customer's own name at a provider does not.
+        check("anything.ck", scope, Some(Suffix));
+        check("b1upxpt.localto.net", scope, None);
     }
     // What covers a name takes it.
     check("example.vn", Subtree, Some(Own));
