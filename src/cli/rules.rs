@@ -15,15 +15,16 @@ use super::{CliError, ConfigArg};
 use crate::config::Config;
 use crate::daemon::{self, DaemonError};
 use crate::feed::address::Addresses;
+use crate::feed::gate::Gate;
 use crate::feed::is_family;
 use crate::feed::source::FeedAction;
-use crate::name::{Key, Name};
+use crate::name::Name;
 use crate::policy::action::Action;
-use crate::policy::guard::{Guard, Guarded};
 use crate::policy::rule::Severity;
 use crate::policy::trigger::Scope;
 use crate::rules::history::{History, HistoryError, Reading};
 use crate::rules::{Book, Change, Deed, Effect, Entry, Event, MOST, Rule, Standing, Subject};
+use crate::update::UpdateError;
 use crate::{clock, name};
 
 /// Octets of a reason or a person's name.
@@ -166,14 +167,8 @@ enum Form {
 pub(super) enum RuleError {
     #[error(transparent)]
     History(#[from] HistoryError),
-    #[error(
-        "{0} is protected, by [gate] or because this server needs it; with --force it is blocked all the same"
-    )]
-    Protected(Subject),
-    #[error("{0} is a popular name; with --force it is blocked all the same")]
-    Popular(Subject),
-    #[error("{0} takes protected or popular names with it; with --force it is blocked all the same")]
-    Above(Subject),
+    #[error("{subject} {why}; with --force it is blocked all the same")]
+    Objection { subject: Subject, why: String },
     #[error("{0} is a whole top-level domain; with --force it is blocked all the same")]
     TopLevel(Subject),
     #[error("{subject}: {why}")]
@@ -203,9 +198,9 @@ fn block(arguments: &BlockArgs) -> Result<(), CliError> {
         FeedAction::Shadow => (Action::Sinkhole, Effect::Shadow),
         FeedAction::Always(action) => (action.clone(), if *force { Effect::Forced } else { Effect::Usual }),
     };
-    let guard = daemon::guard(&config)?;
+    let gate = Gate::load(&config.gate).map_err(UpdateError::from)?;
     for subject in &given.subjects {
-        check(&config, &guard, subject, *force || effect == Effect::Shadow)?;
+        check(&config, &gate, subject, *force || effect == Effect::Shadow)?;
     }
     let family = family.as_deref().map(Arc::from);
     given.give(&config, |subject, agency| Rule {
@@ -234,7 +229,7 @@ fn allow(arguments: &AllowArgs) -> Result<(), CliError> {
 }
 
 /// Whether a block of this would take what nobody may lose.
-fn check(config: &Config, guard: &Guard, subject: &Subject, is_forced: bool) -> Result<(), RuleError> {
+fn check(config: &Config, gate: &Gate, subject: &Subject, is_forced: bool) -> Result<(), RuleError> {
     let (name, scope) = match subject {
         Subject::Name(name, scope) => (name, *scope),
         Subject::Network(net) => {
@@ -249,14 +244,10 @@ fn check(config: &Config, guard: &Guard, subject: &Subject, is_forced: bool) -> 
     if is_forced {
         return Ok(());
     }
-    let (key, subject) = (Key::from(name), || subject.clone());
-    match guard.find(&key) {
-        Some(Guarded::Protected) => Err(RuleError::Protected(subject())),
-        Some(Guarded::Popular) if scope != Scope::Below => Err(RuleError::Popular(subject())),
-        _ if scope != Scope::Exact && guard.has_below(&key) => Err(RuleError::Above(subject())),
-        _ if name.label_count() < 2 => Err(RuleError::TopLevel(subject())),
-        _ => Ok(()),
+    if let Some(why) = gate.objection(name, scope) {
+        return Err(RuleError::Objection { subject: subject.clone(), why });
     }
+    if name.label_count() < 2 { Err(RuleError::TopLevel(subject.clone())) } else { Ok(()) }
 }
 
 impl Given {

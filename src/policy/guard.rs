@@ -63,14 +63,6 @@ impl Guard {
         self.names.is_none()
     }
 
-    /// Whether guarded names are below this one.
-    pub fn has_below(&self, key: &Key) -> bool {
-        let Some(names) = &self.names else { return false };
-        let start = Place { addr: names.root().addr(), output: Output::zero() };
-        let place = key.as_bytes().iter().try_fold(start, |place, &octet| step(names, place, octet));
-        place.is_some_and(|place| !names.node(place.addr).is_empty())
-    }
-
     /// Why this name is guarded, if it is; protected before popular.
     pub fn find(&self, key: &Key) -> Option<Guarded> {
         let names = self.names.as_ref()?;
@@ -132,12 +124,6 @@ mod tests {
         check("x.deep.popular.example", Some(Guarded::Protected));
         check("both.example", Some(Guarded::Protected));
         check("x.both.example", Some(Guarded::Protected));
-        let has_below = |name: &str| guard.has_below(&Key::from(&Name::from_host(name).unwrap()));
-        for (name, expected) in
-            [("vn", true), ("gov.vn", true), ("tinh.gov.vn", false), ("example", true), ("n", false)]
-        {
-            assert_eq!(has_below(name), expected, "{name}");
-        }
         let root = Key::from(&Name::from_presentation(".").unwrap());
         assert_eq!(guard.find(&root), None);
         assert_eq!(Guard::NONE.find(&root), None);
