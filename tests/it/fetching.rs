@@ -282,7 +282,7 @@ fn bundles_carry_feeds_to_where_nothing_can_be_fetched() {
     let mut octets = std::fs::read(path("two.bundle")).unwrap();
     *octets.last_mut().unwrap() ^= 1;
     std::fs::write(maker.path().join("changed.bundle"), octets).unwrap();
-    let refused = import("changed.bundle", &[]);
+    let refused = import("changed.bundle", &["--older"]);
     assert!(refused.code() == 1 && refused.stderr.contains("not what was signed"), "{refused:?}");
     assert!(is_sinkholed(&server, "bundled.example"));
     let refused = inside("").run("feed import", &[&path("two.bundle")]);
