@@ -290,6 +290,12 @@ impl Stamp {
         }
     }
 
+    /// Whether the last that happened to the file was not that somebody wrote to it: it was renamed, or its times
+    /// were set, by whoever had written all of it.
+    pub fn is_put(&self) -> bool {
+        self.ctime > self.mtime
+    }
+
     /// When the file last changed, in microseconds since 1970; what tools set its time to does not count.
     pub fn changed_at(&self) -> i64 {
         self.ctime / 1000
