@@ -8,8 +8,10 @@ use crate::image;
 use crate::name::Name;
 use crate::policy::action::Action;
 use crate::policy::compile::{Compiler, Listing};
+use crate::policy::layers::Own;
 use crate::policy::rule::{Feed, FeedKind, Mode};
 use crate::policy::trigger::{Scope, Trigger};
+use crate::publish::select::excepted;
 
 /// An image of these rules: what is listed, the feed's number, its scope, its action.
 fn image(rules: &[(&str, u16, Scope, &str)]) -> Image {
@@ -216,4 +218,51 @@ fn rules_keep_their_numbers() {
     let (fewer, _) =
         list(&image(&[("evil.example", 1, Scope::Subtree, "sinkhole")]), |it| it.format = Format::Suricata);
     assert_eq!(fewer, [evil]);
+}
+
+#[test]
+fn bare_addresses_are_for_firewalls_and_sinkholes_are_feeds() {
+    let own =
+        Feed { sinkhole: Some([[10, 9, 9, 9].into()].into()), ..Feed::new("own".into(), FeedKind::Threat) };
+    let mut compiler = Compiler::new(vec![own, Feed::new("other".into(), FeedKind::Threat)]);
+    let (scope, mode) = (Scope::Exact, Mode::Enforced);
+    for (feed, name) in [(0, "a.example"), (1, "b.example")] {
+        let listing = Listing { feed, scope, action: Action::Sinkhole, mode, family: None, severity: None };
+        compiler.add(&Name::from_host(name).unwrap(), listing).unwrap();
+    }
+    let listing = Listing {
+        feed: 1,
+        scope,
+        action: Action::Sinkhole,
+        mode: Mode::Guarded,
+        family: None,
+        severity: None,
+    };
+    compiler.add_network(Trigger::Ip, "203.0.113.7/32".parse().unwrap(), listing).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("policy.img");
+    image::write(&path, &compiler.finish().unwrap(), &[0; 32], 0).unwrap();
+    let image = image::open(&path).unwrap();
+    assert_eq!(list(&image, |it| it.kind = Kind::Addresses).0, ["203.0.113.7"]);
+    // Whoever takes the zone has no guard.
+    let (lines, _) = list(&image, |it| it.format = Format::Rpz);
+    assert_eq!(lines[3..], ["a.example 30 A 10.9.9.9", "b.example 30 A 10.10.10.10"]);
+}
+
+#[test]
+fn what_analysts_except_for_everybody_is_in_no_list() {
+    let groups = ["everybody", "one agency"].map(|name| Feed::new(name.into(), FeedKind::Threat));
+    let mut compiler = Compiler::new(groups.to_vec());
+    for (feed, net, action) in [
+        (0, "203.0.113.0/24", Action::Passthru),
+        (0, "198.51.100.0/24", Action::Sinkhole),
+        (1, "192.0.2.0/24", Action::Passthru),
+    ] {
+        let (scope, mode) = (Scope::Exact, Mode::Enforced);
+        let listing = Listing { feed, scope, action, mode, family: None, severity: None };
+        compiler.add_network(Trigger::Ip, net.parse().unwrap(), listing).unwrap();
+    }
+    let index = compiler.finish().unwrap().into_index().unwrap();
+    let own = Own { index, agencies: vec![None, Some("so-tttt".into())] };
+    assert_eq!(excepted(&own), ["203.0.113.0/24".parse::<IpNet>().unwrap()]);
 }
