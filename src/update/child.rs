@@ -142,7 +142,7 @@ impl Workshop {
     /// Blocks; the thread that calls must live until it returns, for the child dies with it.
     ///
     /// # Errors
-    /// [`UpdateError`], as [`build`], and when the child ended early or the workshop was closed. The
+    /// [`UpdateError`], as [`super::build`], and when the child ended early or the workshop was closed. The
     /// image that was there stays.
     pub fn build(&self, plan: Plan<'_>, path: &Path, now: i64, pace: Pace) -> Result<Update, UpdateError> {
         let order = Order::new(plan, path, now, pace);
