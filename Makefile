@@ -58,8 +58,8 @@ bench: ## Measure (SACHDNS_BENCH=once runs each bench a single time), beside the
 bench-deps: ## Install the name servers that bench measures, and dnsperf (Debian packages)
 	@benches/install-peers.sh
 
-bench-write: ## Measure whole servers, and write docs/bench.md, docs/bench.svg and README's table
-	SACHDNS_BENCH_WRITE=docs $(CARGO) bench --locked --bench network
+bench-write: ## Measure whole servers, and write docs/bench*.md, docs/bench.svg and README's table
+	SACHDNS_BENCH_WRITE=docs $(CARGO) bench --locked --bench network --bench recursion
 
 fuzz: ## Fuzz every parser for a while each (SECONDS=30 by default)
 	@fuzz/run.sh

@@ -49,7 +49,8 @@ pub(crate) fn write(findings: &Findings, folder: &Path) -> io::Result<()> {
 /// The whole report.
 pub(crate) fn whole(findings: &Findings) -> String {
     let mut out = String::from(
-        "# What a query costs\n\nWritten by `make bench-write`. Lower is better everywhere but in queries a second.\n\n\
+        "# What a query costs\n\nWritten by `make bench-write`. Lower is better everywhere but in queries a second. \
+         What a name costs in recursion: [bench-recursion.md](bench-recursion.md).\n\n\
          ![CPU a query in units of a bare echo](bench.svg)\n\n",
     );
     out.push_str(&conditions(findings));
