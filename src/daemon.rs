@@ -6,6 +6,7 @@ mod control;
 mod encrypted;
 mod feeds;
 mod files;
+mod hunting;
 mod landing;
 mod publish;
 mod rules;
@@ -33,6 +34,7 @@ use crate::client::limits::Limits;
 use crate::client::prefix::PrefixMap;
 use crate::clock;
 use crate::config::{Config, Faults, Transports};
+use crate::evidence::archive::{Archiver, Hunter};
 use crate::evidence::export::Origin;
 use crate::evidence::journal::Journal;
 use crate::evidence::keeper::Keeper;
@@ -229,6 +231,7 @@ pub fn run(config: Config, ready: impl FnOnce(&Listening)) -> Result<(), DaemonE
     let keeper = Keeper::start(&ledger)?;
     let outlets = Arc::new(Outlets::new(&ledger, clock::now()));
     outlets.replace(&config.outlets, &Origin { node: config.node() })?;
+    let archiver = Archiver::start(&ledger, &config.archive)?;
 
     let config = Arc::new(config);
     let reloader = Reloader {
@@ -237,6 +240,7 @@ pub fn run(config: Config, ready: impl FnOnce(&Listening)) -> Result<(), DaemonE
         credentials: credentials.clone(),
         pipeline: Arc::clone(&pipeline),
         secret,
+        hunter: archiver.hunter(),
         workshop: Arc::clone(&workshop),
         outlets: Arc::clone(&outlets),
         turn: Arc::new(Mutex::new(configured)),
@@ -311,6 +315,7 @@ pub fn run(config: Config, ready: impl FnOnce(&Listening)) -> Result<(), DaemonE
     keeper.stop();
     // Now that every record is written.
     outlets.stop();
+    drop(archiver);
     tracing::info!(records = ledger.written(), lost = ledger.lost(), dropped = ledger.dropped(), "stopped");
     outcome
 }
@@ -589,6 +594,7 @@ struct Reloader {
     pipeline: Arc<Pipeline>,
     /// Cookies outlive a reload.
     secret: Secret,
+    hunter: Hunter,
     workshop: Arc<Workshop>,
     outlets: Arc<Outlets>,
     /// Two reloads must not overtake each other. Holds who is asked as the configuration in force has it.
@@ -653,7 +659,8 @@ impl Reloader {
         let local_zones = zones::load(&config.zones, &self.pipeline.zones())?;
         let troubles = tell(&image, reports.as_deref());
         let names = image.facts.name_count;
-        let before = self.pipeline.state().rules.image.facts.name_count;
+        let old = self.pipeline.state();
+        let before = old.rules.image.facts.name_count;
         let mut line = format!(
             "reloaded {}: {names} names in force ({:+}), after {} ms",
             config.path.display(),
@@ -663,6 +670,8 @@ impl Reloader {
         let state = state(&config, image, guard, &self.secret, &self.listening, &self.fetching);
         let cuts = zones::with_cuts(sources.clone(), &local_zones.zones);
         tokio::spawn(retire(self.pipeline.replace(state, cuts)));
+        self.search_for_new(&old.rules);
+        drop(old);
         *configured = sources;
         self.fetching.fetch(config.remotes.clone());
         self.press.print(&config);

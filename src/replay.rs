@@ -11,7 +11,7 @@ use std::ops::ControlFlow;
 
 use crate::client::Agencies;
 use crate::evidence::record::{Outcome, Record};
-use crate::evidence::store::{Filter, Scan, Store, StoreError};
+use crate::evidence::store::{Filter, Page, Scan, Store, StoreError, Unwatched};
 use crate::name::Key;
 use crate::policy::action::Action;
 use crate::policy::decide::{Reckoning, Ruling, Unobserved};
@@ -121,7 +121,7 @@ pub fn replay(
 ) -> Result<Replay, StoreError> {
     let mut replay = Replay { is_complete: true, ..Replay::default() };
     let mut collectors = [Collector::default(), Collector::default()];
-    replay.scan = store.newest_first(filter, &mut |record| {
+    replay.scan = store.newest_first(filter, Page::default(), &mut Unwatched, &mut |record| {
         if replay.queries.is_multiple_of(STRIDE) && !go_on(replay.queries) {
             replay.is_complete = false;
             return ControlFlow::Break(());

@@ -11,7 +11,7 @@ mod part;
 use std::cmp::Ordering;
 use std::ops::Range;
 
-pub use self::mnemonic::{rcode_text, type_number, type_text};
+pub use self::mnemonic::{rcode_number, rcode_text, type_number, type_text};
 pub use self::part::Part;
 use crate::name::{self, MAX_LABEL, MAX_WIRE};
 

@@ -9,6 +9,7 @@ mod explain;
 mod export;
 mod feed;
 mod fetch;
+mod hunt;
 mod log;
 mod policy;
 mod reload;
@@ -50,8 +51,10 @@ enum Command {
     Check(ConfigArg),
     /// Tell what happens to a name, and which rule of which feed decides it.
     Explain(explain::Arguments),
-    /// Print the query log, newest first.
-    Log(log::Arguments),
+    /// Print the query log, newest first; count it; follow it.
+    Log(Box<log::Arguments>),
+    /// Search the query log for any number of names, addresses and networks.
+    Hunt(Box<hunt::Arguments>),
     /// Read feeds.
     #[command(subcommand)]
     Feed(feed::Command),
@@ -136,6 +139,16 @@ enum CliError {
     Troubled { feeds: String },
     #[error("dnstap is not for a terminal: write it to a file, `… --format dnstap > log.dnstap`")]
     Octets,
+    #[error("nothing to look for: the files list no name, address or network")]
+    NoNames,
+    #[error(
+        "what is to be counted? Say --by agency, client, name, type, rcode, action, feed, family, hour or day"
+    )]
+    NoBy,
+    #[error("stopped before the end: what is printed is not all")]
+    Stopped,
+    #[error("{path}: that somebody looks at a client cannot be recorded, so nothing is shown: {source}")]
+    Audit { path: PathBuf, source: io::Error },
     #[error("writing the output: {0}")]
     Output(#[from] io::Error),
 }
@@ -148,6 +161,7 @@ pub fn run() -> ExitCode {
         Command::Check(arguments) => check::run(&arguments),
         Command::Explain(arguments) => explain::run(&arguments),
         Command::Log(arguments) => log::run(&arguments),
+        Command::Hunt(arguments) => hunt::run(&arguments),
         Command::Feed(command) => feed::run(&command),
         Command::Policy(command) => policy::run(&command),
     };

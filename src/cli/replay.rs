@@ -15,7 +15,7 @@ use crate::clock::{self, local_time};
 use crate::config::Config;
 use crate::daemon::{self, DaemonError, RulesError, guard};
 use crate::evidence::store::Filter;
-use crate::evidence::store::segments::Segments;
+use crate::evidence::store::embedded::Embedded;
 use crate::image::{self, Image, ImageError};
 use crate::name::Presentation;
 use crate::replay::{self, Affected, Replay, Side, Tally, Turn};
@@ -42,10 +42,10 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "VERSION", default_value = "refused")]
     version: String,
     /// Only queries from this time on: a time, a day or an age (24h, 7d); without it the last day.
-    #[arg(long, value_name = "TIME", value_parser = log::time)]
+    #[arg(long, value_name = "TIME", value_parser = log::filters::time)]
     since: Option<i64>,
     /// Only queries before this time.
-    #[arg(long, value_name = "TIME", value_parser = log::time)]
+    #[arg(long, value_name = "TIME", value_parser = log::filters::time)]
     until: Option<i64>,
     /// Only queries of clients of the agency with this id.
     #[arg(long, value_name = "ID")]
@@ -96,7 +96,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), CliError> {
     let interrupted = interruption();
     let mut progress = Progress { told: Instant::now(), is_terminal: io::stderr().is_terminal() };
     let replayed =
-        replay::replay(&Segments::new(folder), &filter, &agencies, [&books[0], &books[1]], &mut |queries| {
+        replay::replay(&Embedded::new(folder), &filter, &agencies, [&books[0], &books[1]], &mut |queries| {
             progress.tell(queries);
             !interrupted.load(Ordering::Relaxed)
         })?;

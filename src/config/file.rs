@@ -22,7 +22,6 @@ use super::{Config, Dnssec, Limits, Recursion, Server, SpecialNames, Way, audien
 use crate::client::cookie::{Secret, SecretError};
 use crate::client::limits::Rates;
 use crate::client::{Agencies, Agency};
-use crate::evidence::journal;
 use crate::feed::address::{Addresses, Treatment};
 use crate::feed::source::{FeedAction, Gating, Severity, Signed, Source, Timing};
 use crate::feed::store::Store;
@@ -34,7 +33,7 @@ use crate::resolve::upstream::Trust;
 use crate::resolve::{cache, routes};
 use crate::serve::apply::Sinkhole;
 use crate::serve::identity::Identity;
-use crate::serve::pipeline::{LogScope, Waiting};
+use crate::serve::pipeline::Waiting;
 use crate::sinkhole::http;
 use crate::tsig::Key;
 
@@ -116,7 +115,7 @@ fn settings<'a>(reader: &mut Reader<'a>, path: &Path, document: &'a DeTable<'a>)
     let publish = super::publish::read(reader, &mut top, &tsig_keys, &sinkhole, &names);
     let agencies = agencies(reader, &mut top);
     let reaches = audiences::reaches(reader, &mut top, &agencies, wishes);
-    let (log_scope, log) = log(reader, &mut top, &data_dir);
+    let log = super::log::read(reader, &mut top, &data_dir);
     let outlets = super::outlets::outlets(reader, &mut top);
     reader.finish(top, &["console"]);
     let mut config = Config {
@@ -142,8 +141,9 @@ fn settings<'a>(reader: &mut Reader<'a>, path: &Path, document: &'a DeTable<'a>)
         publish,
         agencies,
         reaches,
-        log_scope,
-        log,
+        log_scope: log.scope,
+        log: log.journal,
+        archive: log.archive,
         outlets,
         limits,
         unused: Vec::new(),
@@ -483,24 +483,6 @@ fn agencies<'a>(reader: &mut Reader<'a>, top: &mut Table<'a>) -> Vec<Agency> {
     agencies
 }
 
-fn log<'a>(reader: &mut Reader<'a>, top: &mut Table<'a>, data_dir: &Path) -> (LogScope, journal::Options) {
-    let mut table = reader.sub_table(top, "log");
-    let scope = reader.take(
-        &mut table,
-        "queries",
-        LogScope::All,
-        parsed("\"all\" or \"hits\"", |text| match text {
-            "all" => Ok(LogScope::All),
-            "hits" => Ok(LogScope::Hits),
-            _ => Err("neither of the two"),
-        }),
-    );
-    let sync = reader.take(&mut table, "sync", Duration::from_secs(1), duration);
-    let max_size = reader.take(&mut table, "max_size", 50 << 30, log_size);
-    reader.finish(table, &[]);
-    (scope, journal::Options { folder: data_dir.join("log"), sync, max_size })
-}
-
 fn limits<'a>(reader: &mut Reader<'a>, mut table: Table<'a>) -> (Limits, http::Options) {
     let limits = Limits {
         waiting: Waiting {
@@ -569,18 +551,6 @@ fn secret(value: Value<'_>) -> Result<Secret, Problem> {
         got: "…".to_owned(),
         why: why.to_string(),
         expected: "128 random bits as 32 hexadecimal digits, such as `openssl rand -hex 16` prints",
-    })
-}
-
-fn log_size(value: Value<'_>) -> Result<u64, Problem> {
-    let octets = size(value)?;
-    if octets >= journal::Options::LEAST_SIZE {
-        return Ok(octets);
-    }
-    Err(Problem::Value {
-        got: text(value)?.to_owned(),
-        why: "the log's open files alone may need as much".to_owned(),
-        expected: "at least \"64MiB\"",
     })
 }
 

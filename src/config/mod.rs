@@ -9,6 +9,7 @@ mod faults;
 mod fetch;
 mod file;
 mod gate;
+mod log;
 mod outlets;
 mod publish;
 mod reader;
@@ -33,7 +34,7 @@ pub use transports::Transports;
 use crate::client::Agency;
 use crate::client::cookie::Secret;
 use crate::client::limits::Rates;
-use crate::evidence::journal;
+use crate::evidence::{archive, journal};
 use crate::feed::gate as feed_gate;
 use crate::feed::source::{Origin, Source};
 use crate::feed::store::Store;
@@ -103,6 +104,8 @@ pub struct Config {
     pub log_scope: LogScope,
     /// How records are kept.
     pub log: journal::Options,
+    /// … and what becomes of old ones.
+    pub archive: archive::Options,
     /// Whom they are sent on to.
     pub outlets: Vec<outlet::Options>,
     /// Bounds.

@@ -84,9 +84,9 @@ impl Reloader {
             begun.elapsed().as_millis()
         );
         let state = state(&config, image, guard(&config)?, &self.secret, &self.listening, &self.fetching);
-        drop(old);
         let sources = zones::with_cuts(sources, &self.pipeline.zones());
         tokio::spawn(retire(self.pipeline.replace(state, sources)));
+        self.search_for_new(&old.rules);
         self.press.print(&config);
         Ok(Some(line))
     }

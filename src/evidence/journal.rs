@@ -92,14 +92,14 @@ impl Journal {
     /// `evidence::space`.
     pub fn commit(&mut self, now: i64) {
         if self.dropped > 0 {
-            self.ledger.space().drop_records(std::mem::take(&mut self.dropped));
+            self.ledger.drop_records(std::mem::take(&mut self.dropped), now);
         }
         let mut count = self.batch.span().count;
         if count == 0 {
             return;
         }
         if self.failed.is_some_and(|failed| is_within(now, failed, RETRY)) {
-            self.ledger.lose(count);
+            self.ledger.lose(count, now);
         } else {
             let mut written = self.write();
             if written.as_ref().is_err_and(is_full) {
@@ -107,7 +107,9 @@ impl Journal {
                 self.ledger.space().run_out();
                 self.batch.retain_hits();
                 let hits = self.batch.span().count;
-                self.ledger.space().drop_records(count - hits);
+                if count > hits {
+                    self.ledger.drop_records(count - hits, now);
+                }
                 count = hits;
                 if count == 0 {
                     // Nothing was tried, so nothing went well.
@@ -179,7 +181,8 @@ pub(super) mod tests {
     use super::super::record::tests::sample;
     use super::super::segment;
     use super::*;
-    use crate::evidence::store::{Filter, Store as _, segments::Segments};
+    use crate::evidence::store::embedded::Embedded;
+    use crate::evidence::store::{Filter, Page, Store as _, Unwatched};
 
     const SECOND: i64 = 1_000_000;
 
@@ -194,8 +197,8 @@ pub(super) mod tests {
 
     pub(crate) fn times(folder: &Path) -> Vec<i64> {
         let mut times = Vec::new();
-        Segments::new(folder)
-            .newest_first(&Filter::default(), &mut |record| {
+        Embedded::new(folder)
+            .newest_first(&Filter::default(), Page::default(), &mut Unwatched, &mut |record| {
                 times.push(record.time);
                 std::ops::ControlFlow::Continue(())
             })

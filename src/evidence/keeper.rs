@@ -1,7 +1,7 @@
 //! The keeper: the thread that does the disk work which must not hold up a query.
 //!
 //! Syncs what was written, makes each journal's next segment ahead, seals those that were closed,
-//! keeps all of them together within `log.max_size`, looks how much room the disk has, and seals what killed
+//! keeps all of them, and what was archived of them, together within `log.max_size`, looks how much room the disk has, and seals what killed
 //! processes left.
 //!
 //! A leftover that ends with a whole record gets its trailer, one without any record is removed, and
@@ -16,14 +16,16 @@
 use std::collections::HashMap;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use super::ledger::{Ledger, finish};
-use super::segment::{self, End, Id, Segment, Writer};
+use super::segment::{self, End, Id, Segment, Span, Writer};
+use super::store::embedded::store_folder;
+use super::store::{FileName, Gap, Why};
 
 /// How often the log's size is looked at when no segment was closed.
 const RETIRE_EVERY: Duration = Duration::from_secs(60);
@@ -142,6 +144,7 @@ impl Work {
         if is_look_due {
             self.looked = Some(now);
             self.retire(now);
+            self.ledger.wake_archiver();
         }
         if is_one_left {
             return Duration::ZERO;
@@ -239,19 +242,19 @@ impl Work {
         true
     }
 
-    /// Removes the oldest closed segments until all together fit `log.max_size`.
+    /// Removes the oldest of closed segments and files until all together fit `log.max_size`.
     fn retire(&mut self, now: Instant) {
         let (folder, max_size) = (self.ledger.options().folder.clone(), self.ledger.options().max_size);
         // In this order: see `Ledger::in_use`.
         let listed = segment::list(&folder);
         let in_use = self.ledger.in_use();
-        let mut segments = match listed {
-            Ok(segments) => segments,
+        let (mut segments, files) = match listed.and_then(|segments| Ok((segments, archived(&folder)?))) {
+            Ok(found) => found,
             Err(error) => return self.fault(now, &folder, &error, "reading the query log's folder failed"),
         };
         segments.retain(|segment| !in_use.contains(&segment.id));
-        let mut total =
-            segments.iter().fold(self.ledger.reserve(), |sum, segment| sum.saturating_add(segment.len));
+        let lens = segments.iter().map(|segment| segment.len).chain(files.iter().map(|file| file.len));
+        let mut total = lens.fold(self.ledger.reserve(), u64::saturating_add);
         if total <= max_size {
             return;
         }
@@ -260,31 +263,41 @@ impl Work {
             .iter()
             .map(|it| (it.id, known.get(&it.id).copied().unwrap_or_else(|| latest(it))))
             .collect();
-        segments.sort_by_key(|segment| (self.latest.get(&segment.id), segment.id));
+        let mut oldest: Vec<Old> = files;
+        oldest.extend(segments.into_iter().map(|it| {
+            let latest = self.latest.get(&it.id).copied().unwrap_or(it.modified);
+            Old { latest, number: it.id.number, len: it.len, paths: vec![it.path.clone()], segment: Some(it) }
+        }));
+        oldest.sort_by_key(|old| (old.latest, old.number));
         let mut count = 0;
-        for segment in &segments {
+        for old in &oldest {
             if total <= max_size {
                 break;
             }
-            match std::fs::remove_file(&segment.path) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                    // The next ones are newer: better too much than a gap.
-                    self.fault(
-                        now,
-                        &segment.path,
-                        &error,
-                        "an old segment cannot be removed: the query log outgrows log.max_size",
-                    );
-                    break;
-                }
-                _ => {
-                    total -= segment.len;
-                    count += 1;
-                }
+            let lost = old.segment.as_ref().and_then(|it| it.sealed_span().ok().flatten());
+            let removed = old.paths.iter().try_for_each(|path| match std::fs::remove_file(path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => Err((path, error)),
+                _ => Ok(()),
+            });
+            if let Err((path, error)) = removed {
+                // The next ones are newer: better too much than a gap.
+                self.fault(
+                    now,
+                    path,
+                    &error,
+                    "an old part of the query log cannot be removed: it outgrows log.max_size",
+                );
+                break;
             }
+            if let Some(Span { earliest, latest, count }) = lost {
+                // Even its hits are gone: nobody archived it.
+                self.ledger.note_gap(Gap { earliest, latest, count, why: Why::TooLarge, place: None });
+            }
+            total -= old.len;
+            count += 1;
         }
         if count > 0 {
-            tracing::info!(segments = count, "retired the oldest records: log.max_size is reached");
+            tracing::info!(parts = count, "retired the oldest records: log.max_size is reached");
         }
     }
 
@@ -310,6 +323,41 @@ fn tidy(segment: &Segment) -> io::Result<()> {
         End::Whole => segment.seal(&survey),
         End::Sealed | End::Torn(_) => Ok(()),
     }
+}
+
+/// A part of the log that may go.
+struct Old {
+    latest: i64,
+    number: u64,
+    len: u64,
+    paths: Vec<PathBuf>,
+    /// Itself, where it is not archived.
+    segment: Option<Segment>,
+}
+
+/// The files that segments became part of.
+fn archived(folder: &Path) -> io::Result<Vec<Old>> {
+    let folder = store_folder(folder);
+    let entries = match std::fs::read_dir(&folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(error),
+    };
+    let mut files = Vec::new();
+    for entry in entries {
+        let path = entry?.path();
+        let Some(name) = path.file_name().and_then(|name| FileName::parse(name.to_str()?)) else { continue };
+        let names = name.names_path(&folder);
+        let len = [&path, &names].map(|path| std::fs::metadata(path).map_or(0, |facts| facts.len()));
+        files.push(Old {
+            latest: name.latest,
+            number: name.number,
+            len: len[0].saturating_add(len[1]),
+            paths: vec![path, names],
+            segment: None,
+        });
+    }
+    Ok(files)
 }
 
 /// When the latest record came; of a segment without trailer, when it was written last.

@@ -14,13 +14,17 @@ use std::thread::Thread;
 use super::journal::Options;
 use super::segment::{self, Id, Writer};
 use super::space::Space;
+use super::store::embedded::store_folder;
+use super::store::{FileName, Gap, Why};
 
-/// The longest segment, in octets.
-const LONGEST: u64 = 64 << 20;
+/// The longest segment, in octets: so that those which are not archived yet are soon read.
+const LONGEST: u64 = 16 << 20;
 /// The shortest, whatever `log.max_size` and the number of journals.
 const SHORTEST: u64 = 64 << 10;
 /// How long after a failure it is not tried again, in microseconds.
 pub(super) const RETRY: i64 = 1_000_000;
+/// Most gaps that wait to be entered; more of one cause become one.
+const MOST_GAPS: usize = 64;
 /// Most segments that wait for the keeper: each holds an open file.
 const MOST_CLOSED: usize = 64;
 
@@ -38,6 +42,9 @@ pub struct Ledger {
     is_folder_dirty: AtomicBool,
     space: Space,
     outage: Mutex<Option<Outage>>,
+    /// Times in which records were not kept, until the archiver enters them.
+    gaps: Mutex<Vec<Gap>>,
+    archiver: Mutex<Option<Thread>>,
     is_out: AtomicBool,
     written: AtomicU64,
     lost: AtomicU64,
@@ -93,7 +100,9 @@ impl Ledger {
     pub fn open(options: &Options) -> io::Result<Arc<Self>> {
         // Who asked for what is nobody's business but the staff's.
         std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&options.folder)?;
-        let first = segment::list(&options.folder)?.last().map_or(1, |last| last.id.number + 1);
+        let segments = segment::list(&options.folder)?.last().map_or(0, |last| last.id.number);
+        // Nor may a number come again that a file stands for.
+        let first = segments.max(archived(&options.folder)?) + 1;
         Ok(Arc::new(Self {
             options: options.clone(),
             first,
@@ -104,6 +113,8 @@ impl Ledger {
             is_folder_dirty: AtomicBool::new(false),
             space: Space::new(&options.folder, options.max_size),
             outage: Mutex::default(),
+            gaps: Mutex::default(),
+            archiver: Mutex::default(),
             is_out: AtomicBool::new(false),
             written: AtomicU64::new(0),
             lost: AtomicU64::new(0),
@@ -329,14 +340,57 @@ impl Ledger {
     }
 
     /// Counts records that were lost without trying.
-    pub(super) fn lose(&self, count: u64) {
+    pub(super) fn lose(&self, count: u64, now: i64) {
         self.lost.fetch_add(count, Ordering::Relaxed);
+        self.note_gap(Gap { earliest: now, latest: now, count, why: Why::Refused, place: None });
+    }
+
+    /// Counts records that are dropped, since the last room is for hits.
+    pub(super) fn drop_records(&self, count: u64, now: i64) {
+        self.space.drop_records(count);
+        self.note_gap(Gap { earliest: now, latest: now, count, why: Why::NoRoom, place: None });
+    }
+
+    /// Notes that records are not there, for the archiver to enter.
+    pub(super) fn note_gap(&self, gap: Gap) {
+        let mut gaps = lock(&self.gaps);
+        // While nobody enters them, those of one cause become one.
+        let same = gaps.iter().rposition(|known| known.why == gap.why && known.place == gap.place);
+        let is_joined = |known: &Gap| is_within(gap.earliest, known.latest, 60 * RETRY);
+        match same.filter(|&at| gaps.len() >= MOST_GAPS || is_joined(&gaps[at])) {
+            Some(at) => {
+                let known = &mut gaps[at];
+                known.earliest = known.earliest.min(gap.earliest);
+                known.latest = known.latest.max(gap.latest);
+                known.count += gap.count;
+            }
+            None if gaps.len() < MOST_GAPS => gaps.push(gap),
+            None => {}
+        }
+    }
+
+    /// The gaps that were noted since the last call.
+    pub(super) fn take_gaps(&self) -> Vec<Gap> {
+        std::mem::take(&mut lock(&self.gaps))
+    }
+
+    /// Names the thread that archives closed segments.
+    pub(super) fn name_archiver(&self, archiver: Thread) {
+        *lock(&self.archiver) = Some(archiver);
+    }
+
+    /// Tells the archiver that segments were closed.
+    pub(super) fn wake_archiver(&self) {
+        if let Some(archiver) = &*lock(&self.archiver) {
+            archiver.unpark();
+        }
     }
 
     /// Counts records that were lost to `error`, and tells the first time.
     pub(super) fn refused(&self, count: u64, now: i64, error: &io::Error) {
         let mut outage = lock(&self.outage);
         let lost_before = self.lost.fetch_add(count, Ordering::Relaxed);
+        self.note_gap(Gap { earliest: now, latest: now, count, why: Why::Refused, place: None });
         let is_news = outage.is_none();
         outage.get_or_insert(Outage { failed: now, lost_before }).failed = now;
         self.is_out.store(true, Ordering::Relaxed);
@@ -412,6 +466,21 @@ impl Ledger {
         }
         Ok(missing)
     }
+}
+
+/// The greatest number of a segment that became part of a file.
+fn archived(folder: &Path) -> io::Result<u64> {
+    let entries = match std::fs::read_dir(store_folder(folder)) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
+        Err(error) => return Err(error),
+    };
+    let mut greatest = 0;
+    for entry in entries {
+        let name = entry?.file_name();
+        greatest = greatest.max(name.to_str().and_then(FileName::parse).map_or(0, |name| name.number));
+    }
+    Ok(greatest)
 }
 
 fn is_in_place(file: &File, path: &Path) -> bool {

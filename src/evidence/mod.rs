@@ -4,6 +4,8 @@
 //! leaves; a [`store::Store`] answers questions about all of them. Knows no sockets and no policy
 //! beyond the words that a record carries.
 
+pub mod archive;
+pub mod audit;
 pub mod export;
 pub mod journal;
 pub mod keeper;

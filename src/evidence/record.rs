@@ -165,6 +165,20 @@ impl Outcome {
     pub fn as_str(self) -> &'static str {
         OUTCOMES[self as usize].0
     }
+
+    /// The outcome of this word.
+    pub fn from_word(word: &str) -> Option<Self> {
+        of_word(&OUTCOMES, word)
+    }
+
+    /// Every word that there is.
+    pub fn words() -> impl Iterator<Item = &'static str> {
+        OUTCOMES.iter().map(|(word, _)| *word)
+    }
+}
+
+fn of_word<T: Copy>(words: &[(&'static str, T)], word: &str) -> Option<T> {
+    words.iter().find(|(known, _)| *known == word).map(|(_, value)| *value)
 }
 
 /// Every transport with its word in logs and exports, in the order of their numbers.
@@ -180,6 +194,11 @@ impl Transport {
     /// Its word in logs and exports.
     pub fn as_str(self) -> &'static str {
         TRANSPORTS[self as usize].0
+    }
+
+    /// The transport of this word.
+    pub fn from_word(word: &str) -> Option<Self> {
+        of_word(&TRANSPORTS, word)
     }
 
     /// Whether nobody on the way can read what is said.
@@ -218,6 +237,11 @@ impl Trigger {
     pub fn as_str(self) -> &'static str {
         TRIGGERS[self as usize].0
     }
+
+    /// The trigger of this word.
+    pub fn from_word(word: &str) -> Option<Self> {
+        of_word(&TRIGGERS, word)
+    }
 }
 
 /// How bad what a rule lists is. The numbers are those in a record.
@@ -246,6 +270,11 @@ impl Severity {
     /// Its word in logs and exports.
     pub fn as_str(self) -> &'static str {
         SEVERITIES[self as usize].0
+    }
+
+    /// The severity of this word.
+    pub fn from_word(word: &str) -> Option<Self> {
+        of_word(&SEVERITIES, word)
     }
 }
 
@@ -276,6 +305,11 @@ pub fn is_hit(tail: &[u8]) -> bool {
 }
 
 impl Record<'_> {
+    /// Whether it became a hit only when a list took up the name or address: it was answered as usual.
+    pub fn is_before_listed(&self) -> bool {
+        self.is_hit && matches!(self.outcome, Outcome::Forward | Outcome::Local)
+    }
+
     /// Appends the record's octets, in a block of this time.
     pub fn encode(&self, block: i64, out: &mut Vec<u8>) {
         self.head().encode(block, out);

@@ -31,7 +31,7 @@
 //! it must be read to know.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -173,23 +173,7 @@ impl Segment {
     /// # Errors
     /// What the system said.
     pub fn survey(&self) -> io::Result<Survey> {
-        let file = File::open(&self.path)?;
-        if let Some((span, len)) = trailer(&file)? {
-            return Ok(Survey { span, len, end: End::Sealed });
-        }
-        let mut octets = Vec::new();
-        (&file).read_to_end(&mut octets)?;
-        let mut records = Records::new(&octets);
-        let mut span = Span::EMPTY;
-        for record in records.by_ref() {
-            span.add(record.time);
-        }
-        // It may have been sealed since the trailer was looked for; then nothing is torn either.
-        let end = match records.damaged_len() {
-            0 => End::Whole,
-            torn => End::Torn(torn),
-        };
-        Ok(Survey { span, len: octets.len() as u64, end })
+        survey(&File::open(&self.path)?)
     }
 
     /// What its trailer says; `None` where there is none.
@@ -200,16 +184,6 @@ impl Segment {
         Ok(trailer(&File::open(&self.path)?)?.map(|(span, _)| span))
     }
 
-    /// Reads its first `len` octets into `octets`, which is emptied before.
-    ///
-    /// # Errors
-    /// What the system said.
-    pub fn read(&self, len: u64, octets: &mut Vec<u8>) -> io::Result<()> {
-        octets.clear();
-        File::open(&self.path)?.take(len).read_to_end(octets)?;
-        Ok(())
-    }
-
     /// Adds the trailer to a segment that its process could not close.
     ///
     /// # Errors
@@ -218,6 +192,34 @@ impl Segment {
         let file = OpenOptions::new().append(true).open(&self.path)?;
         seal(&file, survey.len, survey.span)
     }
+}
+
+/// Finds what a segment holds: by its trailer, else by reading all of it.
+pub(super) fn survey(file: &File) -> io::Result<Survey> {
+    if let Some((span, len)) = trailer(file)? {
+        return Ok(Survey { span, len, end: End::Sealed });
+    }
+    let mut octets = Vec::new();
+    read(file, u64::MAX, &mut octets)?;
+    let mut records = Records::new(&octets);
+    let mut span = Span::EMPTY;
+    for record in records.by_ref() {
+        span.add(record.time);
+    }
+    // It may have been sealed since the trailer was looked for; then nothing is torn either.
+    let end = match records.damaged_len() {
+        0 => End::Whole,
+        torn => End::Torn(torn),
+    };
+    Ok(Survey { span, len: octets.len() as u64, end })
+}
+
+/// Reads a segment's first `len` octets into `octets`, which is emptied before.
+pub(super) fn read(mut file: &File, len: u64, octets: &mut Vec<u8>) -> io::Result<()> {
+    octets.clear();
+    file.seek(SeekFrom::Start(0))?;
+    file.take(len).read_to_end(octets)?;
+    Ok(())
 }
 
 /// What the trailer says, and the length of the file.
@@ -315,7 +317,7 @@ impl Block {
     /// Takes all records out that are no hits.
     pub fn retain_hits(&mut self) {
         let block = &self.octets[BLOCK_RECORDS..];
-        let records = Records { octets: &[], at: 0, block, time: self.time, damaged: 0 };
+        let records = Records { octets: &[], at: 0, is_segment: false, block, time: self.time, damaged: 0 };
         let mut hits = Self::default();
         for record in records.filter(|record| record.is_hit) {
             hits.add(&record);
@@ -444,8 +446,9 @@ impl Writer {
 /// one bad sector must not hide the records behind it.
 pub struct Records<'a> {
     octets: &'a [u8],
-    /// Where the next block is looked for; 0: these are no octets of a segment.
+    /// Where the next block is looked for.
     at: usize,
+    is_segment: bool,
     /// What is left of the block before, and its time.
     block: &'a [u8],
     time: i64,
@@ -455,8 +458,14 @@ pub struct Records<'a> {
 impl<'a> Records<'a> {
     /// Starts at the segment's header.
     pub fn new(octets: &'a [u8]) -> Self {
-        let at = if octets.starts_with(MAGIC) { MAGIC.len() } else { 0 };
-        Self { octets, at, block: &[], time: 0, damaged: 0 }
+        let is_segment = octets.starts_with(MAGIC);
+        let at = if is_segment { MAGIC.len() } else { 0 };
+        Self { octets, at, is_segment, block: &[], time: 0, damaged: 0 }
+    }
+
+    /// Starts between two blocks, with the octets behind what was [consumed](Self::consumed) before.
+    pub(super) fn behind(octets: &'a [u8]) -> Self {
+        Self { octets, at: 0, is_segment: true, block: &[], time: 0, damaged: 0 }
     }
 
     /// Where the last whole block ends that was begun to be read: there a reader goes on that comes back for more.
@@ -468,7 +477,7 @@ impl<'a> Records<'a> {
     /// power cut tore counts too.
     pub fn damaged_len(&self) -> usize {
         let rest = &self.octets[self.at..];
-        let tail = if self.at > 0 && Span::from_trailer(rest).is_some() { 0 } else { rest.len() };
+        let tail = if self.is_segment && Span::from_trailer(rest).is_some() { 0 } else { rest.len() };
         self.damaged + self.block.len() + tail
     }
 
@@ -491,7 +500,7 @@ impl<'a> Records<'a> {
             }
             self.damaged += self.block.len();
             self.block = &[];
-            if self.at == 0 {
+            if !self.is_segment {
                 return None;
             }
             // Behind damage the next block is looked for by its magic; its CRC tells it from chance.

@@ -24,24 +24,39 @@ pub fn type_number(text: &str) -> Option<u16> {
 
 /// The mnemonic of a response code, or `RCODE` and its number.
 pub fn rcode_text(rcode: u16) -> Cow<'static, str> {
-    let known = match rcode {
-        0 => "NOERROR",
-        1 => "FORMERR",
-        2 => "SERVFAIL",
-        3 => "NXDOMAIN",
-        4 => "NOTIMP",
-        5 => "REFUSED",
-        6 => "YXDOMAIN",
-        7 => "YXRRSET",
-        8 => "NXRRSET",
-        9 => "NOTAUTH",
-        10 => "NOTZONE",
-        16 => "BADVERS",
-        23 => "BADCOOKIE",
-        other => return format!("RCODE{other}").into(),
-    };
-    known.into()
+    RCODES
+        .iter()
+        .find(|(number, _)| *number == rcode)
+        .map_or_else(|| format!("RCODE{rcode}").into(), |(_, text)| (*text).into())
 }
+
+/// Reads a response code's mnemonic (any case) or its `RCODE` form.
+pub fn rcode_number(text: &str) -> Option<u16> {
+    RCODES.iter().find(|(_, known)| known.eq_ignore_ascii_case(text)).map(|(number, _)| *number).or_else(
+        || {
+            let digits =
+                text.get(..5).filter(|word| word.eq_ignore_ascii_case("RCODE")).and(text.get(5..))?;
+            digits.parse().ok()
+        },
+    )
+}
+
+/// Response codes in use, from IANA's registry of DNS parameters.
+const RCODES: &[(u16, &str)] = &[
+    (0, "NOERROR"),
+    (1, "FORMERR"),
+    (2, "SERVFAIL"),
+    (3, "NXDOMAIN"),
+    (4, "NOTIMP"),
+    (5, "REFUSED"),
+    (6, "YXDOMAIN"),
+    (7, "YXRRSET"),
+    (8, "NXRRSET"),
+    (9, "NOTAUTH"),
+    (10, "NOTZONE"),
+    (16, "BADVERS"),
+    (23, "BADCOOKIE"),
+];
 
 /// Types in use, from IANA's registry of DNS parameters.
 const TYPES: &[(u16, &str)] = &[

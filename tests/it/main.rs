@@ -6,6 +6,7 @@
 
 mod access;
 mod actions;
+mod archive;
 mod audiences;
 mod building;
 mod cache;

@@ -11,7 +11,7 @@ use crate::evidence::record::{Record, Severity, Trigger};
 /// What `out` said.
 pub fn write_heading(out: &mut impl Write) -> io::Result<()> {
     out.write_all(
-        b"time,client,agency,qname,qtype,rcode,action,hit,cached,feed,family,severity,trigger,matched,answers,latency_us,transport\r\n",
+        b"time,client,agency,qname,qtype,rcode,action,hit,before_listed,cached,feed,family,severity,trigger,matched,answers,latency_us,transport\r\n",
     )
 }
 
@@ -30,6 +30,7 @@ pub fn write(out: &mut impl Write, record: &Record<'_>) -> io::Result<()> {
         rcode_text(record),
         record.outcome.as_str().to_owned(),
         record.is_hit.to_string(),
+        record.is_before_listed().to_string(),
         record.is_cached.to_string(),
         record.feed.as_deref().unwrap_or("").to_owned(),
         record.family.as_deref().unwrap_or("").to_owned(),

@@ -18,6 +18,7 @@ struct Line<'a> {
     rcode: Option<String>,
     action: &'static str,
     hit: bool,
+    before_listed: bool,
     cached: bool,
     feed: Option<&'a str>,
     family: Option<&'a str>,
@@ -44,6 +45,7 @@ pub fn write(out: &mut impl Write, record: &Record<'_>) -> io::Result<()> {
         rcode: some(rcode_text(record)),
         action: record.outcome.as_str(),
         hit: record.is_hit,
+        before_listed: record.is_before_listed(),
         cached: record.is_cached,
         feed: record.feed.as_deref(),
         family: record.family.as_deref(),
@@ -71,7 +73,7 @@ mod tests {
             String::from_utf8(out).unwrap(),
             concat!(
                 r#"{"time":"2026-11-24T00:00:00.000001Z","client":"10.1.2.3","agency":"so-tttt","#,
-                r#""qname":"evil.example","qtype":"A","rcode":"NOERROR","action":"sinkhole","hit":true,"cached":true,"#,
+                r#""qname":"evil.example","qtype":"A","rcode":"NOERROR","action":"sinkhole","hit":true,"before_listed":false,"cached":true,"#,
                 r#""feed":"authority","family":"Mã độc","severity":"high","trigger":"qname","matched":null,"answers":["10.10.10.10","fd00::10"],"#,
                 r#""latency_us":7,"transport":"udp"}"#,
                 "\n"

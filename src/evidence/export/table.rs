@@ -54,6 +54,10 @@ pub fn write(out: &mut impl Write, record: &Record<'_>, zone: &TimeZone) -> io::
     if let Some(severity) = record.severity {
         write!(out, ", {}", severity.as_str())?;
     }
+    // It was answered as usual: no list had it then.
+    if record.is_before_listed() {
+        write!(out, ", before listed")?;
+    }
     writeln!(out, ")")
 }
 

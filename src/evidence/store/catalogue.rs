@@ -1,0 +1,644 @@
+//! The catalogue: an SQLite database of which files count, of hits, gaps and roll-ups.
+//!
+//! One transaction makes a file count, together with its hits and counts and the segments that it stands for: before it
+//! nothing has happened, after it the segments are done with. The archiver alone writes; everybody may read. It
+//! can be made again from the files beside it, but for finds and gaps.
+
+use std::collections::HashMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rusqlite::types::Value;
+use rusqlite::{
+    Connection, OpenFlags, OptionalExtension as _, Statement, Transaction, params, params_from_iter,
+};
+
+use super::loaded::Loaded;
+use super::names;
+use super::parquet::{FileName, Source};
+use super::rows::{Group, HitKind, MINUTE, Rows};
+use super::{Filter, Kind};
+use crate::evidence::record::Record;
+use crate::evidence::segment::{Id, Span};
+
+/// Raised with each change that an older release cannot read.
+const VERSION: i64 = 1;
+/// How long a writer and readers wait for each other.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// Hits that are loaded at once.
+const CHUNK: usize = 4096;
+/// Microseconds of an hour.
+const HOUR: i64 = 60 * MINUTE;
+
+const SCHEMA: &str = "
+CREATE TABLE files (
+    id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, earliest INTEGER NOT NULL, latest INTEGER NOT NULL,
+    rows INTEGER NOT NULL, octets INTEGER NOT NULL, truncated INTEGER NOT NULL DEFAULT 0,
+    retired INTEGER NOT NULL DEFAULT 0) STRICT;
+CREATE TABLE segments (
+    number INTEGER NOT NULL, writer INTEGER NOT NULL, earliest INTEGER NOT NULL, latest INTEGER NOT NULL,
+    count INTEGER NOT NULL, file INTEGER NOT NULL, PRIMARY KEY (number, writer)) STRICT, WITHOUT ROWID;
+CREATE INDEX segments_file ON segments (file);
+CREATE TABLE hits (
+    id INTEGER PRIMARY KEY, time INTEGER NOT NULL, client TEXT NOT NULL, agency TEXT, feed TEXT, family TEXT,
+    name BLOB NOT NULL, late INTEGER NOT NULL, file INTEGER, segment INTEGER, record BLOB NOT NULL) STRICT;
+CREATE INDEX hits_time ON hits (time);
+CREATE INDEX hits_client ON hits (client, time);
+CREATE INDEX hits_agency ON hits (agency, time);
+CREATE UNIQUE INDEX hits_late ON hits (time, client, name) WHERE late = 1;
+CREATE INDEX hits_segment ON hits (segment) WHERE segment IS NOT NULL;
+CREATE TABLE gaps (
+    id INTEGER PRIMARY KEY, earliest INTEGER NOT NULL, latest INTEGER NOT NULL, count INTEGER NOT NULL,
+    why TEXT NOT NULL, place TEXT) STRICT;
+CREATE TABLE counts (
+    span INTEGER NOT NULL, start INTEGER NOT NULL, agency TEXT NOT NULL, action TEXT NOT NULL, family TEXT NOT NULL,
+    hit INTEGER NOT NULL, count INTEGER NOT NULL,
+    PRIMARY KEY (span, start, agency, action, family, hit)) STRICT, WITHOUT ROWID;
+";
+
+/// Why the catalogue cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub(in crate::evidence) enum CatalogueError {
+    #[error(transparent)]
+    Database(#[from] rusqlite::Error),
+    #[error(transparent)]
+    System(#[from] std::io::Error),
+    #[error("it is of a newer release (version {0})")]
+    Newer(i64),
+}
+
+impl CatalogueError {
+    /// Whether the file is no database, or a damaged one.
+    pub(in crate::evidence) fn is_damage(&self) -> bool {
+        use rusqlite::ErrorCode::{DatabaseCorrupt, NotADatabase};
+        matches!(self, Self::Database(rusqlite::Error::SqliteFailure(error, _))
+            if matches!(error.code, DatabaseCorrupt | NotADatabase))
+    }
+}
+
+/// The length of a roll-up's spans.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Unit {
+    Minute = 1,
+    Hour = 2,
+    /// By the machine's time zone.
+    Day = 3,
+}
+
+/// A time in which records were not kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Gap {
+    /// When the first of them came, microseconds since 1970.
+    pub earliest: i64,
+    /// … and the last.
+    pub latest: i64,
+    /// How many; of damage, octets.
+    pub count: u64,
+    /// Why.
+    pub why: Why,
+    /// The file that is damaged.
+    pub place: Option<String>,
+}
+
+/// Why records are not there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Why {
+    /// The disk refused them.
+    Refused,
+    /// The disk was nearly full, and they were no hits.
+    NoRoom,
+    /// A segment was damaged, or its tail torn by a power cut.
+    Damaged,
+    /// Segments were retired before they were archived, since all together were too large.
+    TooLarge,
+}
+
+impl Why {
+    const ALL: [Self; 4] = [Self::Refused, Self::NoRoom, Self::Damaged, Self::TooLarge];
+
+    /// Its word in exports.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Refused => "refused",
+            Self::NoRoom => "no-room",
+            Self::Damaged => "damaged",
+            Self::TooLarge => "too-large",
+        }
+    }
+}
+
+/// A file that counts, or did.
+#[derive(Debug, Clone)]
+pub(in crate::evidence) struct Entry {
+    pub(in crate::evidence) id: i64,
+    pub(in crate::evidence) name: FileName,
+    pub(in crate::evidence) octets: u64,
+    pub(in crate::evidence) is_truncated: bool,
+}
+
+/// What a file is made of, to be made to count.
+pub(in crate::evidence) struct NewFile<'a> {
+    pub(in crate::evidence) name: &'a FileName,
+    pub(in crate::evidence) octets: u64,
+    pub(in crate::evidence) sources: &'a [Source],
+    pub(in crate::evidence) rows: &'a Rows,
+    pub(in crate::evidence) gaps: &'a [Gap],
+}
+
+/// An open catalogue.
+#[derive(Debug)]
+pub(in crate::evidence) struct Catalogue {
+    connection: Connection,
+}
+
+impl Catalogue {
+    fn path(folder: &Path) -> PathBuf {
+        folder.join("store.db")
+    }
+
+    /// Opens the catalogue in `folder` for the one who writes; makes it where it is missing.
+    pub(in crate::evidence) fn open(folder: &Path) -> Result<Self, CatalogueError> {
+        let path = Self::path(folder);
+        // Made before SQLite does, so that nobody else may read it.
+        if !path.exists() {
+            use std::os::unix::fs::OpenOptionsExt as _;
+            fs::OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path)?;
+        }
+        let mut connection = Connection::open_with_flags(&path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+        connection.busy_timeout(PATIENCE)?;
+        let version: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+        if version == 0 {
+            // Only a database without any page takes it.
+            connection.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
+        }
+        connection.pragma_update(None, "journal_mode", "WAL")?;
+        // A commit is on the disk before the segments go.
+        connection.pragma_update(None, "synchronous", "FULL")?;
+        connection.pragma_update(None, "cache_size", -16_384)?;
+        connection.pragma_update(None, "journal_size_limit", 16 << 20)?;
+        match version {
+            VERSION => {}
+            0 => {
+                let transaction = connection.transaction()?;
+                transaction.execute_batch(SCHEMA)?;
+                transaction.pragma_update(None, "user_version", VERSION)?;
+                transaction.commit()?;
+            }
+            newer => return Err(CatalogueError::Newer(newer)),
+        }
+        Ok(Self { connection })
+    }
+
+    /// Puts a damaged catalogue aside.
+    pub(in crate::evidence) fn put_aside(folder: &Path) -> std::io::Result<PathBuf> {
+        let (path, aside) = (Self::path(folder), folder.join("store.db.damaged"));
+        for extension in ["-wal", "-shm"] {
+            let mut beside = path.clone().into_os_string();
+            beside.push(extension);
+            if let Err(error) = fs::remove_file(&beside)
+                && error.kind() != std::io::ErrorKind::NotFound
+            {
+                return Err(error);
+            }
+        }
+        fs::rename(path, &aside)?;
+        Ok(aside)
+    }
+
+    /// Opens the catalogue in `folder` for reading, as it is now until it is dropped; `None` where there is none.
+    pub(in crate::evidence) fn read(folder: &Path) -> Result<Option<Self>, CatalogueError> {
+        let path = Self::path(folder);
+        if fs::metadata(&path).map_or(true, |facts| facts.len() == 0) {
+            return Ok(None);
+        }
+        // Readers of a write-ahead log share memory with the writer, so the file is opened for both.
+        let connection = Connection::open_with_flags(&path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+        connection.busy_timeout(PATIENCE)?;
+        connection.pragma_update(None, "query_only", true)?;
+        let version: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+        match version {
+            // Somebody is just making it.
+            0 => return Ok(None),
+            VERSION => {}
+            newer => return Err(CatalogueError::Newer(newer)),
+        }
+        connection.execute_batch("BEGIN")?;
+        // The first read fixes what all others see.
+        connection.query_row("SELECT count(*) FROM files WHERE id < 0", [], |_| Ok(()))?;
+        Ok(Some(Self { connection }))
+    }
+
+    /// The files that count.
+    pub(in crate::evidence) fn files(&self) -> Result<Vec<Entry>, CatalogueError> {
+        let mut statement = self
+            .connection
+            .prepare("SELECT id, name, octets, truncated FROM files WHERE retired = 0 ORDER BY latest, id")?;
+        let rows = statement.query_map([], |row| {
+            Ok((
+                row.get::<_, i64>(0)?,
+                row.get::<_, String>(1)?,
+                row.get::<_, i64>(2)?,
+                row.get::<_, bool>(3)?,
+            ))
+        })?;
+        let mut files = Vec::new();
+        for row in rows {
+            let (id, name, octets, is_truncated) = row?;
+            let Some(name) = FileName::parse(&name) else { continue };
+            files.push(Entry { id, name, octets: octets.unsigned_abs(), is_truncated });
+        }
+        Ok(files)
+    }
+
+    /// The name of every file that is known, and whether it is retired.
+    pub(in crate::evidence) fn names(&self) -> Result<HashMap<String, bool>, CatalogueError> {
+        let mut statement = self.connection.prepare("SELECT name, retired FROM files")?;
+        let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    /// The segments that files stand for, and what they held.
+    pub(in crate::evidence) fn segments(&self) -> Result<HashMap<Id, Span>, CatalogueError> {
+        let mut statement =
+            self.connection.prepare("SELECT number, writer, earliest, latest, count FROM segments")?;
+        let rows = statement.query_map([], |row| {
+            let id = Id { number: row.get::<_, i64>(0)?.unsigned_abs(), writer: row.get(1)? };
+            let count = row.get::<_, i64>(4)?.unsigned_abs();
+            Ok((id, Span { earliest: row.get(2)?, latest: row.get(3)?, count }))
+        })?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    /// Makes a file count: all of it or nothing.
+    pub(in crate::evidence) fn add(&mut self, file: &NewFile<'_>) -> Result<(), CatalogueError> {
+        let transaction = self.connection.transaction()?;
+        let name = file.name.to_string();
+        let FileName { earliest, latest, .. } = file.name;
+        transaction.execute(
+            "INSERT INTO files (name, earliest, latest, rows, octets) VALUES (?1, ?2, ?3, ?4, ?5)",
+            params![name, earliest, latest, signed(file.rows.len() as u64), signed(file.octets)],
+        )?;
+        let id = transaction.last_insert_rowid();
+        {
+            let mut add =
+                transaction.prepare("INSERT OR REPLACE INTO segments VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?;
+            let mut settle =
+                transaction.prepare("UPDATE hits SET file = ?1, segment = NULL WHERE segment = ?2")?;
+            for Source { id: segment, span } in file.sources {
+                let number = signed(segment.number);
+                add.execute(params![
+                    number,
+                    segment.writer,
+                    span.earliest,
+                    span.latest,
+                    signed(span.count),
+                    id
+                ])?;
+                settle.execute(params![id, number])?;
+            }
+            let mut insert = transaction.prepare(INSERT_HIT)?;
+            for (time, octets) in file.rows.hit_records() {
+                if let Some(record) = Record::decode(octets, *time) {
+                    insert_hit(&mut insert, &record, octets, Origin::File(id), false)?;
+                }
+            }
+            add_counts(&transaction, file.rows.groups())?;
+            for gap in file.gaps {
+                insert_gap(&transaction, gap)?;
+            }
+        }
+        transaction.commit()?;
+        Ok(())
+    }
+
+    /// Enters hits that were found later. Those that are known already are passed over; returns how many are new.
+    pub(in crate::evidence) fn add_late<'a>(
+        &mut self,
+        finds: impl Iterator<Item = (&'a Record<'a>, Origin)>,
+    ) -> Result<usize, CatalogueError> {
+        let transaction = self.connection.transaction()?;
+        let (mut added, mut octets, mut groups) = (0, Vec::new(), HashMap::new());
+        let mut insert = transaction.prepare(INSERT_HIT)?;
+        for (record, origin) in finds {
+            octets.clear();
+            record.encode(record.time, &mut octets);
+            if insert_hit(&mut insert, record, &octets, origin, true)? == 1 {
+                *groups.entry(Group::late(record)).or_default() += 1;
+                added += 1;
+            }
+        }
+        drop(insert);
+        add_counts(&transaction, groups)?;
+        transaction.commit()?;
+        Ok(added)
+    }
+
+    /// Adds gaps; one that goes on where the last of its kind ended makes that longer.
+    pub(in crate::evidence) fn add_gaps(&mut self, gaps: &[Gap]) -> Result<(), CatalogueError> {
+        let transaction = self.connection.transaction()?;
+        for gap in gaps {
+            let last: Option<(i64, i64)> = transaction
+                .query_row(
+                    "SELECT id, latest FROM gaps WHERE why = ?1 AND place IS NULL ORDER BY id DESC LIMIT 1",
+                    [gap.why.as_str()],
+                    |row| Ok((row.get(0)?, row.get(1)?)),
+                )
+                .optional()?;
+            match last {
+                Some((id, latest))
+                    if gap.place.is_none() && (0..MINUTE).contains(&(gap.earliest - latest)) =>
+                {
+                    transaction.execute(
+                        "UPDATE gaps SET latest = ?2, count = count + ?3 WHERE id = ?1",
+                        params![id, gap.latest, signed(gap.count)],
+                    )?;
+                }
+                _ => insert_gap(&transaction, gap)?,
+            }
+        }
+        transaction.commit()?;
+        Ok(())
+    }
+
+    /// The gaps that touch a time, the newest first.
+    pub(in crate::evidence) fn gaps(
+        &self,
+        since: Option<i64>,
+        until: Option<i64>,
+    ) -> Result<Vec<Gap>, CatalogueError> {
+        let mut statement = self.connection.prepare(
+            "SELECT earliest, latest, count, why, place FROM gaps WHERE latest >= ?1 AND earliest < ?2
+             ORDER BY latest DESC, id DESC",
+        )?;
+        let range = params![since.unwrap_or(i64::MIN), until.unwrap_or(i64::MAX)];
+        let rows = statement.query_map(range, |row| {
+            let why: String = row.get(3)?;
+            Ok(Gap {
+                earliest: row.get(0)?,
+                latest: row.get(1)?,
+                count: row.get::<_, i64>(2)?.unsigned_abs(),
+                why: Why::ALL.into_iter().find(|it| it.as_str() == why).unwrap_or(Why::Damaged),
+                place: row.get(4)?,
+            })
+        })?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    /// A part of the hits that `filter` takes, the newest; and before which time there may be more.
+    ///
+    /// Where all kinds of records are asked for, only hits count whose file is retired: the others are in it.
+    pub(super) fn hits(
+        &self,
+        filter: &Filter,
+        most: Option<usize>,
+    ) -> Result<(Loaded, Option<i64>), CatalogueError> {
+        let mut loaded = Loaded::default();
+        let chunk = most.map_or(CHUNK, |most| most.clamp(64, CHUNK));
+        let (condition, values) = condition(filter);
+        let select =
+            format!("SELECT time, record FROM hits WHERE {condition} ORDER BY time DESC LIMIT {chunk}");
+        let mut statement = self.connection.prepare(&select)?;
+        let mut rows = statement.query(params_from_iter(&values))?;
+        let (mut count, mut oldest) = (0, None);
+        let mut part: Vec<(i64, Vec<u8>)> = Vec::new();
+        while let Some(row) = rows.next()? {
+            let time: i64 = row.get(0)?;
+            part.push((time, row.get(1)?));
+            (count, oldest) = (count + 1, Some(time));
+        }
+        drop(rows);
+        let mut more = None;
+        if count == chunk
+            && let Some(oldest) = oldest
+        {
+            // Those of the oldest time all together, so that the next part begins before it.
+            part.retain(|(time, _)| *time > oldest);
+            let at = Filter { since: Some(oldest), until: oldest.checked_add(1), ..filter.clone() };
+            let (condition, values) = self::condition(&at);
+            let select = format!("SELECT time, record FROM hits WHERE {condition}");
+            let mut statement = self.connection.prepare(&select)?;
+            let mut rows = statement.query(params_from_iter(&values))?;
+            while let Some(row) = rows.next()? {
+                part.push((row.get(0)?, row.get(1)?));
+            }
+            more = Some(oldest);
+        }
+        for (time, octets) in &part {
+            if Record::decode(octets, *time).is_some_and(|record| filter.takes(&record)) {
+                loaded.add_octets(*time, octets);
+            }
+        }
+        Ok((loaded, more))
+    }
+
+    /// Counts of whole spans of time, by what they are grouped by: start, agency, action, family, count.
+    pub(super) fn counts(
+        &self,
+        unit: Unit,
+        since: i64,
+        until: i64,
+        visit: &mut dyn FnMut(&Group, u64),
+    ) -> Result<(), CatalogueError> {
+        let mut statement = self.connection.prepare(
+            "SELECT start, agency, action, family, hit, count FROM counts WHERE span = ?1 AND start >= ?2 AND start < ?3",
+        )?;
+        let mut rows = statement.query(params![unit as i64, since, until])?;
+        while let Some(row) = rows.next()? {
+            let group = Group {
+                minute: row.get(0)?,
+                agency: row.get(1)?,
+                action: row.get(2)?,
+                family: row.get(3)?,
+                hit: HitKind::from_number(row.get(4)?),
+            };
+            visit(&group, row.get::<_, i64>(5)?.unsigned_abs());
+        }
+        Ok(())
+    }
+
+    /// Says that a file is gone: of its rows only hits are left.
+    pub(in crate::evidence) fn retire(&mut self, id: i64) -> Result<(), CatalogueError> {
+        let transaction = self.connection.transaction()?;
+        transaction.execute("UPDATE files SET retired = 1 WHERE id = ?1", [id])?;
+        transaction.execute("DELETE FROM segments WHERE file = ?1", [id])?;
+        transaction.commit()?;
+        Ok(())
+    }
+
+    /// Says that the clients in a file are no longer whole.
+    pub(in crate::evidence) fn mark_truncated(&self, id: i64, octets: u64) -> Result<(), CatalogueError> {
+        self.connection.execute(
+            "UPDATE files SET truncated = 1, octets = ?2 WHERE id = ?1",
+            params![id, signed(octets)],
+        )?;
+        Ok(())
+    }
+
+    /// Removes what is older: hits, counts by the minute and by the hour, gaps. Returns how many hits went.
+    pub(in crate::evidence) fn expire(
+        &mut self,
+        hits: i64,
+        minutes: i64,
+        others: i64,
+    ) -> Result<usize, CatalogueError> {
+        let transaction = self.connection.transaction()?;
+        let gone = transaction.execute("DELETE FROM hits WHERE time < ?1", [hits])?;
+        let minute = params![Unit::Minute as i64, minutes];
+        transaction.execute("DELETE FROM counts WHERE span = ?1 AND start < ?2", minute)?;
+        transaction.execute(
+            "DELETE FROM counts WHERE span = ?1 AND start < ?2",
+            params![Unit::Hour as i64, others],
+        )?;
+        transaction.execute("DELETE FROM gaps WHERE latest < ?1", [hits])?;
+        // What nothing refers to any more.
+        transaction.execute(
+            "DELETE FROM files WHERE retired = 1 AND NOT EXISTS (SELECT 1 FROM hits WHERE hits.time <= files.latest)",
+            [],
+        )?;
+        transaction.commit()?;
+        Ok(gone)
+    }
+
+    /// Removes the oldest hits until the catalogue takes at most so many octets. Returns how many went.
+    pub(in crate::evidence) fn shrink(&mut self, most: u64) -> Result<usize, CatalogueError> {
+        let mut gone = 0;
+        let number = |connection: &Connection, pragma: &str| {
+            connection.pragma_query_value(None, pragma, |row| row.get::<_, i64>(0))
+        };
+        loop {
+            let page = number(&self.connection, "page_size")?;
+            let pages = number(&self.connection, "page_count")? - number(&self.connection, "freelist_count")?;
+            if (pages * page).unsigned_abs() <= most {
+                break;
+            }
+            let removed = self.connection.execute(
+                "DELETE FROM hits WHERE id IN (SELECT id FROM hits ORDER BY time LIMIT 10000)",
+                [],
+            )?;
+            gone += removed;
+            if removed == 0 {
+                break;
+            }
+        }
+        if number(&self.connection, "freelist_count")? > 4096 {
+            self.connection.execute_batch("PRAGMA incremental_vacuum(100000)")?;
+        }
+        Ok(gone)
+    }
+}
+
+/// Where the row of a hit lies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::evidence) enum Origin {
+    /// In this file.
+    File(i64),
+    /// In the segment of this number, which is not archived yet.
+    Segment(u64),
+}
+
+/// SQLite has numbers with a sign; ours are far below.
+fn signed(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+/// In place of the key of a name that could not be read.
+const UNREADABLE: &[u8] = &[0];
+
+const INSERT_HIT: &str = "
+INSERT OR IGNORE INTO hits (time, client, agency, feed, family, name, late, file, segment, record)
+VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)";
+
+fn insert_hit(
+    statement: &mut Statement<'_>,
+    record: &Record<'_>,
+    octets: &[u8],
+    origin: Origin,
+    is_late: bool,
+) -> Result<usize, CatalogueError> {
+    let (file, segment) = match origin {
+        Origin::File(id) => (Some(id), None),
+        Origin::Segment(number) => (None, Some(signed(number))),
+    };
+    Ok(statement.execute(params![
+        record.time,
+        record.client.to_string(),
+        record.agency.as_deref(),
+        record.feed.as_deref(),
+        record.family.as_deref(),
+        names::key_of_name(&record.qname).as_deref().unwrap_or(UNREADABLE),
+        is_late,
+        file,
+        segment,
+        octets
+    ])?)
+}
+
+fn insert_gap(transaction: &Transaction<'_>, gap: &Gap) -> Result<(), CatalogueError> {
+    transaction.execute(
+        "INSERT INTO gaps (earliest, latest, count, why, place) VALUES (?1, ?2, ?3, ?4, ?5)",
+        params![gap.earliest, gap.latest, signed(gap.count), gap.why.as_str(), gap.place],
+    )?;
+    Ok(())
+}
+
+fn add_counts(transaction: &Transaction<'_>, groups: HashMap<Group, u64>) -> Result<(), CatalogueError> {
+    let mut add = transaction.prepare(
+        "INSERT INTO counts VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
+         ON CONFLICT DO UPDATE SET count = count + excluded.count",
+    )?;
+    let mut sums: HashMap<(Unit, Group), u64> = HashMap::new();
+    for (group, count) in groups {
+        let hour = group.minute.div_euclid(HOUR) * HOUR;
+        let day = super::counting::day_of(group.minute);
+        for (unit, start) in [(Unit::Hour, hour), (Unit::Day, day)] {
+            *sums.entry((unit, Group { minute: start, ..group.clone() })).or_default() += count;
+        }
+        insert_count(&mut add, Unit::Minute, &group, count)?;
+    }
+    for ((unit, group), count) in sums {
+        insert_count(&mut add, unit, &group, count)?;
+    }
+    Ok(())
+}
+
+fn insert_count(
+    statement: &mut Statement<'_>,
+    unit: Unit,
+    group: &Group,
+    count: u64,
+) -> Result<(), CatalogueError> {
+    let Group { minute: start, agency, action, family, hit } = group;
+    statement.execute(params![unit as i64, start, agency, action, family, *hit as i64, signed(count)])?;
+    Ok(())
+}
+
+/// The condition on hits that a filter is, as far as SQLite can tell, and its values.
+fn condition(filter: &Filter) -> (String, Vec<Value>) {
+    let mut parts = vec!["1".to_owned()];
+    let mut values: Vec<Value> = Vec::new();
+    let mut add = |part: &str, value: Value| {
+        values.push(value);
+        parts.push(format!("{part} ?{}", values.len()));
+    };
+    if let Some(since) = filter.since {
+        add("time >=", since.into());
+    }
+    if let Some(until) = filter.until {
+        add("time <", until.into());
+    }
+    if let Some(client) = filter.client {
+        add("client =", client.to_canonical().to_string().into());
+    }
+    for (part, value) in
+        [("agency =", &filter.agency), ("feed =", &filter.feed), ("family =", &filter.family)]
+    {
+        if let Some(value) = value {
+            add(part, value.clone().into());
+        }
+    }
+    if filter.kind == Kind::All {
+        parts.push("file IN (SELECT id FROM files WHERE retired = 1)".to_owned());
+    }
+    (parts.join(" AND "), values)
+}

@@ -1,0 +1,521 @@
+//! The store that needs no other server: the segments as they lie, files, and the catalogue.
+//!
+//! Whoever asks needs no running server. The segments are listed, and held open, before the catalogue is
+//! read: one that the archiver takes in between is in both, and left out of the first. A file that goes in between was
+//! retired. Hits come from the catalogue where only they are asked for; otherwise they are rows of files, and of the
+//! catalogue where their file is retired.
+
+use std::collections::HashMap;
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use super::catalogue::{self, Catalogue, CatalogueError, Entry, Unit};
+use super::counting::{self, By, Count, Tally};
+use super::loaded::{Loaded, Origin, merge};
+use super::names::{Gathering, Label, Needles, Reach, Set};
+use super::parquet::{FileError, Stored};
+use super::rows::{Group, MINUTE};
+use super::segments::{self, Raw};
+use super::{Filter, Gap, Kind, Page, Scan, Store, StoreError, Watch};
+use crate::evidence::record::{Outcome, Record};
+use crate::evidence::segment::{Id, Span};
+use crate::name;
+
+/// Microseconds of an hour.
+const HOUR: i64 = 60 * MINUTE;
+
+/// The log in a folder.
+#[derive(Debug, Clone)]
+pub struct Embedded {
+    folder: PathBuf,
+}
+
+/// What there is at one moment.
+pub(in crate::evidence) struct View {
+    folder: PathBuf,
+    raws: Vec<Raw>,
+    files: Vec<Entry>,
+    catalogue: Option<Arc<Catalogue>>,
+}
+
+impl Embedded {
+    /// Reads the log in `folder`.
+    pub fn new(folder: &Path) -> Self {
+        Self { folder: folder.to_owned() }
+    }
+
+    fn failed(&self) -> impl Fn(CatalogueError) -> StoreError + use<> {
+        let path = store_folder(&self.folder);
+        move |error| StoreError::Catalogue { path: path.clone(), why: error.to_string() }
+    }
+
+    pub(in crate::evidence) fn view(&self) -> Result<View, StoreError> {
+        let mut raws = segments::list(&self.folder)?;
+        let folder = store_folder(&self.folder);
+        let catalogue = Catalogue::read(&folder).map_err(self.failed())?;
+        let (mut files, mut archived) = (Vec::new(), HashMap::<Id, Span>::new());
+        if let Some(catalogue) = &catalogue {
+            archived = catalogue.segments().map_err(self.failed())?;
+            files = catalogue.files().map_err(self.failed())?;
+        }
+        raws.retain(|raw| archived.get(&raw.segment.id) != Some(&raw.survey.span));
+        Ok(View { folder, raws, files, catalogue: catalogue.map(Arc::new) })
+    }
+}
+
+/// Where files and catalogue of the log in `folder` are.
+pub(in crate::evidence) fn store_folder(folder: &Path) -> PathBuf {
+    folder.join("store")
+}
+
+impl View {
+    /// Keeps only what may hold what `filter` takes.
+    fn narrow(&mut self, filter: &Filter, scan: &mut Scan) {
+        self.raws.retain(|raw| raw.is_wanted(filter, scan));
+        self.files.retain(|file| filter.may_take(file.name.earliest, file.name.latest));
+        if let Some(needles) = needles_of(filter) {
+            let folder = &self.folder;
+            let wanted = in_parallel(&self.files, |file| {
+                let names = Set::load(&file.name.names_path(folder)).ok().flatten();
+                names.is_none_or(|names| names.is_met_by(&needles))
+            });
+            let mut wanted = wanted.into_iter();
+            self.files.retain(|_| wanted.next().unwrap_or(true));
+        }
+    }
+
+    /// Calls `visit` with each wanted record that is in a segment or a file, and with where it is, in no order.
+    pub(in crate::evidence) fn each(
+        mut self,
+        filter: &Filter,
+        visit: &mut dyn FnMut(&Record<'_>, catalogue::Origin) -> ControlFlow<()>,
+    ) -> Result<Scan, StoreError> {
+        let mut scan = Scan::default();
+        self.narrow(filter, &mut scan);
+        let mut flow = ControlFlow::Continue(());
+        for raw in &self.raws {
+            raw.read(&mut scan, &mut |record| {
+                if flow.is_continue() && filter.takes(record) {
+                    flow = visit(record, catalogue::Origin::Segment(raw.segment.id.number));
+                }
+            })?;
+        }
+        for file in &self.files {
+            if flow.is_break() {
+                break;
+            }
+            let path = self.folder.join(file.name.to_string());
+            let read = Stored::open(&path).and_then(|stored| {
+                stored.read(filter, None, &mut |record| {
+                    if flow.is_continue() {
+                        flow = visit(record, catalogue::Origin::File(file.id));
+                    }
+                })
+            });
+            note(&mut scan, &path, read);
+        }
+        scan.is_stopped = flow.is_break();
+        Ok(scan)
+    }
+}
+
+/// What names and addresses a filter looks for.
+fn needles_of(filter: &Filter) -> Option<Arc<Needles>> {
+    if let Some(needles) = &filter.sought {
+        return Some(Arc::clone(needles));
+    }
+    let name = filter.name.as_ref().filter(|name| !name.is_root())?;
+    let mut gathering = Gathering::default();
+    gathering.add_name(name::Key::from(name).as_bytes(), Reach::Subtree, &Label::default());
+    Some(Arc::new(gathering.finish()))
+}
+
+/// What `judge` says of each, by as many threads as there are cores.
+pub(in crate::evidence) fn in_parallel<T: Sync>(all: &[T], judge: impl Fn(&T) -> bool + Sync) -> Vec<bool> {
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let next = AtomicUsize::new(0);
+    let work = || {
+        let mut verdicts = Vec::new();
+        loop {
+            let at = next.fetch_add(1, Ordering::Relaxed);
+            let Some(one) = all.get(at) else { return verdicts };
+            verdicts.push((at, judge(one)));
+        }
+    };
+    let mut verdicts = vec![true; all.len()];
+    std::thread::scope(|scope| {
+        let helpers: Vec<_> = (1..cores.min(all.len())).map(|_| scope.spawn(work)).collect();
+        let done = work();
+        // A helper that panicked leaves its share in: it is read.
+        let all = helpers.into_iter().filter_map(|helper| helper.join().ok()).flatten().chain(done);
+        for (at, verdict) in all {
+            verdicts[at] = verdict;
+        }
+    });
+    verdicts
+}
+
+fn note(scan: &mut Scan, path: &Path, read: Result<(), FileError>) {
+    match read {
+        Err(error) if !error.is_absent() => scan.unreadable.push((path.to_owned(), error.to_string())),
+        _ => {}
+    }
+}
+
+/// Where records come from.
+enum Source<'a> {
+    Raw(&'a Filter, Raw),
+    File(&'a Filter, i64, PathBuf, u64),
+    /// Before this time.
+    Hits(Filter, i64, Arc<Catalogue>, PathBuf),
+}
+
+impl Origin for Source<'_> {
+    fn latest(&self) -> i64 {
+        match self {
+            Self::Raw(_, raw) => raw.survey.span.latest,
+            Self::File(_, latest, ..) => *latest,
+            Self::Hits(_, until, ..) => until.saturating_sub(1),
+        }
+    }
+
+    fn len(&self) -> u64 {
+        match self {
+            Self::Raw(_, raw) => raw.survey.len,
+            Self::File(.., octets) => *octets,
+            Self::Hits(..) => 0,
+        }
+    }
+
+    fn load(
+        self,
+        most: Option<usize>,
+        scan: &mut Scan,
+    ) -> Result<(Option<Loaded>, Option<Self>), StoreError> {
+        match self {
+            Self::Raw(filter, raw) => Ok((raw.load(filter, most, scan)?, None)),
+            Self::File(filter, _, path, _) => {
+                let mut loaded = Loaded::default();
+                let read = Stored::open(&path)
+                    .and_then(|stored| stored.read(filter, most, &mut |record| loaded.add(record)));
+                note(scan, &path, read);
+                Ok((loaded.sorted(), None))
+            }
+            Self::Hits(filter, _, catalogue, path) => {
+                let (loaded, more) = catalogue
+                    .hits(&filter, most)
+                    .map_err(|error| StoreError::Catalogue { path: path.clone(), why: error.to_string() })?;
+                let rest = more
+                    .map(|until| Self::Hits(Filter { until: Some(until), ..filter }, until, catalogue, path));
+                Ok((loaded.sorted(), rest))
+            }
+        }
+    }
+}
+
+impl Store for Embedded {
+    fn newest_first(
+        &self,
+        filter: &Filter,
+        page: Page,
+        watch: &mut dyn Watch,
+        visit: &mut dyn FnMut(&Record<'_>) -> ControlFlow<()>,
+    ) -> Result<Scan, StoreError> {
+        let mut filter = filter.clone();
+        if let Some(place) = page.after {
+            let until = place.time.saturating_add(1);
+            filter.until = Some(filter.until.map_or(until, |asked| asked.min(until)));
+        }
+        let mut scan = Scan::default();
+        let mut view = self.view()?;
+        if filter.kind == Kind::Hits {
+            view.files.clear();
+        }
+        view.narrow(&filter, &mut scan);
+        let View { folder, raws, files, catalogue } = view;
+        let mut ahead: Vec<Source<'_>> = raws.into_iter().map(|raw| Source::Raw(&filter, raw)).collect();
+        ahead.extend(files.into_iter().map(|file| {
+            Source::File(&filter, file.name.latest, folder.join(file.name.to_string()), file.octets)
+        }));
+        let until = filter.until.unwrap_or(i64::MAX);
+        ahead.extend(catalogue.map(|it| Source::Hits(filter.clone(), until, it, folder.clone())));
+        merge(ahead, page, &mut scan, watch, visit)?;
+        Ok(scan)
+    }
+
+    fn count(
+        &self,
+        filter: &Filter,
+        by: By,
+        watch: &mut dyn Watch,
+    ) -> Result<(Vec<Count>, Scan), StoreError> {
+        let (mut scan, mut tally) = (Scan::default(), Tally::new(by));
+        let mut view = self.view()?;
+        view.narrow(filter, &mut scan);
+        let total: u64 = view.raws.iter().map(|raw| raw.survey.len).sum::<u64>()
+            + view.files.iter().map(|file| file.octets).sum::<u64>();
+        let mut done = 0;
+        for raw in &view.raws {
+            if watch.progress(done, total).is_break() {
+                scan.is_stopped = true;
+                return Ok((tally.finish()?, scan));
+            }
+            raw.read(&mut scan, &mut |record| {
+                if filter.takes(record) {
+                    tally.add(record);
+                }
+            })?;
+            done += raw.survey.len;
+        }
+        // Roll-ups know whole hours; what is before and behind them is read.
+        let hours =
+            whole_hours(filter).filter(|_| view.catalogue.is_some() && counting::is_rolled_up(filter, by));
+        let mut parts = vec![filter.clone()];
+        if let (Some((start, end)), Some(catalogue)) = (hours, &view.catalogue) {
+            let takes = |group: &Group| {
+                let is = |wanted: Option<&str>, text: &str| wanted.is_none_or(|wanted| wanted == text);
+                group.hit.counts_as(filter.kind)
+                    && is(filter.agency.as_deref(), &group.agency)
+                    && is(filter.family.as_deref(), &group.family)
+                    && is(filter.outcome.map(Outcome::as_str), &group.action)
+            };
+            catalogue
+                .counts(Unit::Hour, start, end, &mut |group, count| {
+                    if takes(group) {
+                        match by {
+                            By::Agency => tally.add_text(&group.agency, count),
+                            By::Action => tally.add_text(&group.action, count),
+                            By::Family => tally.add_text(&group.family, count),
+                            By::Hour | By::Day | By::Minute => tally.add_time(group.minute, count),
+                            _ => tally.add_text("", count),
+                        }
+                    }
+                })
+                .map_err(self.failed())?;
+            parts.clear();
+            if filter.since.is_some_and(|since| since < start) {
+                parts.push(Filter { until: Some(start), ..filter.clone() });
+            }
+            if filter.until.is_some_and(|until| until > end) {
+                parts.push(Filter { since: Some(end), ..filter.clone() });
+            }
+        }
+        for part in &parts {
+            if let Some(catalogue) = &view.catalogue {
+                let mut until = part.until.unwrap_or(i64::MAX);
+                loop {
+                    let filter = Filter { until: Some(until), ..part.clone() };
+                    let (loaded, more) = catalogue.hits(&filter, None).map_err(self.failed())?;
+                    loaded.each(&mut |record| tally.add(record));
+                    let Some(more) = more else { break };
+                    until = more;
+                }
+            }
+            if part.kind == Kind::Hits {
+                continue;
+            }
+            for file in view.files.iter().filter(|file| part.may_take(file.name.earliest, file.name.latest)) {
+                if watch.progress(done, total).is_break() {
+                    scan.is_stopped = true;
+                    return Ok((tally.finish()?, scan));
+                }
+                let path = view.folder.join(file.name.to_string());
+                let read = Stored::open(&path).and_then(|stored| match by.text() {
+                    Some(text) => {
+                        stored.count_text(part, text, &mut |value, count| tally.add_text(value, count))
+                    }
+                    None if by.is_time() => stored.count_times(part, &mut |time| tally.add_time(time, 1)),
+                    None => stored.count_times(part, &mut |_| tally.add_text("", 1)),
+                });
+                note(&mut scan, &path, read);
+                done += file.octets;
+            }
+        }
+        let _ = watch.progress(total, total);
+        Ok((tally.finish()?, scan))
+    }
+
+    fn gaps(&self, since: Option<i64>, until: Option<i64>) -> Result<Vec<Gap>, StoreError> {
+        let catalogue = Catalogue::read(&store_folder(&self.folder)).map_err(self.failed())?;
+        catalogue.map_or(Ok(Vec::new()), |it| it.gaps(since, until).map_err(self.failed()))
+    }
+}
+
+/// The whole hours that a filter asks for; `None` where there is none.
+fn whole_hours(filter: &Filter) -> Option<(i64, i64)> {
+    let start = filter.since.map_or(i64::MIN, |since| since.saturating_add(HOUR - 1).div_euclid(HOUR) * HOUR);
+    let end = filter.until.map_or(i64::MAX, |until| until.div_euclid(HOUR) * HOUR);
+    (start < end).then_some((start, end))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::net::IpAddr;
+
+    use super::*;
+    use crate::evidence::journal::Journal;
+    use crate::evidence::journal::tests::{options, write};
+    use crate::evidence::ledger::Ledger;
+    use crate::evidence::record::tests::sample;
+    use crate::evidence::segment;
+    use crate::evidence::store::Unwatched;
+    use crate::name::Name;
+
+    fn times(folder: &Path, filter: &Filter) -> Vec<i64> {
+        let mut times = Vec::new();
+        Embedded::new(folder)
+            .newest_first(filter, Page::default(), &mut Unwatched, &mut |record| {
+                times.push(record.time);
+                ControlFlow::Continue(())
+            })
+            .unwrap();
+        times
+    }
+
+    /// Two writers, two processes' worth of segments each; every seventh record is a hit.
+    fn filled() -> tempfile::TempDir {
+        let folder = tempfile::tempdir().unwrap();
+        for run in 0..2 {
+            let ledger = Ledger::open(&options(folder.path())).unwrap();
+            let mut journals = [0, 1].map(|number| Journal::open(number, &ledger));
+            for n in 0..50 {
+                let time = run * 1_000_000_000 + n * 1_000_000;
+                let journal = &mut journals[(n % 2) as usize];
+                journal.add(&Record {
+                    is_hit: n % 7 == 0,
+                    client: IpAddr::from([10, 1, 0, (n % 5) as u8]),
+                    agency: (n % 3 == 0).then(|| "so-y-te".into()),
+                    qname: if n % 2 == 0 {
+                        b"\x03www\x04evil\x07example\x00".as_slice().into()
+                    } else {
+                        b"\x07notevil\x07example\x00".as_slice().into()
+                    },
+                    ..sample(time)
+                });
+                journal.commit(time);
+            }
+        }
+        folder
+    }
+
+    #[test]
+    fn records_come_newest_first_through_every_filter() {
+        let folder = filled();
+        let all = times(folder.path(), &Filter::default());
+        assert_eq!(all.len(), 100);
+        assert!(all.is_sorted_by(|a, b| a > b));
+
+        let check = |filter: Filter, expected: &dyn Fn(i64) -> bool| {
+            let wanted: Vec<i64> = all.iter().copied().filter(|time| expected(*time)).collect();
+            assert!(!wanted.is_empty());
+            assert_eq!(times(folder.path(), &filter), wanted, "{filter:?}");
+        };
+        let n = |time: i64| time % 1_000_000_000 / 1_000_000;
+        let base = Filter::default;
+        check(Filter { kind: Kind::Hits, ..base() }, &|time| n(time) % 7 == 0);
+        check(Filter { client: Some("10.1.0.3".parse().unwrap()), ..base() }, &|time| n(time) % 5 == 3);
+        check(Filter { client: Some("::ffff:10.1.0.3".parse().unwrap()), ..base() }, &|time| {
+            n(time) % 5 == 3
+        });
+        check(Filter { agency: Some("so-y-te".into()), ..base() }, &|time| n(time) % 3 == 0);
+        check(Filter { name: Some(Name::from_host("evil.example").unwrap()), ..base() }, &|time| {
+            n(time) % 2 == 0
+        });
+        check(Filter { since: Some(1_000_000_000), ..base() }, &|time| time >= 1_000_000_000);
+        check(Filter { until: Some(1_000_000_000), ..base() }, &|time| time < 1_000_000_000);
+        check(Filter { since: Some(20_000_000), until: Some(1_020_000_000), ..base() }, &|time| {
+            (20_000_000..1_020_000_000).contains(&time)
+        });
+        let nothing = Filter { agency: Some("nobody".into()), ..base() };
+        assert!(times(folder.path(), &nothing).is_empty());
+    }
+
+    #[test]
+    fn a_torn_tail_is_told() {
+        let folder = filled();
+        let newest = segment::list(folder.path()).unwrap().pop().unwrap();
+        let octets = fs::read(&newest.path).unwrap();
+        fs::write(&newest.path, &octets[..octets.len() - 40]).unwrap();
+        let mut count = 0;
+        let scan = Embedded::new(folder.path())
+            .newest_first(&Filter::default(), Page::default(), &mut Unwatched, &mut |_| {
+                count += 1;
+                ControlFlow::Continue(())
+            })
+            .unwrap();
+        assert_eq!(count, 99);
+        assert_eq!(scan.damaged.len(), 1);
+        assert_eq!(scan.damaged[0].0, newest.path);
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_hides_and_misplaces_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        // One segment a line: by one writer, one after the other.
+        let segments: [&[i64]; 6] =
+            [&[900, 910, 920], &[100, 110], &[905, 906, 300], &[], &[10, 2000, 11], &[15, 500, 915]];
+        for times in segments {
+            let mut journal = Journal::open(0, &Ledger::open(&options(folder.path())).unwrap());
+            times.iter().for_each(|time| write(&mut journal, *time));
+        }
+        let mut expected = segments.concat();
+        expected.sort_by(|a, b| b.cmp(a));
+        for is_sealed in [true, false] {
+            if !is_sealed {
+                // As after kill -9.
+                for segment in segment::list(folder.path()).unwrap() {
+                    let octets = fs::read(&segment.path).unwrap();
+                    fs::write(&segment.path, &octets[..octets.len() - 36]).unwrap();
+                }
+            }
+            assert_eq!(times(folder.path(), &Filter::default()), expected);
+            for since in (0..2010).step_by(5) {
+                for until in [since + 5, since + 100, 2010] {
+                    let filter = Filter { since: Some(since), until: Some(until), ..Filter::default() };
+                    let wanted: Vec<i64> =
+                        expected.iter().copied().filter(|time| (since..until).contains(time)).collect();
+                    assert_eq!(times(folder.path(), &filter), wanted, "{since} to {until}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn only_what_is_needed_is_loaded() {
+        let folder = tempfile::tempdir().unwrap();
+        for start in [0, 100, 200] {
+            let mut journal = Journal::open(0, &Ledger::open(&options(folder.path())).unwrap());
+            (start..start + 10).for_each(|time| write(&mut journal, time));
+        }
+        // Damage shows in the segments that were loaded.
+        for segment in segment::list(folder.path()).unwrap() {
+            let mut octets = fs::read(&segment.path).unwrap();
+            octets[20] ^= 1;
+            fs::write(&segment.path, &octets).unwrap();
+        }
+        let loaded = |filter: &Filter| {
+            let visit = &mut |_: &Record<'_>| ControlFlow::Continue(());
+            let store = Embedded::new(folder.path());
+            store.newest_first(filter, Page::default(), &mut Unwatched, visit).unwrap().damaged.len()
+        };
+        let base = Filter::default;
+        assert_eq!(loaded(&base()), 3);
+        assert_eq!(loaded(&Filter { since: Some(105), ..base() }), 2);
+        assert_eq!(loaded(&Filter { since: Some(110), ..base() }), 1);
+        assert_eq!(loaded(&Filter { until: Some(200), ..base() }), 2);
+        assert_eq!(loaded(&Filter { since: Some(110), until: Some(200), ..base() }), 0);
+    }
+
+    #[test]
+    fn foreign_files_are_passed_over() {
+        let folder = filled();
+        fs::write(folder.path().join("1795478400000000-00.seg"), "of an older layout").unwrap();
+        fs::write(folder.path().join("0000000009-000.seg"), "").unwrap();
+        fs::write(folder.path().join("0000000010-000.seg"), "not what its name says").unwrap();
+        fs::create_dir(folder.path().join("0000000011-000.seg")).unwrap();
+        assert_eq!(times(folder.path(), &Filter::default()).len(), 100);
+    }
+}
