@@ -17,8 +17,9 @@ use crate::policy::rule::{FeedKind, Mode, Rule, Severity};
 use crate::policy::trigger::{Scope, Subject, Trigger};
 use crate::serve::rulebook::Rulebook;
 
-/// Most that is sought at once: some hundred megabytes. More is a new feed, which people can hunt for.
-const MOST: usize = 4_000_000;
+/// Most that is sought at once, some ten megabytes: a server's memory does not move with its lists. More is a new feed,
+/// which people can hunt for.
+const MOST: usize = 200_000;
 /// Keys of the old image that are looked at together.
 const PART: usize = 4096;
 
@@ -44,35 +45,51 @@ fn begin(hunter: &Hunter, old: &Rulebook, new: &Rulebook, since: i64) {
     }
 }
 
-/// What `new` lists and `old` does not; `None` where that is too much.
+/// What `new` lists and `old` does not; `None` where that is too much, which is counted before any of it is kept.
 fn added<D: AsRef<[u8]>, E: AsRef<[u8]>>(old: &Index<D>, new: &Index<E>) -> Option<Needles> {
-    let (mut gathering, mut known) = (Gathering::default(), Keys::new(old));
     let mut count = 0;
-    let flow = new.scan(&[], |key, rule_set| {
-        let rules = new.rule_sets().get(rule_set).map(Vec::as_slice).unwrap_or_default();
+    let flow = for_each_added(old, new, |_, _| {
+        count += 1;
+        if count > MOST { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    });
+    if flow.is_break() {
+        return None;
+    }
+    let mut gathering = Gathering::default();
+    let _ = for_each_added(old, new, |key, rule| {
+        let label = label(rule, new);
+        match Subject::of(key) {
+            Some(Subject::Name(Trigger::Qname, name)) => {
+                let reach = match rule.scope {
+                    Scope::Exact => Reach::Exact,
+                    Scope::Subtree => Reach::Subtree,
+                    Scope::Below => Reach::Below,
+                };
+                gathering.add_name(name, reach, &label);
+            }
+            Some(Subject::Network(Trigger::Ip, net)) => gathering.add_net(net, &label),
+            _ => {}
+        }
+        ControlFlow::Continue(())
+    });
+    Some(gathering.finish())
+}
+
+/// Visits what is sought of all that `new` lists and `old` does not, in the order of keys.
+fn for_each_added<D: AsRef<[u8]>, E: AsRef<[u8]>>(
+    old: &Index<D>,
+    new: &Index<E>,
+    mut visit: impl FnMut(&[u8], &Rule) -> ControlFlow<()>,
+) -> ControlFlow<()> {
+    let mut known = Keys::new(old);
+    new.scan(&[], |key, rule_set| {
         if known.has(key) {
             return ControlFlow::Continue(());
         }
+        let rules = new.rule_sets().get(rule_set).map(Vec::as_slice).unwrap_or_default();
         // The earlier feed's rule first, as in decisions.
-        for rule in rules.iter().filter(|rule| is_sought(rule, new)) {
-            count += 1;
-            let label = label(rule, new);
-            match Subject::of(key) {
-                Some(Subject::Name(Trigger::Qname, name)) => {
-                    let reach = match rule.scope {
-                        Scope::Exact => Reach::Exact,
-                        Scope::Subtree => Reach::Subtree,
-                        Scope::Below => Reach::Below,
-                    };
-                    gathering.add_name(name, reach, &label);
-                }
-                Some(Subject::Network(Trigger::Ip, net)) => gathering.add_net(net, &label),
-                _ => {}
-            }
-        }
-        if count > MOST { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-    });
-    flow.is_continue().then(|| gathering.finish())
+        rules.iter().filter(|rule| is_sought(rule, new)).try_for_each(|rule| visit(key, rule))
+    })
 }
 
 /// Whether a rule tells of an infection: no exception, no feed on trial, no canary, no bare address that half the web shares.
