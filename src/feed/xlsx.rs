@@ -260,6 +260,8 @@ impl Book {
                         }
                     }
                     Node::End("row") if cells.iter().any(|cell| !cell.trim().is_empty()) => {
+                        // Cells outside of any row count for the first.
+                        row = row.max(1);
                         carried.retain(|_, (last, _)| *last >= row);
                         for (at, (_, text)) in &carried {
                             cells.resize(cells.len().max(at + 1), String::new());

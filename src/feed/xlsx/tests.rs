@@ -150,6 +150,16 @@ fn workbooks_of_other_hands() {
 }
 
 #[test]
+fn cells_in_no_row_count_for_the_first() {
+    let cell = |text| format!(r#"<c t="inlineStr"><is><t>{text}</t></is></c>"#);
+    check_sheet(
+        &format!("<sheetData>{}</row><sheetData/>", cell("evil.example")),
+        &["1 name evil.example subtree"],
+    );
+    check_sheet(&format!("<sheetData>{}</row><sheetData/>", cell("no name")), &["1! NoValueColumn"]);
+}
+
+#[test]
 fn every_visible_sheet_is_read() {
     let names = inline(&[&["Tên miền"], &["a.example"]]);
     let addresses = inline(&[&["STT", "IP"], &["1", "192.0.2.1"]]);
