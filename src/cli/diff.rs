@@ -3,10 +3,10 @@
 use std::io::{self, BufWriter, Write};
 use std::ops::ControlFlow;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 use serde_json::json;
 
-use super::{CliError, ConfigArg, review};
+use super::{CliError, ConfigArg, ListForm, review};
 use crate::clock;
 use crate::config::Config;
 use crate::feed::Value;
@@ -35,18 +35,11 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "VERSION", default_value = "refused")]
     version: String,
     /// How to print.
-    #[arg(long, value_enum, default_value_t = Form::Table)]
-    format: Form,
+    #[arg(long, value_enum, default_value_t = ListForm::Table)]
+    format: ListForm,
     /// At most this many differences; a table shows 50 unless told otherwise.
     #[arg(long, value_name = "N")]
     limit: Option<u64>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Form {
-    Table,
-    Jsonl,
-    Csv,
 }
 
 /// The feed that is meant where none is named: the one with something to decide about.
@@ -77,8 +70,8 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), CliError> {
     let words = format!("feed {}: {} against {}", source.name, what(&new), what(&old));
     let gate = Gate::load(&config.gate).map_err(UpdateError::from)?;
     let limit = arguments.limit.unwrap_or(match arguments.format {
-        Form::Table => TABLE_LIMIT,
-        Form::Jsonl | Form::Csv => u64::MAX,
+        ListForm::Table => TABLE_LIMIT,
+        ListForm::Jsonl | ListForm::Csv => u64::MAX,
     });
     let mut printer = Printer {
         out: BufWriter::new(io::stdout().lock()),
@@ -95,8 +88,8 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), CliError> {
         return Err(error.into());
     }
     match arguments.format {
-        Form::Table => write_totals(&mut printer.out, &totals, limit)?,
-        Form::Jsonl | Form::Csv => {
+        ListForm::Table => write_totals(&mut printer.out, &totals, limit)?,
+        ListForm::Jsonl | ListForm::Csv => {
             let Changes { added, removed } = totals.changes();
             eprintln!("{words}: +{added} -{removed}, {} in both", totals.kept);
         }
@@ -107,7 +100,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), CliError> {
 
 struct Printer<W: Write> {
     out: W,
-    form: Form,
+    form: ListForm,
     left: u64,
     failed: Option<io::Error>,
 }
@@ -115,9 +108,9 @@ struct Printer<W: Write> {
 impl<W: Write> Printer<W> {
     fn heading(&mut self, words: &str) -> io::Result<()> {
         match self.form {
-            Form::Table => writeln!(self.out, "{words}\n"),
-            Form::Jsonl => Ok(()),
-            Form::Csv => writeln!(self.out, "change,kind,value,match,trigger,family,left_out"),
+            ListForm::Table => writeln!(self.out, "{words}\n"),
+            ListForm::Jsonl => Ok(()),
+            ListForm::Csv => writeln!(self.out, "change,kind,value,match,trigger,family,left_out"),
         }
     }
 
@@ -147,7 +140,7 @@ impl<W: Write> Printer<W> {
             Sign::Removed => "removed",
         };
         match self.form {
-            Form::Table => {
+            ListForm::Table => {
                 let sign = if *sign == Sign::Added { '+' } else { '-' };
                 write!(self.out, "{sign} {kind:8} {}", value.to_string().escape_debug())?;
                 if let Some(family) = family {
@@ -158,14 +151,14 @@ impl<W: Write> Printer<W> {
                 }
                 writeln!(self.out)
             }
-            Form::Jsonl => {
+            ListForm::Jsonl => {
                 let line = json!({
                     "change": change, "kind": kind, "value": value.to_string(), "match": scope,
                     "trigger": trigger.map(Trigger::as_str), "family": family, "left_out": left_out,
                 });
                 writeln!(self.out, "{line}")
             }
-            Form::Csv => {
+            ListForm::Csv => {
                 let value = value.to_string();
                 let trigger = trigger.map_or("", Trigger::as_str);
                 let (scope, left_out) = (scope.unwrap_or_default(), left_out.as_deref().unwrap_or_default());

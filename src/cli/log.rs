@@ -16,7 +16,7 @@ use jiff::tz::TimeZone;
 use self::bar::{Bar, Stop};
 use self::filters::Filters;
 use self::printer::{Form, Printer};
-use super::{CliError, ConfigArg};
+use super::{CliError, ConfigArg, ListForm};
 use crate::config::Config;
 use crate::evidence::export::csv;
 use crate::evidence::record::Record;
@@ -81,8 +81,8 @@ struct Counting {
     #[arg(long, value_name = "N")]
     limit: Option<usize>,
     /// How to print.
-    #[arg(long, value_enum, default_value_t = Plain::Table)]
-    format: Plain,
+    #[arg(long, value_enum, default_value_t = ListForm::Table)]
+    format: ListForm,
 }
 
 #[derive(Debug, Args)]
@@ -96,16 +96,8 @@ struct Gaps {
     #[arg(long, value_name = "TIME", value_parser = filters::time)]
     until: Option<i64>,
     /// How to print.
-    #[arg(long, value_enum, default_value_t = Plain::Table)]
-    format: Plain,
-}
-
-/// How counts and gaps are printed.
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum Plain {
-    Table,
-    Jsonl,
-    Csv,
+    #[arg(long, value_enum, default_value_t = ListForm::Table)]
+    format: ListForm,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -254,30 +246,32 @@ fn count(arguments: &Counting, most: usize, command: &'static str) -> Result<(),
     let Some(key) = arguments.by.map(ByArg::key) else {
         let count = counts.first().map_or(0, |count| count.count);
         match arguments.format {
-            Plain::Table => writeln!(out, "{count}")?,
-            Plain::Jsonl => writeln!(out, "{{\"count\":{count}}}")?,
-            Plain::Csv => write!(out, "count\r\n{count}\r\n")?,
+            ListForm::Table => writeln!(out, "{count}")?,
+            ListForm::Jsonl => writeln!(out, "{{\"count\":{count}}}")?,
+            ListForm::Csv => write!(out, "count\r\n{count}\r\n")?,
         }
         return finish(&mut out, &scan);
     };
     match arguments.format {
-        Plain::Table => writeln!(out, "{:>12}  {}", "COUNT", if key == "time" { "TIME" } else { "VALUE" })?,
-        Plain::Jsonl => {}
-        Plain::Csv => write!(out, "{key},count\r\n")?,
+        ListForm::Table => {
+            writeln!(out, "{:>12}  {}", "COUNT", if key == "time" { "TIME" } else { "VALUE" })?;
+        }
+        ListForm::Jsonl => {}
+        ListForm::Csv => write!(out, "{key},count\r\n")?,
     }
     for one in counts {
         let (value, count) = (&one.value, one.count);
         match arguments.format {
-            Plain::Table if value.is_empty() => writeln!(out, "{count:>12}  -")?,
+            ListForm::Table if value.is_empty() => writeln!(out, "{count:>12}  -")?,
             // A family comes from a feed: no control character of it may reach the terminal.
-            Plain::Table => writeln!(out, "{count:>12}  {}", value.escape_debug())?,
-            Plain::Jsonl => {
+            ListForm::Table => writeln!(out, "{count:>12}  {}", value.escape_debug())?,
+            ListForm::Jsonl => {
                 let value = Some(value).filter(|value| !value.is_empty());
                 serde_json::to_writer(&mut out, &serde_json::json!({ key: value, "count": count }))
                     .map_err(io::Error::from)?;
                 out.write_all(b"\n")?;
             }
-            Plain::Csv => write!(out, "{},{count}\r\n", csv::quoted(value))?,
+            ListForm::Csv => write!(out, "{},{count}\r\n", csv::quoted(value))?,
         }
     }
     finish(&mut out, &scan)
@@ -303,24 +297,24 @@ fn gaps(arguments: &Gaps) -> Result<(), CliError> {
         )
     };
     match arguments.format {
-        Plain::Table => writeln!(out, "{:<19}  {:<19}  {:>12}  WHY", "FROM", "TO", "COUNT")?,
-        Plain::Jsonl => {}
-        Plain::Csv => write!(out, "from,to,count,why,file\r\n")?,
+        ListForm::Table => writeln!(out, "{:<19}  {:<19}  {:>12}  WHY", "FROM", "TO", "COUNT")?,
+        ListForm::Jsonl => {}
+        ListForm::Csv => write!(out, "from,to,count,why,file\r\n")?,
     }
     for gap in gaps {
         let why = gap.why.as_str();
         match arguments.format {
-            Plain::Table => {
+            ListForm::Table => {
                 let (from, to, count) = (local(gap.earliest), local(gap.latest), gap.count);
                 writeln!(out, "{from:<19}  {to:<19}  {count:>12}  {}", words(&gap))?;
             }
-            Plain::Jsonl => {
+            ListForm::Jsonl => {
                 let (from, to) = (utc(gap.earliest), utc(gap.latest));
                 let line = serde_json::json!({ "from": from, "to": to, "count": gap.count, "why": why, "file": gap.place });
                 serde_json::to_writer(&mut out, &line).map_err(io::Error::from)?;
                 out.write_all(b"\n")?;
             }
-            Plain::Csv => {
+            ListForm::Csv => {
                 let (from, to) = (utc(gap.earliest), utc(gap.latest));
                 write!(
                     out,

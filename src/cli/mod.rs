@@ -22,7 +22,7 @@ use std::io::{self, IsTerminal as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::config::{Config, Faults};
 use crate::daemon::DaemonError;
@@ -61,6 +61,21 @@ enum Command {
     /// Build the policy image, say what is in it, and give rules of one's own.
     #[command(subcommand)]
     Policy(policy::Command),
+}
+
+/// How lists are printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum ListForm {
+    Table,
+    Jsonl,
+    Csv,
+}
+
+/// How reports are printed that no spreadsheet could show.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum ReportForm {
+    Table,
+    Jsonl,
 }
 
 #[derive(Debug, Args)]

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 use serde_json::json;
 
-use super::{CliError, ConfigArg, absolute, diff, log};
+use super::{CliError, ConfigArg, ReportForm, absolute, diff, log};
 use crate::client::Agencies;
 use crate::clock::{self, local_time};
 use crate::config::Config;
@@ -51,17 +51,11 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "ID")]
     agency: Option<String>,
     /// How to print.
-    #[arg(long, value_enum, default_value_t = Form::Table)]
-    format: Form,
+    #[arg(long, value_enum, default_value_t = ReportForm::Table)]
+    format: ReportForm,
     /// At most this many names of each direction; a table shows 30 unless told otherwise.
     #[arg(long, value_name = "N")]
     limit: Option<usize>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Form {
-    Table,
-    Jsonl,
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), CliError> {
@@ -109,11 +103,11 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), CliError> {
     }
     let mut out = BufWriter::new(io::stdout().lock());
     match arguments.format {
-        Form::Table => {
+        ReportForm::Table => {
             writeln!(out, "feed {}: {} against what is in force", source.name, chosen.what)?;
             write_table(&mut out, &replayed, arguments.limit.unwrap_or(TABLE_LIMIT))?;
         }
-        Form::Jsonl => write_lines(&mut out, &replayed, arguments.limit.unwrap_or(usize::MAX))?,
+        ReportForm::Jsonl => write_lines(&mut out, &replayed, arguments.limit.unwrap_or(usize::MAX))?,
     }
     out.flush()?;
     Ok(())

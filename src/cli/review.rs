@@ -2,10 +2,10 @@
 
 use std::io::{self, Write};
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 use serde_json::{Value, json};
 
-use super::{CliError, ConfigArg};
+use super::{CliError, ConfigArg, ReportForm};
 use crate::clock::{self, local_time};
 use crate::config::Config;
 use crate::daemon::{self, DaemonError, ask_to_refresh};
@@ -22,14 +22,8 @@ pub(super) struct Status {
     #[arg(value_name = "NAME")]
     feed: Option<String>,
     /// How to print.
-    #[arg(long, value_enum, default_value_t = Form::Table)]
-    format: Form,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Form {
-    Table,
-    Jsonl,
+    #[arg(long, value_enum, default_value_t = ReportForm::Table)]
+    format: ReportForm,
 }
 
 #[derive(Debug, Args)]
@@ -82,13 +76,13 @@ pub(super) fn status(arguments: &Status) -> Result<(), CliError> {
     standings.retain(|it| arguments.feed.as_deref().is_none_or(|name| *it.source.name == *name));
     let mut out = io::stdout().lock();
     match arguments.format {
-        Form::Jsonl => {
+        ReportForm::Jsonl => {
             for standing in &standings {
                 serde_json::to_writer(&mut out, &as_json(standing)).map_err(io::Error::from)?;
                 writeln!(out)?;
             }
         }
-        Form::Table => {
+        ReportForm::Table => {
             write_table(&mut out, &standings)?;
             if arguments.feed.is_some() {
                 standings.iter().try_for_each(|standing| write_history(&mut out, &standing.state))?;

@@ -11,7 +11,7 @@ use jiff::tz::TimeZone;
 use jiff::{Span, Timestamp, ZonedDateTime};
 use serde::Serialize;
 
-use super::{CliError, ConfigArg};
+use super::{CliError, ConfigArg, ListForm};
 use crate::config::Config;
 use crate::daemon::{self, DaemonError};
 use crate::feed::address::Addresses;
@@ -143,8 +143,8 @@ pub(super) struct RulesArgs {
     #[arg(long = "on", value_name = "NAME|ADDRESS|NETWORK", value_parser = subject)]
     on: Option<Subject>,
     /// How to print.
-    #[arg(long, value_enum, default_value_t = Form::Table)]
-    format: Form,
+    #[arg(long, value_enum, default_value_t = ListForm::Table)]
+    format: ListForm,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -153,13 +153,6 @@ enum State {
     Expired,
     Replaced,
     Removed,
-}
-
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum Form {
-    Table,
-    Jsonl,
-    Csv,
 }
 
 /// Why a rule is not given or taken back.
@@ -408,14 +401,14 @@ fn list(arguments: &RulesArgs) -> Result<(), CliError> {
     let mut out = io::BufWriter::new(io::stdout().lock());
     let chosen = chosen(&reading.book, arguments, now);
     match arguments.format {
-        Form::Table => write_table(&mut out, &chosen, now)?,
-        Form::Jsonl => {
+        ListForm::Table => write_table(&mut out, &chosen, now)?,
+        ListForm::Jsonl => {
             for entry in chosen {
                 serde_json::to_writer(&mut out, &Row::of(entry, now)).map_err(io::Error::from)?;
                 out.write_all(b"\n")?;
             }
         }
-        Form::Csv => write_csv(&mut out, &chosen, now)?,
+        ListForm::Csv => write_csv(&mut out, &chosen, now)?,
     }
     out.flush()?;
     Ok(())
