@@ -1,15 +1,19 @@
 //! TCP listeners: bound as servers need it, and patient with what accept(2) may say.
 //!
-//! Who is let in and what is served is the caller's business.
+//! How many are let in and what is served is the caller's business.
 
 use std::future::poll_fn;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
+use std::pin::pin;
 use std::task::Poll;
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
+
+use crate::client::admission::{Admission, Ticket};
 
 const BACKLOG: u32 = 1024;
 /// The pause after an accept error; doubled with each further one in a row.
@@ -84,6 +88,44 @@ impl Acceptor {
         })
         .await
     }
+}
+
+/// How long connections may finish by themselves after the end was told.
+const GRACE: Duration = Duration::from_secs(1);
+
+/// Has `serve` serve every connection that `admission` lets in, until `shutdown` completes; those that are open then
+/// have a second to finish. Dropping the future closes everything at once. `purpose` names the listeners in diagnostics.
+pub async fn attend<F>(
+    purpose: &'static str,
+    listeners: Vec<TcpListener>,
+    admission: &Admission,
+    shutdown: impl Future<Output = ()>,
+    serve: impl Fn(TcpStream, IpAddr, Ticket) -> F,
+) where
+    F: Future<Output = ()> + Send + 'static,
+{
+    let mut connections = JoinSet::new();
+    let mut acceptor = Acceptor::new(purpose, listeners);
+    let mut shutdown = pin!(shutdown);
+    loop {
+        let (stream, peer) = tokio::select! {
+            () = &mut shutdown => break,
+            // Only reaps: a connection has nothing to report.
+            Some(_) = connections.join_next() => continue,
+            accepted = acceptor.accept() => accepted,
+        };
+        let client = peer.ip().to_canonical();
+        match admission.admit(client) {
+            Some(ticket) => {
+                connections.spawn(serve(stream, client, ticket));
+            }
+            None => tracing::debug!(%client, "{purpose}: too many connections"),
+        }
+    }
+    drop(acceptor);
+    let finished = async { while connections.join_next().await.is_some() {} };
+    let _ = tokio::time::timeout(GRACE, finished).await;
+    connections.shutdown().await;
 }
 
 /// Whether an accept error concerns a connection that died in the queue, not the listener.

@@ -41,7 +41,7 @@ const ONLY: &[(&str, &[&str])] = &[
     ("datagram", &[]),
     ("name", &[]),
     ("client", &[]),
-    ("listener", &[]),
+    ("listener", &["client"]),
     ("wire", &["name"]),
     ("tsig", &["name", "wire"]),
     ("policy", &["name"]),

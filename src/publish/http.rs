@@ -35,14 +35,13 @@ use ipnet::IpNet;
 use sha2::{Digest as _, Sha256};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
-use tokio::task::JoinSet;
 
 use super::list::{self, Format, Kind};
 use super::rpz::Sinkholed;
 use super::select::Feeds;
 use crate::client::admission::{Admission, Ticket};
 use crate::image::Image;
-use crate::listener::Acceptor;
+use crate::listener;
 
 /// Who may have lists, and what is in them. A reload replaces it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -111,8 +110,6 @@ const LISTS_EACH: usize = 2;
 const HEAD: Duration = Duration::from_secs(10);
 /// The longest life of a connection: time for ten million names over a slow line.
 const LIFE: Duration = Duration::from_secs(15 * 60);
-/// How long connections may go on after the end was told.
-const GRACE: Duration = Duration::from_secs(1);
 /// Octets that are sent at once, and how often that may wait for the device.
 const CHUNK: usize = 64 << 10;
 const CHUNKS: usize = 4;
@@ -127,28 +124,10 @@ pub async fn serve(
 ) {
     let admission = Admission::new(CONNECTIONS, CONNECTIONS_EACH);
     let lists = Admission::new(LISTS, LISTS_EACH);
-    let mut connections = JoinSet::new();
-    let mut acceptor = Acceptor::new("lists over HTTP", listeners);
-    let mut shutdown = std::pin::pin!(shutdown);
-    loop {
-        let (stream, peer) = tokio::select! {
-            () = &mut shutdown => break,
-            // Only reaps: a connection has nothing to report.
-            Some(_) = connections.join_next() => continue,
-            accepted = acceptor.accept() => accepted,
-        };
-        let client = peer.ip().to_canonical();
-        match admission.admit(client) {
-            Some(ticket) => {
-                connections.spawn(connection(stream, client, ticket, Arc::clone(&source), lists.clone()));
-            }
-            None => tracing::debug!(%client, "too many connections for lists"),
-        }
-    }
-    drop(acceptor);
-    let finished = async { while connections.join_next().await.is_some() {} };
-    let _ = tokio::time::timeout(GRACE, finished).await;
-    connections.shutdown().await;
+    listener::attend("lists over HTTP", listeners, &admission, shutdown, |stream, client, ticket| {
+        connection(stream, client, ticket, Arc::clone(&source), lists.clone())
+    })
+    .await;
 }
 
 async fn connection(

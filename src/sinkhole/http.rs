@@ -32,11 +32,10 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::task::JoinSet;
 
 use super::page::{self, Agency, Listing, Notice, SECURITY_POLICY};
 use crate::client::admission::{Admission, Ticket};
-use crate::listener::Acceptor;
+use crate::listener;
 
 /// Knows what the landing page tells. The daemon implements it over the policy and the agencies.
 pub trait Site: Send + Sync + 'static {
@@ -91,8 +90,6 @@ impl Default for Options {
 
 /// The least that hyper takes for its read buffer.
 const MIN_HEAD_BYTES: usize = 8 * 1024;
-/// How long connections may finish by themselves after the listener was told to stop.
-const GRACE: Duration = Duration::from_secs(1);
 /// Most bytes of an unread request that are thrown away before the connection is closed hard …
 const MAX_DISCARDED: u64 = 256 * 1024;
 /// … and the longest time that is spent on it.
@@ -110,29 +107,10 @@ pub async fn serve(
 ) {
     let admission = Admission::new(options.connections, options.per_client);
     let options = Arc::new(options);
-    let mut connections = JoinSet::new();
-    let mut acceptor = Acceptor::new("landing page", listeners);
-    let mut shutdown = std::pin::pin!(shutdown);
-    loop {
-        let (stream, peer) = tokio::select! {
-            () = &mut shutdown => break,
-            // Only reaps: a connection has nothing to report.
-            Some(_) = connections.join_next() => continue,
-            accepted = acceptor.accept() => accepted,
-        };
-        let client = peer.ip().to_canonical();
-        match admission.admit(client) {
-            Some(ticket) => {
-                let (site, options) = (Arc::clone(&site), Arc::clone(&options));
-                connections.spawn(connection(stream, client, ticket, site, options));
-            }
-            None => tracing::debug!(%client, "too many connections to the landing page"),
-        }
-    }
-    drop(acceptor);
-    let finished = async { while connections.join_next().await.is_some() {} };
-    let _ = tokio::time::timeout(GRACE, finished).await;
-    connections.shutdown().await;
+    listener::attend("landing page", listeners, &admission, shutdown, |stream, client, ticket| {
+        connection(stream, client, ticket, Arc::clone(&site), Arc::clone(&options))
+    })
+    .await;
 }
 
 async fn connection(
