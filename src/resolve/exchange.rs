@@ -337,6 +337,7 @@ mod tests {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
     use super::*;
+    use crate::resolve::peer::{self, Behaviour, echo};
 
     fn ask() -> Ask {
         Ask {
@@ -393,28 +394,10 @@ mod tests {
         check(Vec::clear, false);
     }
 
-    /// What an upstream sends back for a query over UDP, if anything.
-    type Behaviour = fn(&[u8]) -> Vec<Vec<u8>>;
-
     /// Asks an upstream that does this over UDP and answers properly, in lower case, over TCP.
     async fn check(behave: Behaviour, expected: &str) {
-        let (tcp, udp) = loop {
-            let tcp = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-            // Somebody may have the same port for UDP.
-            if let Ok(udp) = UdpSocket::bind(tcp.local_addr().unwrap()).await {
-                break (tcp, udp);
-            }
-        };
+        let tcp = peer::start(behave).await;
         let address = tcp.local_addr().unwrap();
-        tokio::spawn(async move {
-            let mut buffer = [0; 512];
-            loop {
-                let (len, from) = udp.recv_from(&mut buffer).await.unwrap();
-                for answer in behave(&buffer[..len]) {
-                    udp.send_to(&answer, from).await.unwrap();
-                }
-            }
-        });
         tokio::spawn(async move {
             loop {
                 let (mut stream, _) = tcp.accept().await.unwrap();
@@ -432,13 +415,6 @@ mod tests {
             Err(error) => error.to_string(),
         };
         assert_eq!(got, expected);
-    }
-
-    fn echo(query: &[u8], change: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
-        let mut answer = query.to_vec();
-        answer[2] |= wire::QR;
-        change(&mut answer);
-        answer
     }
 
     #[tokio::test]

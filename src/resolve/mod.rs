@@ -10,6 +10,8 @@ mod chase;
 pub mod exchange;
 pub mod forward;
 pub mod health;
+#[cfg(test)]
+mod peer;
 pub mod pool;
 pub mod recurse;
 pub mod routes;

@@ -199,10 +199,9 @@ pub(super) fn is_in_other_case(answer: &[u8], ask: &Ask) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use tokio::net::{TcpListener, UdpSocket};
-
     use super::*;
     use crate::resolve::exchange::Flag;
+    use crate::resolve::peer::{self, Behaviour, echo};
 
     fn ask() -> Ask {
         Ask {
@@ -213,35 +212,10 @@ mod tests {
         }
     }
 
-    /// What a server sends back for a query.
-    type Behaviour = fn(&[u8]) -> Vec<Vec<u8>>;
-
-    fn echo(query: &[u8], change: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
-        let mut answer = query.to_vec();
-        answer[2] |= wire::QR;
-        change(&mut answer);
-        answer
-    }
-
     /// Asks a server that does this over UDP, and that over TCP before it closes the connection.
     async fn check(over_udp: Behaviour, over_tcp: Behaviour, expected: &str) {
-        let (tcp, udp) = loop {
-            let tcp = TcpListener::bind("127.0.0.1:0").await.unwrap();
-            // Somebody may have the same port for UDP.
-            if let Ok(udp) = UdpSocket::bind(tcp.local_addr().unwrap()).await {
-                break (tcp, udp);
-            }
-        };
+        let tcp = peer::start(over_udp).await;
         let server = tcp.local_addr().unwrap();
-        tokio::spawn(async move {
-            let mut buffer = [0; 512];
-            loop {
-                let (len, from) = udp.recv_from(&mut buffer).await.unwrap();
-                for answer in over_udp(&buffer[..len]) {
-                    udp.send_to(&answer, from).await.unwrap();
-                }
-            }
-        });
         tokio::spawn(async move {
             loop {
                 let (mut stream, _) = tcp.accept().await.unwrap();
@@ -310,20 +284,8 @@ mod tests {
     #[tokio::test]
     async fn connections_serve_more_than_once() {
         async fn check(after_first: fn(&[u8]) -> Vec<u8>, connections: usize) {
-            let (tcp, udp) = loop {
-                let tcp = TcpListener::bind("127.0.0.1:0").await.unwrap();
-                if let Ok(udp) = UdpSocket::bind(tcp.local_addr().unwrap()).await {
-                    break (tcp, udp);
-                }
-            };
+            let tcp = peer::start(|query| vec![echo(query, |answer| answer[2] |= wire::TC)]).await;
             let server = tcp.local_addr().unwrap();
-            tokio::spawn(async move {
-                let mut buffer = [0; 512];
-                loop {
-                    let (len, from) = udp.recv_from(&mut buffer).await.unwrap();
-                    udp.send_to(&echo(&buffer[..len], |answer| answer[2] |= wire::TC), from).await.unwrap();
-                }
-            });
             let accepted = std::sync::Arc::new(std::sync::atomic::AtomicUsize::default());
             let counting = std::sync::Arc::clone(&accepted);
             tokio::spawn(async move {
