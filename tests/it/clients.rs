@@ -1,5 +1,5 @@
-//! Programs that people ask names with over encrypted transports: a browser over HTTPS, stubby and
-//! systemd-resolved over TLS. Each has the server's certificate verified, by an authority of the test's own.
+//! Programs that people ask names with: drill, and over encrypted transports a browser over HTTPS, stubby and
+//! systemd-resolved over TLS. Of those each has the server's certificate verified, by an authority of the test's own.
 
 use std::fs;
 use std::net::{SocketAddr, TcpStream};
@@ -32,6 +32,23 @@ fn serve() -> (Server, Scripted, String) {
         .serve();
     let roots = authority.root_file(server.house());
     (server, upstream, roots)
+}
+
+#[test]
+fn drill_is_answered() {
+    inside(|| {
+        let (server, _upstream, _) = serve();
+        let check = |way: &[&str], qname: &str, expected: &str| {
+            let reply = run(Command::new("drill").args(way).args(["@127.0.0.1", qname])).well();
+            assert!(reply.stdout.contains(expected), "{way:?} {qname}: {reply:#?}");
+        };
+        for (way, transport) in [(&["-u"], "udp"), (&["-t"], "tcp")] {
+            check(way, "www.evil.example.test", "30\tIN\tA\t127.0.0.2");
+            check(way, "dns.example.test", "IN\tA\t127.0.0.1");
+            check(way, "nothing.example.test", "rcode: NXDOMAIN");
+            assert_eq!(server.log(&[]).iter().filter(|it| it.text("transport") == transport).count(), 3);
+        }
+    });
 }
 
 /// Chromium with a policy that has it ask nobody but us, over HTTPS, as an agency's administrator would set it.
