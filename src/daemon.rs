@@ -4,6 +4,7 @@
 
 mod control;
 mod encrypted;
+mod error;
 mod feeds;
 mod files;
 mod hunting;
@@ -15,7 +16,7 @@ mod zones;
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Read as _, Write as _};
 use std::net::{SocketAddr, UdpSocket};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -33,7 +34,7 @@ use crate::client::cookie::{Cookies, Secret};
 use crate::client::limits::Limits;
 use crate::client::prefix::PrefixMap;
 use crate::clock;
-use crate::config::{Config, Faults, Transports};
+use crate::config::{Config, Transports};
 use crate::evidence::archive::{Archiver, Hunter};
 use crate::evidence::export::Origin;
 use crate::evidence::journal::Journal;
@@ -56,12 +57,13 @@ use crate::serve::{tcp, udp};
 use crate::sinkhole::http;
 use crate::tsig::Keys;
 use crate::update::child::{Pace, Workshop};
-use crate::update::{self, FeedReport, Plan, UpdateError, standing};
+use crate::update::{self, FeedReport, Plan, standing};
 
+use error::folder_error;
 use files::affordable;
-use zones::ZoneErrors;
 
 pub use control::{ask_for_rules, ask_to_refresh, ask_to_reload};
+pub use error::DaemonError;
 pub use rules::{RulesError, guard};
 
 /// How long a stop waits for queries on their way, beyond the resolver's own deadline.
@@ -72,91 +74,6 @@ const READY_SHARE: u64 = 4;
 const RETIRING: Duration = Duration::from_millis(10);
 /// How often another port is tried where the system chooses it.
 const TRIES: usize = 8;
-
-/// Why the daemon does not start, or a reload changes nothing.
-#[derive(Debug, thiserror::Error)]
-pub enum DaemonError {
-    /// The configuration is wrong.
-    #[error(transparent)]
-    Config(#[from] Faults),
-    /// There is no policy to serve.
-    #[error(transparent)]
-    Update(#[from] UpdateError),
-    /// A local zone cannot be read.
-    #[error(transparent)]
-    Zones(#[from] ZoneErrors),
-    /// Analysts' rules cannot be read.
-    #[error(transparent)]
-    Rules(#[from] RulesError),
-    /// An address cannot be used.
-    #[error("{place}: {address}: {source}{mend}")]
-    Bind {
-        /// Which setting, in which line of which file.
-        place: String,
-        /// The address.
-        address: SocketAddr,
-        /// What the system said.
-        source: io::Error,
-        /// What to do.
-        mend: &'static str,
-    },
-    /// Another process uses the same data folder.
-    #[error(
-        "{path}: another sachdns (process {pid}) uses this data folder; stop it, or set another data_dir"
-    )]
-    Taken {
-        /// The folder.
-        path: PathBuf,
-        /// The other process's id, as far as it said.
-        pid: String,
-    },
-    /// A file or folder of the server's own cannot be used.
-    #[error("{path}: {source}; data_dir must be a folder that the server may write")]
-    Folder {
-        /// Which one.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// So few files may be open that next to nothing could be served.
-    #[error(
-        "at most {files} files may be open, too few to serve with; raise the limit (ulimit -n, LimitNOFILE=) to 4096 or \
-         more, or lower limits.pending, tcp_connections and http_connections"
-    )]
-    Files {
-        /// The limit.
-        files: usize,
-    },
-    /// The system has no threads, signals or sockets left.
-    #[error("starting: {0}")]
-    System(#[from] io::Error),
-    /// No server answers on the control socket.
-    #[error("{path}: no server is running with this data_dir ({source}); start it with `sachdns serve`")]
-    NotRunning {
-        /// The control socket.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// The control socket belongs to another user.
-    #[error("{path}: {source}; run this as the user that the server runs as, or as root")]
-    NotAllowed {
-        /// The control socket.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// A listener's task ended by itself, which is a bug.
-    #[error("a part of the server ended unexpectedly; start it again, and please report it")]
-    PartEnded,
-    /// The running server refused to reload.
-    #[error("{0}")]
-    Refused(String),
-}
-
-fn folder_error(path: &Path) -> impl FnOnce(io::Error) -> DaemonError + '_ {
-    move |source| DaemonError::Folder { path: path.to_owned(), source }
-}
 
 /// Reads all local zones once.
 ///
