@@ -198,6 +198,8 @@ fn diagnose(level: tracing::Level) {
         .with_writer(io::stderr)
         .with_ansi(io::stderr().is_terminal())
         .with_target(false)
+        // Otherwise it would print what it cannot write, to where it cannot write it, and panic.
+        .log_internal_errors(false)
         .init();
 }
 

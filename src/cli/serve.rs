@@ -1,5 +1,7 @@
 //! `sachdns serve`
 
+use std::io::{self, Write as _};
+
 use super::{CliError, ConfigArg};
 use crate::daemon;
 
@@ -17,10 +19,15 @@ pub(super) fn run(arguments: &ConfigArg) -> Result<(), CliError> {
         ];
         for (kind, addresses) in kinds {
             for address in addresses {
-                eprintln!("listening {kind} {address}");
+                say(format_args!("listening {kind} {address}"));
             }
         }
-        eprintln!("ready");
+        say(format_args!("ready"));
     })?;
     Ok(())
+}
+
+/// Tells who started the server, if he still listens: that nobody does is no reason to stop.
+fn say(words: std::fmt::Arguments<'_>) {
+    let _ = writeln!(io::stderr(), "{words}");
 }

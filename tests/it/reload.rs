@@ -1,6 +1,8 @@
 //! A new policy goes live while queries stream in, and a broken one does not.
 
+use std::io::{self, Read};
 use std::net::SocketAddr;
+use std::process::{ChildStderr, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
@@ -11,7 +13,7 @@ use rustix::process::Signal;
 use crate::harness::house::{CONFIG, Setup};
 use crate::harness::server::Server;
 use crate::harness::wire::{self, Query, Udp};
-use crate::harness::{nsd, wait_until};
+use crate::harness::{Lines, nsd, wait_until};
 
 const SINKHOLE: &str = "10.10.10.10";
 const UPSTREAM: &str = "192.0.2.70";
@@ -185,6 +187,38 @@ fn a_missing_feed_keeps_its_last_good_version() {
     assert_eq!(finished.code(), 1, "{finished:#?}");
     assert!(finished.stderr.contains("feed.source: other.txt"), "{finished:#?}");
     assert!(!finished.stderr.contains("authority.txt"), "{finished:#?}");
+}
+
+/// Standard error of a server, read by somebody who leaves once it is ready.
+struct Leaving {
+    pipe: Option<ChildStderr>,
+    seen: Vec<u8>,
+}
+
+impl Read for Leaving {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let Some(pipe) = &mut self.pipe else { return Ok(0) };
+        let read = pipe.read(&mut buffer[..1])?;
+        self.seen.extend(&buffer[..read]);
+        if self.seen.ends_with(b"ready\n") {
+            self.pipe = None;
+        }
+        Ok(read)
+    }
+}
+
+#[test]
+fn nobody_needs_to_listen_to_what_it_says() {
+    let house = Setup::new(nsd::address()).feed("authority", &feed(false)).lay();
+    let mut command = house.command(&["serve", "--config", CONFIG]);
+    let mut child = command.stdin(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let lines = Lines::follow(Leaving { pipe: child.stderr.take(), seen: Vec::new() });
+    let mut server = Server::follow(house, child, lines);
+    // The public suffix is warned of.
+    server.house().write("authority.txt", &(feed(true) + "co.uk\n"));
+    server.reload().well();
+    assert_eq!(flip_address(&server), SINKHOLE);
+    server.assert_well();
 }
 
 #[test]
