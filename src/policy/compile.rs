@@ -19,7 +19,7 @@ use super::trigger::{NetworkKey, Scope, Trigger, names_of};
 use crate::name::{Key, Name};
 
 /// Octets of names that are sorted in memory when there is a scratch file: about a million names.
-const BUDGET: usize = 32 << 20;
+const BUDGET: usize = 48 << 20;
 /// Rules of one name beyond which further pieces of local data are left out: no message holds so many.
 const MOST_PIECES: usize = 1000;
 
@@ -73,7 +73,7 @@ pub struct Compiled {
 impl Compiler {
     /// Starts with feeds in configured order.
     ///
-    /// Memory: a name's key (about its own length) and 12 octets, all names of all feeds at once.
+    /// Memory: a name's key (about its own length) and 20 octets, all names of all feeds at once.
     pub fn new(feeds: Vec<Feed>) -> Self {
         Self::with_runs(feeds, Runs::in_memory())
     }

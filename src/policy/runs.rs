@@ -29,6 +29,8 @@ pub(crate) struct Runs {
 
 /// A key's place in the arena, which is also the order of adding, and its number.
 struct Entry {
+    /// The key's first octets, zeros where it has fewer: most comparisons end here, without a look into the arena.
+    prefix: [u8; 8],
     start: u32,
     len: u16,
     number: u32,
@@ -61,8 +63,11 @@ impl Runs {
     pub(crate) fn push(&mut self, key: &[u8], number: u32) -> Result<(), Full> {
         let start = u32::try_from(self.keys.len()).map_err(|_| Full)?;
         self.keys.extend_from_slice(key);
+        let mut prefix = [0; 8];
+        let known = key.len().min(prefix.len());
+        prefix[..known].copy_from_slice(&key[..known]);
         // `name::Key` bounds it to a few hundred octets.
-        self.entries.push(Entry { start, len: key.len() as u16, number });
+        self.entries.push(Entry { prefix, start, len: key.len() as u16, number });
         Ok(())
     }
 
@@ -107,7 +112,11 @@ impl Runs {
         let keys = &self.keys;
         // The start grows with each push, but for the root, whose key is empty.
         self.entries.sort_unstable_by(|a, b| {
-            key(keys, a).cmp(key(keys, b)).then(a.start.cmp(&b.start)).then(a.number.cmp(&b.number))
+            let by_prefix = u64::from_be_bytes(a.prefix).cmp(&u64::from_be_bytes(b.prefix));
+            by_prefix
+                .then_with(|| key(keys, a).cmp(key(keys, b)))
+                .then(a.start.cmp(&b.start))
+                .then(a.number.cmp(&b.number))
         });
     }
 
