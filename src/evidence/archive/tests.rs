@@ -1,12 +1,17 @@
 //! Archiving: what is asked before and after it, and when it is stopped in between. No threads, no clock.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
+use std::net::{IpAddr, Ipv6Addr};
+use std::ops::ControlFlow;
 
 use super::super::journal::Journal;
 use super::super::journal::tests::options as journal_options;
-use super::super::record::{Outcome, Severity, Transport};
-use super::super::store::names::{Gathering, Label, Reach};
-use super::super::store::{By, Kind, Page, Place, Scan, Store as _, Unwatched};
+use super::super::record::{Outcome, Record, Severity, Transport, Trigger};
+use super::super::segment;
+use super::super::store::embedded::Embedded;
+use super::super::store::names::{Gathering, Label, Needles, Reach};
+use super::super::store::{By, Filter, Kind, Page, Place, Scan, Store as _, Unwatched, Why};
+use super::hunting::{Hunt, into_owned};
 use super::*;
 use crate::name::{self, Name};
 

@@ -1,0 +1,74 @@
+//! Old records whose clients become unknown, but for hits.
+
+use std::fs;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use siphasher::sip::SipHasher24;
+
+use super::{Anonymise, ArchiveError, Work, system};
+use crate::evidence::record::Record;
+use crate::evidence::store::{Entry, Filter, Rows, Stored};
+
+/// The prefix of addresses that stand for no machine (RFC 6666).
+const DISCARD: u128 = 0x0100 << 112;
+
+impl Work {
+    /// Makes the clients of old records unknown.
+    pub(super) fn anonymise(&mut self, clock: i64) -> Result<(), ArchiveError> {
+        if self.options.anonymise == Anonymise::Never {
+            return Ok(());
+        }
+        let after = i64::try_from(self.options.anonymise_after.as_micros()).unwrap_or(i64::MAX);
+        let (failed, before) = (self.database(), clock.saturating_sub(after));
+        let files = self.catalogue()?.files().map_err(&failed)?;
+        for file in files.iter().filter(|file| !file.is_truncated && file.name.latest < before) {
+            if self.is_stopping() {
+                break;
+            }
+            self.anonymise_file(file)?;
+        }
+        Ok(())
+    }
+
+    fn anonymise_file(&mut self, file: &Entry) -> Result<(), ArchiveError> {
+        let path = self.folder.join(file.name.to_string());
+        let failed = |source| ArchiveError::File { path: path.clone(), source };
+        let stored = Stored::open(&path).map_err(failed)?;
+        let mut rows = Rows::default();
+        let read = stored.read(&Filter::default(), None, &mut |record| {
+            let client = match record.is_hit {
+                true => record.client,
+                false => self.anonymous(record.client),
+            };
+            rows.add(&Record { client, ..record.clone() });
+        });
+        read.map_err(failed)?;
+        self.write(&file.name, &rows, &stored.sources())?;
+        let octets = fs::metadata(&path).map_err(system(&path))?.len();
+        let failed = self.database();
+        self.catalogue()?.mark_truncated(file.id, octets).map_err(failed)
+    }
+
+    fn anonymous(&self, client: IpAddr) -> IpAddr {
+        match (self.options.anonymise, client) {
+            (Anonymise::Never, client) => client,
+            (Anonymise::Truncate, IpAddr::V4(client)) => Ipv4Addr::from_bits(client.to_bits() & !0xff).into(),
+            (Anonymise::Truncate, IpAddr::V6(client)) => {
+                Ipv6Addr::from_bits(client.to_bits() >> 80 << 80).into()
+            }
+            // It stands for one already.
+            (Anonymise::Hash, IpAddr::V6(client)) if client.to_bits() >> 64 == DISCARD >> 64 => client.into(),
+            (Anonymise::Hash, client) => {
+                let hash = match client {
+                    IpAddr::V4(client) => {
+                        SipHasher24::new_with_keys(self.key.0, self.key.1).hash(&client.octets())
+                    }
+                    IpAddr::V6(client) => {
+                        SipHasher24::new_with_keys(self.key.0, self.key.1).hash(&client.octets())
+                    }
+                };
+                Ipv6Addr::from_bits(DISCARD | u128::from(hash)).into()
+            }
+        }
+    }
+}
