@@ -1,0 +1,444 @@
+//! Reading a file: which rows are wanted, column by column, and then these rows.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::ops::Range;
+use std::path::Path;
+
+use parquet::column::reader::{ColumnReaderImpl, get_typed_column_reader};
+use parquet::data_type::{BoolType, ByteArray, ByteArrayType, DataType, Int32Type, Int64Type};
+use parquet::file::page_index::column_index::ColumnIndexMetaData;
+use parquet::file::reader::{FileReader as _, RowGroupReader, SerializedFileReader};
+use parquet::file::serialized_reader::ReadOptionsBuilder;
+
+use super::selection::{Selection, chunks, count, intersect, push, unite, whole};
+use super::{
+    CACHED, CHUNK, FileError, HIT, LATENCY, QCLASS, SOURCES, Source, TIME, schema, source_from_text,
+};
+use crate::evidence::record::Record;
+use crate::evidence::store::names::Needles;
+use crate::evidence::store::rows::{Row, Text};
+use crate::evidence::store::{Filter, Kind};
+use crate::name::{self, Name};
+
+/// Reads one column of a row group, forwards.
+struct Cursor<T: DataType> {
+    reader: ColumnReaderImpl<T>,
+    at: usize,
+    values: Vec<T::T>,
+    levels: Vec<i16>,
+}
+
+impl<T: DataType> Cursor<T> {
+    fn new(group: &dyn RowGroupReader, column: usize) -> Result<Self, FileError> {
+        let reader = get_typed_column_reader(group.get_column_reader(column)?);
+        Ok(Self { reader, at: 0, values: Vec::new(), levels: Vec::new() })
+    }
+
+    /// Reads these rows, which lie behind those that were read before.
+    fn read(&mut self, rows: Range<usize>) -> Result<(), FileError> {
+        self.values.clear();
+        self.levels.clear();
+        if rows.start > self.at {
+            self.reader.skip_records(rows.start - self.at)?;
+        }
+        let mut left = rows.len();
+        while left > 0 {
+            let (read, ..) =
+                self.reader.read_records(left, Some(&mut self.levels), None, &mut self.values)?;
+            if read == 0 {
+                return Err(FileError::Columns);
+            }
+            left -= read;
+        }
+        self.at = rows.end;
+        Ok(())
+    }
+}
+
+impl Cursor<ByteArrayType> {
+    /// What was read, with its nulls.
+    fn texts(&self) -> impl Iterator<Item = Option<&ByteArray>> {
+        let mut values = self.values.iter();
+        self.levels.iter().map(move |level| if *level == 0 { None } else { values.next() })
+    }
+}
+
+/// Keeps those rows of a selection whose value in one column passes.
+fn narrow<T: DataType>(
+    group: &dyn RowGroupReader,
+    column: usize,
+    selection: &[Range<usize>],
+    mut passes: impl FnMut(&Cursor<T>, &mut Vec<bool>),
+) -> Result<Selection, FileError> {
+    let mut kept = Selection::new();
+    if selection.is_empty() {
+        return Ok(kept);
+    }
+    let (mut cursor, mut verdicts) = (Cursor::new(group, column)?, Vec::with_capacity(CHUNK));
+    for rows in chunks(selection) {
+        cursor.read(rows.clone())?;
+        verdicts.clear();
+        passes(&cursor, &mut verdicts);
+        for (row, passed) in rows.zip(&verdicts) {
+            if *passed {
+                push(&mut kept, row..row + 1);
+            }
+        }
+    }
+    Ok(kept)
+}
+
+/// As [`narrow`], by text; equal texts of a dictionary are judged once.
+fn narrow_text(
+    group: &dyn RowGroupReader,
+    text: Text,
+    selection: &[Range<usize>],
+    passes: impl Fn(Option<&str>) -> bool,
+) -> Result<Selection, FileError> {
+    let mut known = Known::default();
+    let of_null = passes(None);
+    narrow::<ByteArrayType>(group, 1 + text as usize, selection, |cursor, verdicts| {
+        let judge = |value: &ByteArray| passes(std::str::from_utf8(value.data()).ok());
+        verdicts.extend(cursor.texts().map(|value| value.map_or(of_null, |value| known.get(value, judge))));
+    })
+}
+
+/// What was found out about values, by where they lie: those of a dictionary are all in its memory.
+struct Known<T>(HashMap<usize, (ByteArray, T)>);
+
+impl<T> Default for Known<T> {
+    fn default() -> Self {
+        Self(HashMap::new())
+    }
+}
+
+/// Values that are known at once; their memory is held, so that no other comes to lie there.
+const MOST_KNOWN: usize = 1 << 18;
+
+impl<T: Copy> Known<T> {
+    fn get(&mut self, value: &ByteArray, find: impl FnOnce(&ByteArray) -> T) -> T {
+        let place = value.data().as_ptr() as usize;
+        if let Some((held, found)) = self.0.get(&place)
+            && held.len() == value.len()
+        {
+            return *found;
+        }
+        let found = find(value);
+        if self.0.len() >= MOST_KNOWN {
+            self.0.clear();
+        }
+        self.0.insert(place, (value.clone(), found));
+        found
+    }
+}
+
+/// A file that is read.
+pub(in crate::evidence) struct Stored {
+    reader: SerializedFileReader<File>,
+}
+
+impl Stored {
+    pub(in crate::evidence) fn open(path: &Path) -> Result<Self, FileError> {
+        let file = File::open(path)?;
+        let options = ReadOptionsBuilder::new().with_page_index().build();
+        let reader = guarded(|| Ok(SerializedFileReader::new_with_options(file, options)?))?;
+        let expected = schema()?;
+        let found = reader.metadata().file_metadata().schema_descr();
+        if found.root_schema() != &*expected {
+            return Err(FileError::Columns);
+        }
+        Ok(Self { reader })
+    }
+
+    /// The segments that it was made of.
+    pub(in crate::evidence) fn sources(&self) -> Vec<Source> {
+        let pairs = self.reader.metadata().file_metadata().key_value_metadata();
+        let listed = pairs.into_iter().flatten().find(|pair| pair.key == SOURCES);
+        let listed = listed.and_then(|pair| pair.value.as_deref()).unwrap_or("");
+        listed.split(',').filter_map(source_from_text).collect()
+    }
+
+    /// Calls `visit` with every record that `filter` takes, in the file's order; with `most`, at least the newest so
+    /// many of them.
+    pub(in crate::evidence) fn read(
+        &self,
+        filter: &Filter,
+        most: Option<usize>,
+        visit: &mut dyn FnMut(&Record<'_>),
+    ) -> Result<(), FileError> {
+        guarded(|| {
+            for number in 0..self.reader.num_row_groups() {
+                let group = self.reader.get_row_group(number)?;
+                let mut selection = self.select(number, &*group, filter)?;
+                if let Some(most) = most {
+                    selection = newest(&*group, selection, most)?;
+                }
+                materialise(&*group, &selection, |record| {
+                    if filter.takes(record) {
+                        visit(record);
+                    }
+                })?;
+            }
+            Ok(())
+        })
+    }
+
+    /// Calls `add` with each value of a column in the rows that `filter` takes, and how many in a row have it.
+    pub(in crate::evidence) fn count_text(
+        &self,
+        filter: &Filter,
+        text: Text,
+        add: &mut dyn FnMut(&str, u64),
+    ) -> Result<(), FileError> {
+        guarded(|| {
+            for number in 0..self.reader.num_row_groups() {
+                let group = self.reader.get_row_group(number)?;
+                let selection = self.select(number, &*group, filter)?;
+                if selection.is_empty() {
+                    continue;
+                }
+                let mut cursor = Cursor::<ByteArrayType>::new(&*group, 1 + text as usize)?;
+                let mut known = Known::default();
+                let mut counts: Vec<(ByteArray, u64)> = Vec::new();
+                let mut nulls = 0;
+                for rows in chunks(&selection) {
+                    cursor.read(rows)?;
+                    for value in cursor.texts() {
+                        let Some(value) = value else {
+                            nulls += 1;
+                            continue;
+                        };
+                        let place = known.get(value, |value| {
+                            counts.push((value.clone(), 0));
+                            counts.len() - 1
+                        });
+                        counts[place].1 += 1;
+                    }
+                }
+                for (value, count) in &counts {
+                    add(std::str::from_utf8(value.data()).map_err(|_| FileError::Value(text))?, *count);
+                }
+                if nulls > 0 {
+                    add("", nulls);
+                }
+            }
+            Ok(())
+        })
+    }
+
+    /// Calls `add` with the time of each row that `filter` takes.
+    pub(in crate::evidence) fn count_times(
+        &self,
+        filter: &Filter,
+        add: &mut dyn FnMut(i64),
+    ) -> Result<(), FileError> {
+        guarded(|| {
+            for number in 0..self.reader.num_row_groups() {
+                let group = self.reader.get_row_group(number)?;
+                let selection = self.select(number, &*group, filter)?;
+                if selection.is_empty() {
+                    continue;
+                }
+                let mut cursor = Cursor::<Int64Type>::new(&*group, TIME)?;
+                for rows in chunks(&selection) {
+                    cursor.read(rows)?;
+                    cursor.values.iter().for_each(|time| add(*time));
+                }
+            }
+            Ok(())
+        })
+    }
+
+    /// The rows of a group that `filter` takes.
+    fn select(
+        &self,
+        number: usize,
+        group: &dyn RowGroupReader,
+        filter: &Filter,
+    ) -> Result<Selection, FileError> {
+        // A negative number of rows is damage.
+        let rows = usize::try_from(group.metadata().num_rows()).map_err(|_| FileError::Columns)?;
+        let mut selection = whole(rows);
+        let client = filter.client.map(|client| client.to_canonical().to_string());
+        if let Some(client) = &client {
+            let pages = self.pages(number, 1 + Text::Client as usize, rows, |index, page| match index {
+                ColumnIndexMetaData::BYTE_ARRAY(index) => {
+                    index.min_value(page).is_none_or(|min| min <= client.as_bytes())
+                        && index.max_value(page).is_none_or(|max| max >= client.as_bytes())
+                }
+                _ => true,
+            });
+            selection = intersect(&selection, &pages);
+            selection = narrow_text(group, Text::Client, &selection, |text| text == Some(client.as_str()))?;
+        }
+        if filter.since.is_some() || filter.until.is_some() {
+            let (since, until) = (filter.since.unwrap_or(i64::MIN), filter.until.unwrap_or(i64::MAX));
+            let pages = self.pages(number, TIME, rows, |index, page| match index {
+                ColumnIndexMetaData::INT64(index) => {
+                    index.min_value(page).is_none_or(|min| *min < until)
+                        && index.max_value(page).is_none_or(|max| *max >= since)
+                }
+                _ => true,
+            });
+            selection = intersect(&selection, &pages);
+            let is_within = |time: &i64| since <= *time && (*time < until || filter.until.is_none());
+            selection = narrow::<Int64Type>(group, TIME, &selection, |cursor, verdicts| {
+                verdicts.extend(cursor.values.iter().map(is_within));
+            })?;
+        }
+        if filter.kind == Kind::Hits {
+            selection = narrow::<BoolType>(group, HIT, &selection, |cursor, verdicts| {
+                verdicts.extend_from_slice(&cursor.values);
+            })?;
+        }
+        let words = [
+            (Text::Action, filter.outcome.map(|outcome| outcome.as_str().to_owned())),
+            (Text::Agency, filter.agency.clone()),
+            (Text::Feed, filter.feed.clone()),
+            (Text::Family, filter.family.clone()),
+            (Text::Qtype, filter.qtype.map(|qtype| crate::wire::type_text(qtype).into_owned())),
+            (Text::Rcode, filter.rcode.map(|rcode| crate::wire::rcode_text(rcode).into_owned())),
+        ];
+        for (text, word) in words {
+            if let Some(word) = word {
+                selection = narrow_text(group, text, &selection, |value| value == Some(word.as_str()))?;
+            }
+        }
+        if let Some(name) = &filter.name {
+            selection = narrow_text(group, Text::Qname, &selection, |text| {
+                text.is_some_and(|text| is_within(text, name))
+            })?;
+        }
+        if let Some(needles) = &filter.sought {
+            selection = sought(group, &selection, needles)?;
+        }
+        Ok(selection)
+    }
+
+    /// The pages of a column that may hold what is wanted; all where there is no index.
+    fn pages(
+        &self,
+        group: usize,
+        column: usize,
+        rows: usize,
+        is_wanted: impl Fn(&ColumnIndexMetaData, usize) -> bool,
+    ) -> Selection {
+        let all = || whole(rows);
+        let index = self.reader.metadata().page_index_for_row_group(group);
+        let (Some(values), Some(pages)) = (index.column_index(column), index.page_locations(column)) else {
+            return all();
+        };
+        if values.num_pages() as usize != pages.len() {
+            return all();
+        }
+        let start = |page: usize| {
+            pages.get(page).map_or(rows, |page| usize::try_from(page.first_row_index).unwrap_or(0))
+        };
+        let mut selection = Selection::new();
+        for page in (0..pages.len()).filter(|page| is_wanted(values, *page)) {
+            let part = start(page)..start(page + 1).min(rows);
+            if part.start >= part.end {
+                return all();
+            }
+            push(&mut selection, part);
+        }
+        selection
+    }
+}
+
+/// Whether a name in presentation format is `ancestor` or lies below it.
+fn is_within(text: &str, ancestor: &Name) -> bool {
+    Name::from_presentation(text).is_ok_and(|name| name::is_within(name.as_wire(), ancestor.as_wire()))
+}
+
+/// The rows whose qname or answer is looked for.
+fn sought(
+    group: &dyn RowGroupReader,
+    selection: &[Range<usize>],
+    needles: &Needles,
+) -> Result<Selection, FileError> {
+    let names = narrow_text(group, Text::Qname, selection, |text| {
+        let name = text.and_then(|text| Name::from_presentation(text).ok());
+        name.is_some_and(|name| needles.takes_name(name.as_wire()))
+    })?;
+    if !needles.has_addresses() {
+        return Ok(names);
+    }
+    let answers = narrow_text(group, Text::Answers, selection, |text| {
+        let mut addresses = text.unwrap_or("").split(' ').filter_map(|text| text.parse().ok());
+        addresses.any(|address| needles.takes_address(address))
+    })?;
+    Ok(unite(names, answers))
+}
+
+/// The newest rows of a selection, and those of the same time.
+fn newest(group: &dyn RowGroupReader, selection: Selection, most: usize) -> Result<Selection, FileError> {
+    if count(&selection) <= most || most == 0 {
+        return Ok(selection);
+    }
+    let mut times = Vec::with_capacity(count(&selection));
+    let mut cursor = Cursor::<Int64Type>::new(group, TIME)?;
+    for rows in chunks(&selection) {
+        cursor.read(rows)?;
+        times.extend_from_slice(&cursor.values);
+    }
+    let mut sorted = times.clone();
+    let at = sorted.len() - most;
+    let (_, threshold, _) = sorted.select_nth_unstable(at);
+    let mut kept = Selection::new();
+    for (row, time) in selection.into_iter().flatten().zip(&times) {
+        if time >= threshold {
+            push(&mut kept, row..row + 1);
+        }
+    }
+    Ok(kept)
+}
+
+fn materialise(
+    group: &dyn RowGroupReader,
+    selection: &[Range<usize>],
+    mut visit: impl FnMut(&Record<'_>),
+) -> Result<(), FileError> {
+    if selection.is_empty() {
+        return Ok(());
+    }
+    let mut times = Cursor::<Int64Type>::new(group, TIME)?;
+    let mut qclasses = Cursor::<Int32Type>::new(group, QCLASS)?;
+    let mut hits = Cursor::<BoolType>::new(group, HIT)?;
+    let mut cached = Cursor::<BoolType>::new(group, CACHED)?;
+    let mut latencies = Cursor::<Int32Type>::new(group, LATENCY)?;
+    let mut texts = Text::ALL
+        .into_iter()
+        .map(|text| Cursor::<ByteArrayType>::new(group, 1 + text as usize))
+        .collect::<Result<Vec<_>, _>>()?;
+    for rows in chunks(selection) {
+        times.read(rows.clone())?;
+        qclasses.read(rows.clone())?;
+        hits.read(rows.clone())?;
+        cached.read(rows.clone())?;
+        latencies.read(rows.clone())?;
+        for text in &mut texts {
+            text.read(rows.clone())?;
+        }
+        let mut values: Vec<_> = texts.iter().map(Cursor::texts).collect();
+        let mut row = Row::default();
+        for at in 0..rows.len() {
+            row.time = times.values[at];
+            row.qclass = qclasses.values[at];
+            row.is_hit = hits.values[at];
+            row.is_cached = cached.values[at];
+            row.latency = latencies.values[at];
+            for (text, values) in row.texts.iter_mut().zip(&mut values) {
+                *text = values.next().flatten().cloned();
+            }
+            visit(&row.record().map_err(FileError::Value)?);
+        }
+    }
+    Ok(())
+}
+
+/// The library promises no errors instead of panics for files that are damaged.
+fn guarded<T>(read: impl FnOnce() -> Result<T, FileError>) -> Result<T, FileError> {
+    std::panic::catch_unwind(std::panic::AssertUnwindSafe(read)).unwrap_or(Err(FileError::Panic))
+}
