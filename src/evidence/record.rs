@@ -316,6 +316,20 @@ impl Record<'_> {
         self.encode_tail(out);
     }
 
+    /// Itself, tied to nothing.
+    pub fn into_owned(self) -> Record<'static> {
+        let text = |text: Option<Cow<'_, str>>| text.map(|text| Cow::Owned(text.into_owned()));
+        Record {
+            agency: text(self.agency),
+            qname: self.qname.into_owned().into(),
+            feed: text(self.feed),
+            family: text(self.family),
+            matched: text(self.matched),
+            answers: self.answers.into_owned().into(),
+            ..self
+        }
+    }
+
     /// Its head.
     pub fn head(&self) -> Head<'_> {
         let Self { time, client, transport, latency, .. } = *self;

@@ -96,7 +96,7 @@ impl Work {
                 matched: address.map(|address| address.to_string().into()),
                 ..record.clone()
             };
-            finds.push((into_owned(find), origin));
+            finds.push((find.into_owned(), origin));
             found += 1;
             if finds.len() == FINDS {
                 result = enter(catalogue, &finds, &result);
@@ -132,19 +132,4 @@ fn enter(
 ) -> Result<usize, CatalogueError> {
     let entered = catalogue.add_late(finds.iter().map(|(record, origin)| (record, *origin)))?;
     Ok(entered + so_far.as_ref().copied().unwrap_or_default())
-}
-
-pub(super) fn into_owned(record: Record<'_>) -> Record<'static> {
-    fn text(text: Option<std::borrow::Cow<'_, str>>) -> Option<std::borrow::Cow<'static, str>> {
-        text.map(|text| text.into_owned().into())
-    }
-    Record {
-        agency: text(record.agency),
-        qname: record.qname.into_owned().into(),
-        feed: text(record.feed),
-        family: text(record.family),
-        matched: text(record.matched),
-        answers: record.answers.into_owned().into(),
-        ..record
-    }
 }

@@ -11,7 +11,7 @@ use super::super::segment;
 use super::super::store::embedded::Embedded;
 use super::super::store::names::{Gathering, Label, Needles, Reach};
 use super::super::store::{By, Filter, Kind, Page, Place, Scan, Store as _, Unwatched, Why};
-use super::hunting::{Hunt, into_owned};
+use super::hunting::Hunt;
 use super::*;
 use crate::name::{self, Name};
 
@@ -97,7 +97,7 @@ fn ask(folder: &Path, filter: &Filter, page: Page) -> (Vec<Record<'static>>, Sca
     let mut records = Vec::new();
     let scan = Embedded::new(folder)
         .newest_first(filter, page, &mut Unwatched, &mut |record| {
-            records.push(into_owned(record.clone()));
+            records.push(record.clone().into_owned());
             ControlFlow::Continue(())
         })
         .unwrap();

@@ -4,6 +4,9 @@
 //! `NUMBER_EARLIEST_LATEST.parquet`: the greatest number of its segments and the times that it covers,
 //! microseconds since 1970. Its metadata lists its segments, so that it stands for them also where the catalogue
 //! was lost. Which files count, and when they go, is said elsewhere.
+//!
+//! Columns are found by name: one that an older release did not write is null in its files, and one that only a newer
+//! release knows is passed over. So a column may be added at any place, and is never renamed or given another type.
 
 mod read;
 mod selection;
@@ -20,19 +23,61 @@ use parquet::file::metadata::{KeyValue, SortingColumn};
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::file::writer::{SerializedColumnWriter, SerializedFileWriter};
 use parquet::schema::parser::parse_message_type;
-use parquet::schema::types::ColumnPath;
+use parquet::schema::types::{ColumnPath, Type};
 
 pub(in crate::evidence) use read::Stored;
 
 use super::rows::{Rows, Text};
 use crate::evidence::segment::{Id, Span};
 
-/// The places of the columns that hold no text; the others follow the first.
-const TIME: usize = 0;
-const QCLASS: usize = 1 + Text::ALL.len();
-const HIT: usize = QCLASS + 1;
-const CACHED: usize = QCLASS + 2;
-const LATENCY: usize = QCLASS + 3;
+/// A column of a file, in the order in which they are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Column {
+    Time,
+    Text(Text),
+    Qclass,
+    Hit,
+    Cached,
+    Latency,
+}
+
+impl Column {
+    fn all() -> impl Iterator<Item = Self> {
+        let numbers = [Self::Qclass, Self::Hit, Self::Cached, Self::Latency];
+        std::iter::once(Self::Time).chain(Text::ALL.map(Self::Text)).chain(numbers)
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Time => "time",
+            Self::Text(text) => text.name(),
+            Self::Qclass => "qclass",
+            Self::Hit => "hit",
+            Self::Cached => "cached",
+            Self::Latency => "latency_us",
+        }
+    }
+
+    /// Whether a record is whole without it, so that a file may lack it.
+    fn may_be_absent(self) -> bool {
+        match self {
+            Self::Text(text) => !matches!(text, Text::Client | Text::Action | Text::Transport),
+            Self::Time | Self::Qclass | Self::Hit | Self::Cached | Self::Latency => false,
+        }
+    }
+
+    /// Its type, in the words of Parquet's schemas.
+    fn definition(self) -> String {
+        let name = self.name();
+        match self {
+            Self::Time => format!("required int64 {name} (TIMESTAMP(MICROS,true));"),
+            Self::Text(_) => format!("optional binary {name} (UTF8);"),
+            Self::Qclass => format!("required int32 {name} (INTEGER(16,false));"),
+            Self::Hit | Self::Cached => format!("required boolean {name};"),
+            Self::Latency => format!("required int32 {name} (INTEGER(32,false));"),
+        }
+    }
+}
 
 /// Rows of a page: what is read at the least.
 const PAGE: usize = 20_000;
@@ -52,8 +97,10 @@ pub(in crate::evidence) enum FileError {
     Parquet(ParquetError),
     #[error("{0:?} holds what no record has")]
     Value(Text),
-    #[error("it holds other columns")]
-    Columns,
+    #[error("it has no column {0:?} as this release reads it: it is of a newer one, or of another program")]
+    Column(&'static str),
+    #[error("it has fewer rows than it says")]
+    Rows,
     #[error("reading it failed in a way that should not be possible; please report it")]
     Panic,
 }
@@ -131,14 +178,9 @@ fn source_from_text(text: &str) -> Option<Source> {
     Some(Source { id, span: Span { earliest, latest, count } })
 }
 
-fn schema() -> Result<Arc<parquet::schema::types::Type>, FileError> {
-    let texts = Text::ALL.map(|text| format!("optional binary {} (UTF8);", text.name())).concat();
-    let message = format!(
-        "message record {{ required int64 time (TIMESTAMP(MICROS,true)); {texts} \
-         required int32 qclass (INTEGER(16,false)); required boolean hit; required boolean cached; \
-         required int32 latency_us (INTEGER(32,false)); }}"
-    );
-    Ok(Arc::new(parse_message_type(&message)?))
+fn schema(columns: &[Column]) -> Result<Type, ParquetError> {
+    let columns: String = columns.iter().map(|column| column.definition()).collect();
+    parse_message_type(&format!("message record {{ {columns} }}"))
 }
 
 /// Writes the rows to a new file at `path`, and brings it to the disk.
@@ -146,9 +188,14 @@ fn schema() -> Result<Arc<parquet::schema::types::Type>, FileError> {
 /// # Errors
 /// What the system said; what was written is left behind.
 pub(in crate::evidence) fn write(rows: &Rows, sources: &[Source], path: &Path) -> Result<(), FileError> {
-    let column = |text: Text| ColumnPath::from(text.name());
-    let sorting = [1 + Text::Client as usize, TIME].map(|at| SortingColumn {
-        column_idx: at as i32,
+    write_columns(&Column::all().collect::<Vec<_>>(), rows, sources, path)
+}
+
+fn write_columns(columns: &[Column], rows: &Rows, sources: &[Source], path: &Path) -> Result<(), FileError> {
+    let path_of = |column: Column| ColumnPath::from(column.name());
+    let sorting = [Column::Text(Text::Client), Column::Time].map(|key| SortingColumn {
+        // They are a few.
+        column_idx: columns.iter().take_while(|column| **column != key).count() as i32,
         descending: false,
         nulls_first: false,
     });
@@ -162,35 +209,38 @@ pub(in crate::evidence) fn write(rows: &Rows, sources: &[Source], path: &Path) -
         .set_max_row_group_row_count(None)
         .set_sorting_columns(Some(sorting.to_vec()))
         .set_key_value_metadata(Some(vec![KeyValue::new(SOURCES.to_owned(), sources.join(","))]));
-    for number in ["time", "latency_us"].map(ColumnPath::from) {
+    for number in [Column::Time, Column::Latency].map(path_of) {
         properties = properties
             .set_column_dictionary_enabled(number.clone(), false)
             .set_column_encoding(number, Encoding::DELTA_BINARY_PACKED);
     }
     // Only clients come in an order that pages are found by.
     for text in Text::ALL.into_iter().filter(|text| *text != Text::Client) {
-        properties = properties.set_column_statistics_enabled(column(text), EnabledStatistics::Chunk);
+        let path = path_of(Column::Text(text));
+        properties = properties.set_column_statistics_enabled(path, EnabledStatistics::Chunk);
     }
     let file = {
         use std::os::unix::fs::OpenOptionsExt as _;
         fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?
     };
-    let mut writer =
-        SerializedFileWriter::new(BufWriter::new(file), schema()?, Arc::new(properties.build()))?;
+    let mut writer = SerializedFileWriter::new(
+        BufWriter::new(file),
+        Arc::new(schema(columns)?),
+        Arc::new(properties.build()),
+    )?;
     let order = rows.order();
     let mut group = writer.next_row_group()?;
-    let mut at = 0;
-    while let Some(mut column) = group.next_column()? {
-        match at {
-            TIME => put::<Int64Type>(&mut column, &order, |row| rows.times[row])?,
-            QCLASS => put::<Int32Type>(&mut column, &order, |row| rows.qclasses[row])?,
-            HIT => put::<BoolType>(&mut column, &order, |row| rows.hits[row])?,
-            CACHED => put::<BoolType>(&mut column, &order, |row| rows.cached[row])?,
-            LATENCY => put::<Int32Type>(&mut column, &order, |row| rows.latencies[row])?,
-            text => put_text(&mut column, &order, rows, Text::ALL[text - 1])?,
+    for column in columns.iter().copied() {
+        let mut writer = group.next_column()?.ok_or(FileError::Column(column.name()))?;
+        match column {
+            Column::Time => put::<Int64Type>(&mut writer, &order, |row| rows.times[row])?,
+            Column::Text(text) => put_text(&mut writer, &order, rows, text)?,
+            Column::Qclass => put::<Int32Type>(&mut writer, &order, |row| rows.qclasses[row])?,
+            Column::Hit => put::<BoolType>(&mut writer, &order, |row| rows.hits[row])?,
+            Column::Cached => put::<BoolType>(&mut writer, &order, |row| rows.cached[row])?,
+            Column::Latency => put::<Int32Type>(&mut writer, &order, |row| rows.latencies[row])?,
         }
-        column.close()?;
-        at += 1;
+        writer.close()?;
     }
     group.close()?;
     let file = writer.into_inner()?.into_inner().map_err(io::IntoInnerError::into_error)?;
@@ -244,4 +294,63 @@ pub(in crate::evidence) fn write_octets(path: &Path, octets: &[u8]) -> io::Resul
     let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
     file.write_all(octets)?;
     file.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use parquet::schema::types::SchemaDescriptor;
+
+    use super::*;
+    use crate::evidence::record::Record;
+    use crate::evidence::record::tests::sample;
+    use crate::evidence::store::Filter;
+
+    fn read(columns: &[Column], filter: &Filter) -> Vec<Record<'static>> {
+        let mut rows = Rows::default();
+        (1..=3).for_each(|time| rows.add(&sample(time)));
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        write_columns(columns, &rows, &[], &path).unwrap();
+        let mut records = Vec::new();
+        let stored = Stored::open(&path).unwrap();
+        stored.read(filter, None, &mut |record| records.push(record.clone().into_owned())).unwrap();
+        stored.count_text(filter, Text::Family, &mut |_, count| assert_eq!(count, 3)).unwrap();
+        records
+    }
+
+    #[test]
+    fn columns_are_found_by_name_and_what_a_file_lacks_is_null() {
+        let whole = sample;
+        assert!(sample(1).family.is_some() && !sample(1).answers.is_empty());
+        let mut columns: Vec<Column> = Column::all().collect();
+        assert_eq!(read(&columns, &Filter::default()), [1, 2, 3].map(whole));
+        columns.reverse();
+        assert_eq!(read(&columns, &Filter::default()), [1, 2, 3].map(whole));
+        // As an older release would have written.
+        columns.retain(|it| ![Text::Family, Text::Answers].map(Column::Text).contains(it));
+        let poorer = |time| Record { family: None, answers: Vec::new().into(), ..whole(time) };
+        assert_eq!(read(&columns, &Filter::default()), [1, 2, 3].map(poorer));
+        let family = sample(1).family.map(String::from);
+        assert!(read(&columns, &Filter { family, ..Filter::default() }).is_empty());
+    }
+
+    #[test]
+    fn a_file_of_another_program_is_told_by_its_columns() {
+        let check = |edit: &dyn Fn(String) -> String, expected: Result<(), &str>| {
+            let columns: String = Column::all().map(Column::definition).collect();
+            let message = format!("message record {{ {} }}", edit(columns));
+            let file = SchemaDescriptor::new(Arc::new(parse_message_type(&message).unwrap()));
+            let found = read::Places::find(&file).map(drop).map_err(|error| error.to_string());
+            match (found, expected) {
+                (Ok(()), Ok(())) => {}
+                (Err(found), Err(expected)) => assert!(found.contains(expected), "{found}"),
+                (found, expected) => panic!("{found:?}, not {expected:?}"),
+            }
+        };
+        check(&|columns| columns, Ok(()));
+        check(&|columns| format!("optional group new {{ optional int32 one; }} {columns}"), Ok(()));
+        check(&|columns| columns.replace("optional binary client (UTF8);", ""), Err("\"client\""));
+        check(&|columns| columns.replace("optional binary family", "required binary family"), Err("family"));
+        check(&|columns| columns.replace("required boolean hit", "required int32 hit"), Err("\"hit\""));
+    }
 }

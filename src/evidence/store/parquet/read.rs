@@ -10,44 +10,83 @@ use parquet::data_type::{BoolType, ByteArray, ByteArrayType, DataType, Int32Type
 use parquet::file::page_index::column_index::ColumnIndexMetaData;
 use parquet::file::reader::{FileReader as _, RowGroupReader, SerializedFileReader};
 use parquet::file::serialized_reader::ReadOptionsBuilder;
+use parquet::schema::types::SchemaDescriptor;
 
 use super::selection::{Selection, chunks, count, intersect, push, unite, whole};
-use super::{
-    CACHED, CHUNK, FileError, HIT, LATENCY, QCLASS, SOURCES, Source, TIME, schema, source_from_text,
-};
+use super::{CHUNK, Column, FileError, SOURCES, Source, schema, source_from_text};
 use crate::evidence::record::Record;
 use crate::evidence::store::names::Needles;
 use crate::evidence::store::rows::{Row, Text};
 use crate::evidence::store::{Filter, Kind};
 use crate::name::{self, Name};
 
-/// Reads one column of a row group, forwards.
+/// Where a file has the columns that we know.
+pub(super) struct Places(Vec<(Column, usize)>);
+
+impl Places {
+    /// # Errors
+    /// A column that every release has written is not there, or one has another type.
+    pub(super) fn find(file: &SchemaDescriptor) -> Result<Self, FileError> {
+        let columns: Vec<Column> = Column::all().collect();
+        let ours = SchemaDescriptor::new(schema(&columns)?.into());
+        let mut places = Vec::new();
+        for (column, expected) in columns.into_iter().zip(ours.columns()) {
+            match file.columns().iter().position(|found| found.path() == expected.path()) {
+                Some(at) if file.column(at).self_type() == expected.self_type() => places.push((column, at)),
+                None if column.may_be_absent() => {}
+                _ => return Err(FileError::Column(column.name())),
+            }
+        }
+        Ok(Self(places))
+    }
+
+    fn of(&self, column: Column) -> Option<usize> {
+        self.0.iter().find(|(known, _)| *known == column).map(|(_, at)| *at)
+    }
+}
+
+/// A row group that is read.
+struct Group<'f> {
+    reader: Box<dyn RowGroupReader + 'f>,
+    places: &'f Places,
+    number: usize,
+    rows: usize,
+}
+
+impl Group<'_> {
+    fn cursor<T: DataType>(&self, column: Column) -> Result<Cursor<T>, FileError> {
+        let place = self.places.of(column);
+        let reader = place.map(|at| self.reader.get_column_reader(at)).transpose()?;
+        let reader = reader.map(get_typed_column_reader);
+        Ok(Cursor { reader, at: 0, values: Vec::new(), levels: Vec::new() })
+    }
+}
+
+/// Reads one column of a row group, forwards; one that the file lacks is null in every row.
 struct Cursor<T: DataType> {
-    reader: ColumnReaderImpl<T>,
+    reader: Option<ColumnReaderImpl<T>>,
     at: usize,
     values: Vec<T::T>,
     levels: Vec<i16>,
 }
 
 impl<T: DataType> Cursor<T> {
-    fn new(group: &dyn RowGroupReader, column: usize) -> Result<Self, FileError> {
-        let reader = get_typed_column_reader(group.get_column_reader(column)?);
-        Ok(Self { reader, at: 0, values: Vec::new(), levels: Vec::new() })
-    }
-
     /// Reads these rows, which lie behind those that were read before.
     fn read(&mut self, rows: Range<usize>) -> Result<(), FileError> {
         self.values.clear();
         self.levels.clear();
+        let Some(reader) = &mut self.reader else {
+            self.levels.resize(rows.len(), 0);
+            return Ok(());
+        };
         if rows.start > self.at {
-            self.reader.skip_records(rows.start - self.at)?;
+            reader.skip_records(rows.start - self.at)?;
         }
         let mut left = rows.len();
         while left > 0 {
-            let (read, ..) =
-                self.reader.read_records(left, Some(&mut self.levels), None, &mut self.values)?;
+            let (read, ..) = reader.read_records(left, Some(&mut self.levels), None, &mut self.values)?;
             if read == 0 {
-                return Err(FileError::Columns);
+                return Err(FileError::Rows);
             }
             left -= read;
         }
@@ -66,8 +105,8 @@ impl Cursor<ByteArrayType> {
 
 /// Keeps those rows of a selection whose value in one column passes.
 fn narrow<T: DataType>(
-    group: &dyn RowGroupReader,
-    column: usize,
+    group: &Group<'_>,
+    column: Column,
     selection: &[Range<usize>],
     mut passes: impl FnMut(&Cursor<T>, &mut Vec<bool>),
 ) -> Result<Selection, FileError> {
@@ -75,7 +114,7 @@ fn narrow<T: DataType>(
     if selection.is_empty() {
         return Ok(kept);
     }
-    let (mut cursor, mut verdicts) = (Cursor::new(group, column)?, Vec::with_capacity(CHUNK));
+    let (mut cursor, mut verdicts) = (group.cursor(column)?, Vec::with_capacity(CHUNK));
     for rows in chunks(selection) {
         cursor.read(rows.clone())?;
         verdicts.clear();
@@ -91,14 +130,14 @@ fn narrow<T: DataType>(
 
 /// As [`narrow`], by text; equal texts of a dictionary are judged once.
 fn narrow_text(
-    group: &dyn RowGroupReader,
+    group: &Group<'_>,
     text: Text,
     selection: &[Range<usize>],
     passes: impl Fn(Option<&str>) -> bool,
 ) -> Result<Selection, FileError> {
     let mut known = Known::default();
     let of_null = passes(None);
-    narrow::<ByteArrayType>(group, 1 + text as usize, selection, |cursor, verdicts| {
+    narrow::<ByteArrayType>(group, Column::Text(text), selection, |cursor, verdicts| {
         let judge = |value: &ByteArray| passes(std::str::from_utf8(value.data()).ok());
         verdicts.extend(cursor.texts().map(|value| value.map_or(of_null, |value| known.get(value, judge))));
     })
@@ -136,6 +175,7 @@ impl<T: Copy> Known<T> {
 /// A file that is read.
 pub(in crate::evidence) struct Stored {
     reader: SerializedFileReader<File>,
+    places: Places,
 }
 
 impl Stored {
@@ -143,12 +183,17 @@ impl Stored {
         let file = File::open(path)?;
         let options = ReadOptionsBuilder::new().with_page_index().build();
         let reader = guarded(|| Ok(SerializedFileReader::new_with_options(file, options)?))?;
-        let expected = schema()?;
-        let found = reader.metadata().file_metadata().schema_descr();
-        if found.root_schema() != &*expected {
-            return Err(FileError::Columns);
-        }
-        Ok(Self { reader })
+        let places = Places::find(reader.metadata().file_metadata().schema_descr())?;
+        Ok(Self { reader, places })
+    }
+
+    fn groups(&self) -> impl Iterator<Item = Result<Group<'_>, FileError>> {
+        (0..self.reader.num_row_groups()).map(|number| {
+            let reader = self.reader.get_row_group(number)?;
+            // A negative number of rows is damage.
+            let rows = usize::try_from(reader.metadata().num_rows()).map_err(|_| FileError::Rows)?;
+            Ok(Group { reader, places: &self.places, number, rows })
+        })
     }
 
     /// The segments that it was made of.
@@ -168,13 +213,13 @@ impl Stored {
         visit: &mut dyn FnMut(&Record<'_>),
     ) -> Result<(), FileError> {
         guarded(|| {
-            for number in 0..self.reader.num_row_groups() {
-                let group = self.reader.get_row_group(number)?;
-                let mut selection = self.select(number, &*group, filter)?;
+            for group in self.groups() {
+                let group = group?;
+                let mut selection = self.select(&group, filter)?;
                 if let Some(most) = most {
-                    selection = newest(&*group, selection, most)?;
+                    selection = newest(&group, selection, most)?;
                 }
-                materialise(&*group, &selection, |record| {
+                materialise(&group, &selection, |record| {
                     if filter.takes(record) {
                         visit(record);
                     }
@@ -192,13 +237,13 @@ impl Stored {
         add: &mut dyn FnMut(&str, u64),
     ) -> Result<(), FileError> {
         guarded(|| {
-            for number in 0..self.reader.num_row_groups() {
-                let group = self.reader.get_row_group(number)?;
-                let selection = self.select(number, &*group, filter)?;
+            for group in self.groups() {
+                let group = group?;
+                let selection = self.select(&group, filter)?;
                 if selection.is_empty() {
                     continue;
                 }
-                let mut cursor = Cursor::<ByteArrayType>::new(&*group, 1 + text as usize)?;
+                let mut cursor = group.cursor::<ByteArrayType>(Column::Text(text))?;
                 let mut known = Known::default();
                 let mut counts: Vec<(ByteArray, u64)> = Vec::new();
                 let mut nulls = 0;
@@ -234,13 +279,13 @@ impl Stored {
         add: &mut dyn FnMut(i64),
     ) -> Result<(), FileError> {
         guarded(|| {
-            for number in 0..self.reader.num_row_groups() {
-                let group = self.reader.get_row_group(number)?;
-                let selection = self.select(number, &*group, filter)?;
+            for group in self.groups() {
+                let group = group?;
+                let selection = self.select(&group, filter)?;
                 if selection.is_empty() {
                     continue;
                 }
-                let mut cursor = Cursor::<Int64Type>::new(&*group, TIME)?;
+                let mut cursor = group.cursor::<Int64Type>(Column::Time)?;
                 for rows in chunks(&selection) {
                     cursor.read(rows)?;
                     cursor.values.iter().for_each(|time| add(*time));
@@ -251,18 +296,11 @@ impl Stored {
     }
 
     /// The rows of a group that `filter` takes.
-    fn select(
-        &self,
-        number: usize,
-        group: &dyn RowGroupReader,
-        filter: &Filter,
-    ) -> Result<Selection, FileError> {
-        // A negative number of rows is damage.
-        let rows = usize::try_from(group.metadata().num_rows()).map_err(|_| FileError::Columns)?;
-        let mut selection = whole(rows);
+    fn select(&self, group: &Group<'_>, filter: &Filter) -> Result<Selection, FileError> {
+        let mut selection = whole(group.rows);
         let client = filter.client.map(|client| client.to_canonical().to_string());
         if let Some(client) = &client {
-            let pages = self.pages(number, 1 + Text::Client as usize, rows, |index, page| match index {
+            let pages = self.pages(group, Column::Text(Text::Client), |index, page| match index {
                 ColumnIndexMetaData::BYTE_ARRAY(index) => {
                     index.min_value(page).is_none_or(|min| min <= client.as_bytes())
                         && index.max_value(page).is_none_or(|max| max >= client.as_bytes())
@@ -274,7 +312,7 @@ impl Stored {
         }
         if filter.since.is_some() || filter.until.is_some() {
             let (since, until) = (filter.since.unwrap_or(i64::MIN), filter.until.unwrap_or(i64::MAX));
-            let pages = self.pages(number, TIME, rows, |index, page| match index {
+            let pages = self.pages(group, Column::Time, |index, page| match index {
                 ColumnIndexMetaData::INT64(index) => {
                     index.min_value(page).is_none_or(|min| *min < until)
                         && index.max_value(page).is_none_or(|max| *max >= since)
@@ -283,12 +321,12 @@ impl Stored {
             });
             selection = intersect(&selection, &pages);
             let is_within = |time: &i64| since <= *time && (*time < until || filter.until.is_none());
-            selection = narrow::<Int64Type>(group, TIME, &selection, |cursor, verdicts| {
+            selection = narrow::<Int64Type>(group, Column::Time, &selection, |cursor, verdicts| {
                 verdicts.extend(cursor.values.iter().map(is_within));
             })?;
         }
         if filter.kind == Kind::Hits {
-            selection = narrow::<BoolType>(group, HIT, &selection, |cursor, verdicts| {
+            selection = narrow::<BoolType>(group, Column::Hit, &selection, |cursor, verdicts| {
                 verdicts.extend_from_slice(&cursor.values);
             })?;
         }
@@ -319,13 +357,14 @@ impl Stored {
     /// The pages of a column that may hold what is wanted; all where there is no index.
     fn pages(
         &self,
-        group: usize,
-        column: usize,
-        rows: usize,
+        group: &Group<'_>,
+        column: Column,
         is_wanted: impl Fn(&ColumnIndexMetaData, usize) -> bool,
     ) -> Selection {
+        let rows = group.rows;
         let all = || whole(rows);
-        let index = self.reader.metadata().page_index_for_row_group(group);
+        let Some(column) = self.places.of(column) else { return all() };
+        let index = self.reader.metadata().page_index_for_row_group(group.number);
         let (Some(values), Some(pages)) = (index.column_index(column), index.page_locations(column)) else {
             return all();
         };
@@ -353,11 +392,7 @@ fn is_within(text: &str, ancestor: &Name) -> bool {
 }
 
 /// The rows whose qname or answer is looked for.
-fn sought(
-    group: &dyn RowGroupReader,
-    selection: &[Range<usize>],
-    needles: &Needles,
-) -> Result<Selection, FileError> {
+fn sought(group: &Group<'_>, selection: &[Range<usize>], needles: &Needles) -> Result<Selection, FileError> {
     let names = narrow_text(group, Text::Qname, selection, |text| {
         let name = text.and_then(|text| Name::from_presentation(text).ok());
         name.is_some_and(|name| needles.takes_name(name.as_wire()))
@@ -373,12 +408,12 @@ fn sought(
 }
 
 /// The newest rows of a selection, and those of the same time.
-fn newest(group: &dyn RowGroupReader, selection: Selection, most: usize) -> Result<Selection, FileError> {
+fn newest(group: &Group<'_>, selection: Selection, most: usize) -> Result<Selection, FileError> {
     if count(&selection) <= most || most == 0 {
         return Ok(selection);
     }
     let mut times = Vec::with_capacity(count(&selection));
-    let mut cursor = Cursor::<Int64Type>::new(group, TIME)?;
+    let mut cursor = group.cursor::<Int64Type>(Column::Time)?;
     for rows in chunks(&selection) {
         cursor.read(rows)?;
         times.extend_from_slice(&cursor.values);
@@ -396,21 +431,21 @@ fn newest(group: &dyn RowGroupReader, selection: Selection, most: usize) -> Resu
 }
 
 fn materialise(
-    group: &dyn RowGroupReader,
+    group: &Group<'_>,
     selection: &[Range<usize>],
     mut visit: impl FnMut(&Record<'_>),
 ) -> Result<(), FileError> {
     if selection.is_empty() {
         return Ok(());
     }
-    let mut times = Cursor::<Int64Type>::new(group, TIME)?;
-    let mut qclasses = Cursor::<Int32Type>::new(group, QCLASS)?;
-    let mut hits = Cursor::<BoolType>::new(group, HIT)?;
-    let mut cached = Cursor::<BoolType>::new(group, CACHED)?;
-    let mut latencies = Cursor::<Int32Type>::new(group, LATENCY)?;
+    let mut times = group.cursor::<Int64Type>(Column::Time)?;
+    let mut qclasses = group.cursor::<Int32Type>(Column::Qclass)?;
+    let mut hits = group.cursor::<BoolType>(Column::Hit)?;
+    let mut cached = group.cursor::<BoolType>(Column::Cached)?;
+    let mut latencies = group.cursor::<Int32Type>(Column::Latency)?;
     let mut texts = Text::ALL
         .into_iter()
-        .map(|text| Cursor::<ByteArrayType>::new(group, 1 + text as usize))
+        .map(|text| group.cursor::<ByteArrayType>(Column::Text(text)))
         .collect::<Result<Vec<_>, _>>()?;
     for rows in chunks(selection) {
         times.read(rows.clone())?;
