@@ -39,8 +39,10 @@ const FOLDING: [(&str, &str); 3] = [
 const ONLY: &[(&str, &[&str])] = &[
     ("clock", &[]),
     ("datagram", &[]),
+    ("mac", &[]),
     ("name", &[]),
     ("client", &[]),
+    ("identity", &["mac", "name"]),
     ("listener", &["client"]),
     ("wire", &["name"]),
     ("tsig", &["name", "wire"]),
