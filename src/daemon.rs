@@ -125,8 +125,8 @@ pub fn run(config: Config, ready: impl FnOnce(&Listening)) -> Result<(), DaemonE
     let resolver = Resolver::new(sources, &kept, pending, runtime.handle().clone());
     let pipeline = Arc::new(Pipeline::new(state, Arc::new(resolver), shared, waiting));
     zones::put_in_force(&pipeline, local_zones.zones);
-    let rules = rules::Rules::start(&config.data_dir, &pipeline)?;
     let press = publish::Press::start(&pipeline, &config.data_dir, runtime.handle())?;
+    let rules = rules::Rules::start(&config.data_dir, &pipeline, &press)?;
     press.print(&config);
     let stand = publish::Stand::new(&pipeline, &config);
     let control = control::bind(&config.data_dir)?;

@@ -3,6 +3,7 @@
 use std::fs::{self, File};
 use std::io::{self, BufWriter, IsTerminal as _, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use clap::Args;
 
@@ -12,10 +13,12 @@ use crate::config::Config;
 use crate::daemon::{DaemonError, RulesError};
 use crate::image::{self, Image, ImageError};
 use crate::policy::layers::Own;
+use crate::publish::content::Content;
 use crate::publish::list::{self, Format, Kind, Request, Summary};
 use crate::publish::rpz::Sinkholed;
-use crate::publish::select::{Feeds, excepted};
+use crate::publish::select::Feeds;
 use crate::rules::history::History;
+use crate::serve::rulebook::withheld;
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
@@ -30,6 +33,9 @@ pub(super) struct Arguments {
     /// Only what this feed lists; may be repeated.
     #[arg(long, value_name = "NAME")]
     feed: Vec<String>,
+    /// What applies to this agency; without it, only what applies to everybody.
+    #[arg(long, value_name = "ID")]
+    agency: Option<String>,
     /// What a zone says of sinkholed names: addresses (the sinkhole's), nxdomain, nodata or cname:NAME.
     #[arg(long, value_name = "WHAT", value_parser = sinkholed)]
     sinkhole: Option<Told>,
@@ -64,19 +70,27 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), CliError> {
     if !format.takes(kind) {
         return Err(CliError::Kind { format, kind: kind.as_str() });
     }
-    let image = open(&config)?;
-    let feeds = &image.index.provenance().feeds;
-    if let Some(unknown) = arguments.feed.iter().find(|name| feeds.iter().all(|feed| *feed.name != ***name)) {
-        let known = feeds.iter().map(|feed| &*feed.name).collect::<Vec<_>>().join(", ");
+    let agency = match &arguments.agency {
+        None => None,
+        Some(id) => match config.agencies.iter().find(|agency| *agency.id == **id) {
+            Some(agency) => Some(Arc::clone(&agency.id)),
+            None => return Err(CliError::NoAgency { id: id.clone() }),
+        },
+    };
+    let image = Arc::new(open(&config)?);
+    let own = own_rules(&config).map_err(DaemonError::from)?.map(Arc::new);
+    let withheld = withheld(&config.reaches, agency.as_deref());
+    let content = Content::new(Arc::clone(&image), own, agency, withheld);
+    if let Some(unknown) = arguments.feed.iter().find(|name| !content.knows(name)) {
+        let known =
+            image.index.provenance().feeds.iter().map(|feed| &*feed.name).collect::<Vec<_>>().join(", ");
         return Err(CliError::NoFeed { name: unknown.clone(), known });
     }
     let sinkholed = match &arguments.sinkhole {
         None | Some(Told::Addresses) => config.sinkholed(),
         Some(Told::Other(other)) => other.clone(),
     };
-    let own = own_rules(&config).map_err(DaemonError::from)?;
-    let mut never = config.never_blocked();
-    never.extend(own.as_ref().map(excepted).unwrap_or_default());
+    let never = config.never_blocked();
     let request = Request {
         format,
         kind,
@@ -94,12 +108,13 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), CliError> {
     let summary = match &arguments.output {
         None => {
             let mut out = BufWriter::with_capacity(BUFFER, io::stdout().lock());
-            let summary = list::write(&image, &request, &mut out, |done, total| progress.tell(done, total))?;
+            let summary =
+                list::write(&content, &request, &mut out, |done, total| progress.tell(done, total))?;
             out.flush()?;
             summary
         }
         Some(path) => write_file(path, |out| {
-            list::write(&image, &request, out, |done, total| progress.tell(done, total))
+            list::write(&content, &request, out, |done, total| progress.tell(done, total))
         })?,
     };
     tell(&summary);
@@ -115,14 +130,17 @@ const BUFFER: usize = 64 << 10;
 
 /// What is in the list is told beside it: not every format has room for that.
 fn tell(summary: &Summary) {
-    let Summary { networks, names, unsaid, cut } = *summary;
+    let Summary { networks, names, unsaid, cut, few } = summary;
     eprintln!("{networks} addresses and networks, {names} names");
-    if unsaid > 0 {
+    if *unsaid > 0 {
         eprintln!(
             "left out: {unsaid} rules that this format cannot say (exceptions, only what is below a name)"
         );
     }
-    if cut > 0 {
+    if !few.is_empty() {
+        eprintln!("left out, as it is not for everybody here: {few}; --agency ID takes what applies to one");
+    }
+    if *cut > 0 {
         eprintln!("LEFT OUT: {cut} entries beyond --limit; name fewer feeds with --feed");
     }
 }

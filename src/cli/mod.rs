@@ -134,6 +134,8 @@ enum CliError {
     Kind { format: Format, kind: &'static str },
     #[error("the policy image has no feed {name:?}; it has {known}")]
     NoFeed { name: String, known: String },
+    #[error("no [[agency]] has the id {id:?}")]
+    NoAgency { id: String },
     #[error(
         "{path}: no query log here; start `sachdns serve` first, or check data_dir and the working directory"
     )]

@@ -112,8 +112,8 @@ fn settings<'a>(reader: &mut Reader<'a>, path: &Path, document: &'a DeTable<'a>)
     let export = super::export::read(reader, &mut top);
     let gate = super::gate::read(reader, &mut top);
     let names: Vec<&str> = feeds.iter().map(|feed| &*feed.name).collect();
-    let publish = super::publish::read(reader, &mut top, &tsig_keys, &sinkhole, &names);
     let agencies = agencies(reader, &mut top);
+    let publish = super::publish::read(reader, &mut top, &tsig_keys, &sinkhole, &names, &agencies);
     let reaches = audiences::reaches(reader, &mut top, &agencies, wishes);
     let log = super::log::read(reader, &mut top, &data_dir);
     let outlets = super::outlets::outlets(reader, &mut top);
@@ -389,7 +389,9 @@ fn feeds<'a>(
 }
 
 /// Names of what decides beside feeds.
-const RESERVED: [&str; 2] = ["canary", "analysts"];
+const RESERVED: [&str; 2] = ["canary", ANALYSTS];
+/// What stands for analysts' rules where feeds are named.
+pub(super) const ANALYSTS: &str = "analysts";
 
 /// Where a feed's sinkholed names lead, if not to where all others do.
 fn feed_sinkhole<'a>(

@@ -11,18 +11,16 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
-use ipnet::IpNet;
 use rustix::process::setpriority_process;
 use tokio::runtime::Handle;
 
 use crate::clock;
 use crate::config::{Config, Publication};
-use crate::image::Image;
 use crate::name::Name;
+use crate::publish::content::Content;
 pub(super) use crate::publish::http::serve;
 use crate::publish::http::{Source, Terms};
 use crate::publish::journal::{Published, Publisher};
-use crate::publish::select;
 use crate::publish::zone::Version;
 use crate::serve::notify;
 use crate::serve::pipeline::Pipeline;
@@ -42,8 +40,10 @@ pub(super) struct Press {
 
 #[derive(Default)]
 struct Desk {
-    /// What is to be published; a newer order takes the place of one that nobody began with.
-    order: Option<Vec<Publication>>,
+    /// What is to be published.
+    order: Vec<Publication>,
+    /// Whether it is to be looked at: a newer order takes the place of one that nobody began with.
+    is_due: bool,
     is_closed: bool,
 }
 
@@ -73,7 +73,13 @@ impl Press {
 
     /// Has the policy in force published as the configuration says.
     pub(super) fn print(&self, config: &Config) {
-        self.desk().order = Some(config.publish.clone());
+        self.desk().order = config.publish.clone();
+        self.reprint();
+    }
+
+    /// Has it published anew: something in the policy may have changed.
+    pub(super) fn reprint(&self) {
+        self.desk().is_due = true;
         self.called.notify_one();
     }
 
@@ -97,10 +103,10 @@ impl Press {
                 if desk.is_closed {
                     return;
                 }
-                match desk.order.take() {
-                    Some(order) => break order,
-                    None => desk = self.called.wait(desk).unwrap_or_else(PoisonError::into_inner),
+                if std::mem::take(&mut desk.is_due) {
+                    break desk.order.clone();
                 }
+                desk = self.called.wait(desk).unwrap_or_else(PoisonError::into_inner);
             };
             drop(desk);
             publishers.retain(|apex, _| order.iter().any(|it| it.entry.apex == *apex));
@@ -112,13 +118,13 @@ impl Press {
                 let publisher = publishers
                     .entry(apex.clone())
                     .or_insert_with(|| Publisher::new(self.folder.join(file_name(apex))));
-                let state = self.pipeline.state();
-                let image = Arc::clone(&state.rules.image);
-                // Not longer than needed: others wait for its end.
-                drop(state);
+                // The configuration has its agency, but the next one may not, and is about to be published.
+                let Some(content) = content(&self.pipeline, publication.options.agency.as_deref()) else {
+                    continue;
+                };
                 // Seconds, modulo 2³², as serial numbers go.
                 let now = (clock::now() / 1_000_000) as u32;
-                match publisher.update(&publication.options, &image, &self.image, now) {
+                match publisher.update(&publication.options, &content, &self.image, now) {
                     Ok(Published { version, is_new }) => {
                         let serial = version.serial();
                         versions.insert(apex.clone(), version);
@@ -167,16 +173,22 @@ impl Stand {
 }
 
 impl Source for Stand {
-    fn image(&self) -> Arc<Image> {
-        Arc::clone(&self.pipeline.state().rules.image)
+    fn content(&self, agency: Option<&str>) -> Option<Content> {
+        content(&self.pipeline, agency)
     }
 
     fn terms(&self) -> Arc<Terms> {
         self.terms.load_full()
     }
+}
 
-    fn excepted(&self) -> Vec<IpNet> {
-        self.pipeline.state().rules.own().map(|own| select::excepted(own)).unwrap_or_default()
+/// What is in force for an agency or for everybody; `None` where there is no such agency.
+fn content(pipeline: &Pipeline, agency: Option<&str>) -> Option<Content> {
+    let state = pipeline.state();
+    let known = agency.map(|id| state.agencies.all().iter().find(|known| *known.id == *id));
+    match known {
+        Some(None) => None,
+        known => Some(state.rules.content(known.flatten().map(|agency| Arc::clone(&agency.id)))),
     }
 }
 

@@ -7,6 +7,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use super::publish::Press;
 use super::{DaemonError, retire};
 use crate::clock;
 use crate::config::Config;
@@ -48,6 +49,7 @@ pub fn guard(config: &Config) -> Result<Guard, DaemonError> {
 pub(super) struct Rules {
     history: History,
     pipeline: Arc<Pipeline>,
+    press: Arc<Press>,
     seen: Arc<Mutex<Seen>>,
 }
 
@@ -61,9 +63,13 @@ struct Seen {
 
 impl Rules {
     /// Puts them in force for the first time.
-    pub(super) fn start(data_dir: &Path, pipeline: &Arc<Pipeline>) -> Result<Self, RulesError> {
+    pub(super) fn start(
+        data_dir: &Path,
+        pipeline: &Arc<Pipeline>,
+        press: &Arc<Press>,
+    ) -> Result<Self, RulesError> {
         let (history, pipeline) = (History::new(data_dir), Arc::clone(pipeline));
-        let rules = Self { history, pipeline, seen: Arc::default() };
+        let rules = Self { history, pipeline, press: Arc::clone(press), seen: Arc::default() };
         let line = rules.renew_now(false)?;
         if rules.seen().mark != Mark::default() {
             tracing::info!("{line}");
@@ -120,6 +126,7 @@ impl Rules {
         if is_serving {
             tokio::spawn(retire(old));
         }
+        self.press.reprint();
         *seen = Seen { mark: reading.mark, next_expiry: reading.book.next_expiry(now) };
         Ok(format!("{count} rules of analysts in force"))
     }

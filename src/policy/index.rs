@@ -87,6 +87,32 @@ pub struct Listed<'p> {
     pub rules: &'p [Rule],
 }
 
+/// Keys in their order, for who goes through two indexes at once.
+pub struct Keys<'p> {
+    stream: fst::raw::Stream<'p>,
+    key: Vec<u8>,
+    /// Of the key's rule set; `None` behind the last one.
+    number: Option<usize>,
+}
+
+impl Keys<'_> {
+    /// The key it is at, and the number of its rule set.
+    pub fn front(&self) -> Option<(&[u8], usize)> {
+        self.number.map(|number| (&*self.key, number))
+    }
+
+    /// Goes on to the next one.
+    pub fn advance(&mut self) {
+        use fst::Streamer as _;
+        let next = self.stream.next();
+        self.number = next.map(|(key, number)| {
+            self.key.clear();
+            self.key.extend_from_slice(key);
+            usize::try_from(number.value()).unwrap_or(usize::MAX)
+        });
+    }
+}
+
 /// One of several walks.
 struct Lane<'k> {
     /// What is left of its key; `None` when it has ended.
@@ -328,6 +354,15 @@ impl<D: AsRef<[u8]>> Index<D> {
             visit(key, usize::try_from(number.value()).unwrap_or(usize::MAX))?;
         }
         ControlFlow::Continue(())
+    }
+
+    /// Every key behind `after`, one after the other.
+    pub fn keys(&self, after: &[u8]) -> Keys<'_> {
+        use fst::IntoStreamer as _;
+        let stream = self.names.range().gt(after).into_stream();
+        let mut keys = Keys { stream, key: Vec::new(), number: None };
+        keys.advance();
+        keys
     }
 
     /// Calls `visit` with every network of this trigger and family in the order of addresses, each before the

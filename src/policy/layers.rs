@@ -40,6 +40,10 @@ pub struct Own {
     pub index: Index<Vec<u8>>,
     /// The id of each group's agency; `None`: everybody.
     pub agencies: Vec<Option<Arc<str>>>,
+    /// What tells these rules from others.
+    pub digest: [u8; 32],
+    /// When they last changed, in microseconds since 1970.
+    pub changed_at: i64,
 }
 
 /// Whose rules come first.

@@ -3,6 +3,7 @@
 //! ```text
 //! /v1/KIND.EXTENSION      KIND: addresses, names, all; EXTENSION: txt (plain), edl, nft, rsc, rules, zone
 //!     ?feed=NAME          only what this feed lists; may be repeated
+//!     ?agency=ID          what applies to this agency; without it, only what applies to everybody
 //!     ?limit=COUNT        no more entries than that
 //! ```
 //!
@@ -36,11 +37,11 @@ use sha2::{Digest as _, Sha256};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 
+use super::content::Content;
 use super::list::{self, Format, Kind};
 use super::rpz::Sinkholed;
 use super::select::Feeds;
 use crate::client::admission::{Admission, Ticket};
-use crate::image::Image;
 use crate::listener;
 
 /// Who may have lists, and what is in them. A reload replaces it.
@@ -92,12 +93,10 @@ impl std::fmt::Debug for Token {
 
 /// Knows what is in force. The daemon implements it.
 pub trait Source: Send + Sync + 'static {
-    /// The image in force.
-    fn image(&self) -> Arc<Image>;
+    /// What is in force for the agency of this id or, without one, for everybody; `None` where there is no such agency.
+    fn content(&self, agency: Option<&str>) -> Option<Content>;
     /// The terms in force.
     fn terms(&self) -> Arc<Terms>;
-    /// Networks that analysts have excepted for everybody.
-    fn excepted(&self) -> Vec<IpNet>;
 }
 
 /// Most connections at once, in all and of one device.
@@ -175,15 +174,14 @@ fn answer(request: &Request<Incoming>, client: IpAddr, source: &impl Source, lis
         Ok(wanted) => wanted,
         Err(why) => return text(StatusCode::NOT_FOUND, why),
     };
-    let image = source.image();
-    let feeds = &image.index.provenance().feeds;
-    if wanted.feeds.iter().any(|name| feeds.iter().all(|feed| *feed.name != **name)) {
+    let Some(content) = source.content(wanted.agency.as_deref()) else {
+        return text(StatusCode::NOT_FOUND, "no such agency\n");
+    };
+    if wanted.feeds.iter().any(|name| !content.knows(name)) {
         return text(StatusCode::NOT_FOUND, "no such feed\n");
     }
     let is_packed = takes_gzip(request.headers());
-    let never: Vec<IpNet> = terms.never.iter().copied().chain(source.excepted()).collect();
-    let terms = Arc::new(Terms { never, ..(*terms).clone() });
-    let tag = wanted.tag(&image, &terms, is_packed);
+    let tag = wanted.tag(&content, &terms, is_packed);
     let mut answer = if is_held(request.headers(), &tag) {
         let mut answer = Response::new(Either::Left(Full::default()));
         *answer.status_mut() = StatusCode::NOT_MODIFIED;
@@ -196,7 +194,7 @@ fn answer(request: &Request<Incoming>, client: IpAddr, source: &impl Source, lis
             answer.headers_mut().insert(header::RETRY_AFTER, RETRY);
             return answer;
         };
-        Response::new(Either::Right(make(image, terms, wanted.clone(), is_packed, ticket)))
+        Response::new(Either::Right(make(content, terms, wanted.clone(), is_packed, ticket)))
     };
     let fields = answer.headers_mut();
     fields.extend(tag.parse::<HeaderValue>().map(|tag| (header::ETAG, tag)));
@@ -225,6 +223,7 @@ struct Wanted {
     format: Format,
     kind: Kind,
     feeds: Vec<String>,
+    agency: Option<String>,
     limit: u64,
 }
 
@@ -240,26 +239,32 @@ impl Wanted {
         if !format.takes(kind) {
             return Err("this format cannot hold that: nft and rsc have addresses, edl one of both kinds\n");
         }
-        let mut wanted = Self { format, kind, feeds: Vec::new(), limit: u64::MAX };
+        let mut wanted = Self { format, kind, feeds: Vec::new(), agency: None, limit: u64::MAX };
         for pair in query.split('&').filter(|pair| !pair.is_empty()) {
             match pair.split_once('=') {
                 Some(("feed", name)) => wanted.feeds.push(unescaped(name).ok_or("no such feed\n")?),
+                Some(("agency", id)) => wanted.agency = Some(unescaped(id).ok_or("no such agency\n")?),
                 Some(("limit", count)) => {
                     wanted.limit =
                         count.parse().ok().filter(|count| *count > 0).ok_or("limit is a number\n")?;
                 }
-                _ => return Err("behind the question mark there may be feed=NAME and limit=COUNT\n"),
+                _ => {
+                    return Err(
+                        "behind the question mark there may be feed=NAME, agency=ID and limit=COUNT\n",
+                    );
+                }
             }
         }
         Ok(wanted)
     }
 
     /// What tells this list from others: all that it is made of.
-    fn tag(&self, image: &Image, terms: &Terms, is_packed: bool) -> String {
+    fn tag(&self, content: &Content, terms: &Terms, is_packed: bool) -> String {
         let Terms { never, sinkholed, ttl, .. } = terms;
         let mut hasher = Sha256::new();
         hasher.update(env!("CARGO_PKG_VERSION"));
-        hasher.update(image.facts.digest);
+        hasher.update(content.image().facts.digest);
+        hasher.update(content.digest());
         hasher.update(format!("{self:?} {never:?} {sinkholed:?} {ttl} {is_packed}"));
         let digits: String = hasher.finalize()[..16].iter().map(|octet| format!("{octet:02x}")).collect();
         format!("\"{digits}\"")
@@ -300,7 +305,7 @@ fn takes_gzip(fields: &HeaderMap) -> bool {
 }
 
 /// Has a thread make the list. It ends when the device goes away.
-fn make(image: Arc<Image>, terms: Arc<Terms>, wanted: Wanted, is_packed: bool, ticket: Ticket) -> Chunks {
+fn make(content: Content, terms: Arc<Terms>, wanted: Wanted, is_packed: bool, ticket: Ticket) -> Chunks {
     let (sender, receiver) = mpsc::channel(CHUNKS);
     tokio::task::spawn_blocking(move || {
         let request = list::Request {
@@ -319,9 +324,9 @@ fn make(image: Arc<Image>, terms: Arc<Terms>, wanted: Wanted, is_packed: bool, t
         let mut out = Chunker { sender, chunk: Vec::with_capacity(CHUNK) };
         let made = if is_packed {
             let mut packer = GzEncoder::new(&mut out, Compression::fast());
-            list::write(&image, &request, &mut packer, |_, _| {}).and_then(|_| packer.finish().map(drop))
+            list::write(&content, &request, &mut packer, |_, _| {}).and_then(|_| packer.finish().map(drop))
         } else {
-            list::write(&image, &request, &mut out, |_, _| {}).map(drop)
+            list::write(&content, &request, &mut out, |_, _| {}).map(drop)
         };
         if let Err(error) = made.and_then(|()| out.flush()) {
             tracing::debug!(%error, "a list was not taken to its end");

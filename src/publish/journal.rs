@@ -2,7 +2,7 @@
 //! secondaries go on where they were when the server is started again.
 //!
 //! ```text
-//! FOLDER/state            text: serial number, the image's digest, the digest of what else makes the zone
+//! FOLDER/state            text: serial number, the image's digest, the digest of what else makes the zone: settings, analysts' rules
 //! FOLDER/image            a link to that image, so that it can still be compared when another took its place
 //! FOLDER/1-2.difference   from serial 1 to serial 2:
 //!
@@ -28,10 +28,11 @@ use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::content::Content;
 use super::rpz::{Record, Writer};
 use super::walk::Walk;
 use super::zone::{Options, Version, writer};
-use crate::image::{self, Digest, Image};
+use crate::image::{self, Digest};
 
 const MAGIC: &[u8; 8] = b"SACHRPZ\x01";
 const HEADER: u64 = 36;
@@ -133,7 +134,7 @@ impl Publisher {
         Self { folder, current: None }
     }
 
-    /// Makes the version that an image gives: the one before where nothing in it is another, else one with a
+    /// Makes the version that a content gives: the one before where nothing in it is another, else one with a
     /// greater serial number. `now`, in seconds since 1970, is where serial numbers begin; `path` is where the image is.
     ///
     /// # Errors
@@ -141,7 +142,7 @@ impl Publisher {
     pub fn update(
         &mut self,
         options: &Options,
-        image: &Arc<Image>,
+        content: &Content,
         path: &Path,
         now: u32,
     ) -> io::Result<Published> {
@@ -150,8 +151,8 @@ impl Publisher {
         let next = State {
             // Should all be lost, the next number is a greater one all the same.
             serial: known.map_or(now, |known| successor(known.serial, now)),
-            image: image.facts.digest,
-            options: options.digest(),
+            image: content.image().facts.digest,
+            options: options.digest(content),
         };
         if let Some(known) = known
             && (known.image, known.options) == (next.image, next.options)
@@ -160,7 +161,7 @@ impl Publisher {
                 Some(current) => current,
                 None => Arc::new(Version::new(
                     options.clone(),
-                    Arc::clone(image),
+                    content.clone(),
                     known.serial,
                     self.chain(known.serial),
                 )),
@@ -168,8 +169,8 @@ impl Publisher {
             self.current = Some(Arc::clone(&version));
             return Ok(Published { version, is_new: false });
         }
-        let before = known.and_then(|known| self.before(known, options));
-        let new = Version::new(options.clone(), Arc::clone(image), next.serial, Vec::new());
+        let before = known.and_then(|known| self.before(known, options, content));
+        let new = Version::new(options.clone(), content.clone(), next.serial, Vec::new());
         let (serial, chain) = match &before {
             None => (next.serial, Vec::new()),
             Some(before) => match self.compare(before, &new)? {
@@ -184,24 +185,26 @@ impl Publisher {
         self.write_state(State { serial, ..next })?;
         self.sweep(&chain);
         let is_new = before.is_none_or(|before| before.serial() != serial);
-        let version = Arc::new(Version::new(options.clone(), Arc::clone(image), serial, chain));
+        let version = Arc::new(Version::new(options.clone(), content.clone(), serial, chain));
         self.current = Some(Arc::clone(&version));
         Ok(Published { version, is_new })
     }
 
     /// The version before, as it was published: from memory, or from the link to its image.
-    fn before(&self, known: State, options: &Options) -> Option<Arc<Version>> {
+    fn before(&self, known: State, options: &Options, content: &Content) -> Option<Arc<Version>> {
         if let Some(current) = self.current.as_ref().filter(|current| current.serial() == known.serial) {
             return Some(Arc::clone(current));
         }
-        // How it was published otherwise is not known any more.
-        if known.options != options.digest() {
+        // How it was published otherwise, or with which rules of analysts, is not known any more.
+        if known.options != options.digest(content) {
             return None;
         }
         let image = image::open(&self.folder.join(IMAGE)).ok()?;
         let chain = self.chain(known.serial);
         let is_it = image.facts.digest == known.image;
-        is_it.then(|| Arc::new(Version::new(options.clone(), Arc::new(image), known.serial, chain)))
+        is_it.then(|| {
+            Arc::new(Version::new(options.clone(), content.with(Arc::new(image)), known.serial, chain))
+        })
     }
 
     /// The differences on disk that lead to this serial number.
@@ -453,7 +456,7 @@ impl<'v> Nodes<'v> {
         *at = 0;
         // Some nodes have no records.
         while ends.is_empty() && !walk.is_over() {
-            walk.run(&version.image.index, &version.selection, |key, node| {
+            walk.run(version.content.layers(), &version.selection, |key, node| {
                 let before = records.len();
                 writer.write(node, |record| record.pack(records));
                 if records.len() > before {
@@ -496,10 +499,10 @@ mod tests {
 
     fn options() -> Options {
         let (apex, feeds) = (Name::from_host("rpz.example").unwrap(), Vec::new());
-        Options { apex, feeds, sinkholed: Sinkholed::Nxdomain, ttl: 30 }
+        Options { apex, feeds, sinkholed: Sinkholed::Nxdomain, ttl: 30, agency: None }
     }
 
-    fn write(path: &Path, names: &BTreeSet<String>) -> Arc<Image> {
+    fn write(path: &Path, names: &BTreeSet<String>) -> Content {
         let mut compiler = Compiler::new(vec![Feed::new("a".into(), FeedKind::Threat)]);
         for name in names {
             // Exceptions below names that are listed need names between both, which come and go with them.
@@ -509,7 +512,7 @@ mod tests {
             compiler.add(&Name::from_host(name).unwrap(), listing).unwrap();
         }
         image::write(path, &compiler.finish().unwrap(), &[0; 32], 1).unwrap();
-        Arc::new(image::open(path).unwrap())
+        Content::new(Arc::new(image::open(path).unwrap()), None, None, Vec::new())
     }
 
     fn name() -> impl Strategy<Value = String> {

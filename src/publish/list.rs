@@ -1,7 +1,7 @@
 //! Lists for firewalls, proxies and sensors: what the policy blocks, in the formats that they read.
 //!
-//! The same image gives the same octets: everything is in the order of addresses and of names from their last label
-//! on, and the time in a list is the image's. What a format cannot say is left out and counted.
+//! The same policy gives the same octets: everything is in the order of addresses and of names from their last label
+//! on, and the time in a list is that of its last change. What a format cannot say is left out and counted.
 //!
 //! ```text
 //! plain     a network, address or name a line; a name means all below it too
@@ -22,13 +22,12 @@ use ipnet::IpNet;
 use jiff::Timestamp;
 use siphasher::sip::SipHasher24;
 
+use super::content::{Content, LeftOut};
 use super::networks;
 use super::rpz::{self, Sinkholed, Writer};
 use super::select::{Bare, Feeds, Pick, Selection};
 use super::walk::{NameNode, Node, Walk};
-use crate::image::Image;
 use crate::name::{self, Presentation};
-use crate::policy::rule::Provenance;
 
 /// How a list is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -172,7 +171,7 @@ pub struct Request<'a> {
 }
 
 /// What came of it.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Summary {
     /// Addresses and networks that are in it.
     pub networks: u64,
@@ -182,6 +181,8 @@ pub struct Summary {
     pub unsaid: u64,
     /// Entries beyond the limit.
     pub cut: u64,
+    /// What applies to others only.
+    pub few: LeftOut,
 }
 
 /// Networks that are no one's in particular, or one's own: blocking them would cut off the site (RFC 6890).
@@ -212,35 +213,29 @@ const APEX_ROOM: usize = 64;
 /// Elements of one command: so that a message about one shows where.
 const ELEMENTS: u64 = 1000;
 
-/// Writes a list of what is in the image. `progress` is told how many entries are written, and of how many.
+/// Writes a list of what is published. `progress` is told how many entries are written, and of how many.
 ///
 /// # Errors
 /// What `out` says.
 pub fn write(
-    image: &Image,
+    content: &Content,
     request: &Request<'_>,
     out: &mut dyn Write,
     mut progress: impl FnMut(u64, u64),
 ) -> io::Result<Summary> {
     let bare = if request.format == Format::Rpz { Bare::LeftOut } else { Bare::Taken };
-    let selection = Selection::new(&image.index, request.feeds, bare);
-    let mut summary = Summary::default();
-    each(image, &selection, request, &mut |entry| {
+    let selection = Selection::new(content.layers(), &content.audience(), request.feeds, bare);
+    let mut summary = Summary { few: content.left_out(request.feeds), ..Summary::default() };
+    each(content, &selection, request, &mut |entry| {
         count(&mut summary, request, &selection, entry);
         ControlFlow::Continue(())
     });
     let total = summary.networks + summary.names;
-    let mut list = List {
-        request,
-        selection: &selection,
-        provenance: image.index.provenance(),
-        out,
-        state: State::new(request, &selection),
-    };
-    list.head(image, &summary)?;
+    let mut list = List { request, selection: &selection, out, state: State::new(request, &selection) };
+    list.head(content, &summary)?;
     let mut written = 0;
     let mut failed = Ok(());
-    each(image, &selection, request, &mut |entry| {
+    each(content, &selection, request, &mut |entry| {
         // The count is what tells which are beyond the limit.
         let mut one = Summary::default();
         count(&mut one, request, &selection, entry);
@@ -272,7 +267,7 @@ enum Entry<'a> {
 }
 
 fn each(
-    image: &Image,
+    content: &Content,
     selection: &Selection,
     request: &Request<'_>,
     visit: &mut dyn FnMut(Entry<'_>) -> ControlFlow<()>,
@@ -286,7 +281,7 @@ fn each(
     };
     if format == Format::Rpz {
         let mut walk = if kind == Kind::Names { Walk::names() } else { Walk::all() };
-        walk.run(&image.index, selection, |_, node| match (kind, node) {
+        walk.run(content.layers(), selection, |_, node| match (kind, node) {
             (Kind::Addresses, Node::Name(_)) | (Kind::Names, Node::Network { .. }) => {
                 ControlFlow::Continue(())
             }
@@ -295,13 +290,13 @@ fn each(
         return;
     }
     if kind != Kind::Names {
-        let flow = networks::run(&image.index, selection, request.never, |net| visit(Entry::Net(net)));
+        let flow = networks::run(content.layers(), selection, request.never, |net| visit(Entry::Net(net)));
         if flow.is_break() {
             return;
         }
     }
     if kind != Kind::Addresses {
-        Walk::names().run(&image.index, selection, |_, node| visit(Entry::Node(node)));
+        Walk::names().run(content.layers(), selection, |_, node| visit(Entry::Node(node)));
     }
 }
 
@@ -352,7 +347,6 @@ fn count(summary: &mut Summary, request: &Request<'_>, selection: &Selection, en
 struct List<'a> {
     request: &'a Request<'a>,
     selection: &'a Selection,
-    provenance: &'a Provenance,
     out: &'a mut dyn Write,
     state: State,
 }
@@ -375,14 +369,16 @@ impl State {
 }
 
 impl List<'_> {
-    fn head(&mut self, image: &Image, summary: &Summary) -> io::Result<()> {
-        let Self { request, provenance, out, .. } = self;
+    fn head(&mut self, content: &Content, summary: &Summary) -> io::Result<()> {
+        let Self { request, out, .. } = self;
         let Request { format, kind, feeds, .. } = *request;
-        let built = Timestamp::from_microsecond(image.facts.built_at).unwrap_or(Timestamp::UNIX_EPOCH);
+        let built = Timestamp::from_microsecond(content.changed_at()).unwrap_or(Timestamp::UNIX_EPOCH);
         if let Some(mark) = format.comment() {
-            let feeds: Vec<&str> =
-                provenance.feeds.iter().filter(|feed| feeds.has(feed)).map(|feed| &*feed.name).collect();
+            let feeds = content.sources(*feeds);
             writeln!(out, "{mark} SachDNS, list of {} ({format})", kind.as_str())?;
+            if let Some(agency) = content.agency() {
+                writeln!(out, "{mark} for the agency {agency}")?;
+            }
             writeln!(out, "{mark} built {built:.0} from: {}", feeds.join(", "))?;
             writeln!(
                 out,
@@ -395,6 +391,9 @@ impl List<'_> {
                     "{mark} left out: {} rules that this format cannot say (exceptions, only what is below a name)",
                     summary.unsaid
                 )?;
+            }
+            if !summary.few.is_empty() {
+                writeln!(out, "{mark} left out, as it is not for everybody here: {}", summary.few)?;
             }
             if summary.cut > 0 {
                 writeln!(
@@ -520,8 +519,7 @@ impl List<'_> {
                 Ok(())
             }
             Format::Suricata => {
-                let family = here.or(below).and_then(|pick| pick.family);
-                let family = family.and_then(|number| self.provenance.families.get(number as usize));
+                let family = here.or(below).and_then(|pick| self.selection.family(pick));
                 let family = family.map(|family| format!(" ({})", Plain(family))).unwrap_or_default();
                 // As it stands in queries: nothing in it is escaped but by the rule's own means.
                 let octets = name::labels(&self.state.wire).collect::<Vec<_>>().join(&b'.');

@@ -11,21 +11,22 @@ use std::ops::ControlFlow;
 
 use ipnet::{IpNet, Ipv4Subnets, Ipv6Subnets};
 
+use super::content;
 use super::select::{Pick, Selection};
-use crate::policy::index::Index;
+use crate::policy::layers::Layers;
 use crate::policy::trigger::Trigger;
 
 /// Calls `visit` with the networks in order, IPv4 first, until it breaks off. Nothing of `never` is in them.
 pub(super) fn run<D: AsRef<[u8]>>(
-    index: &Index<D>,
+    layers: Layers<'_, D>,
     selection: &Selection,
     never: &[IpNet],
     mut visit: impl FnMut(IpNet) -> ControlFlow<()>,
 ) -> ControlFlow<()> {
     for is_v6 in [false, true] {
         let mut sweep = Sweep::new(is_v6, never, &mut visit);
-        index.scan_networks(Trigger::Ip, is_v6, |net, rule_set| {
-            let Some(own) = selection.choice(rule_set).here else { return ControlFlow::Continue(()) };
+        content::scan_networks(layers, Trigger::Ip, is_v6, |net, sets| {
+            let Some(own) = selection.choice(sets).here else { return ControlFlow::Continue(()) };
             sweep.network(span(net), own, selection)
         })?;
         sweep.finish()?;
@@ -166,7 +167,8 @@ mod tests {
     use crate::policy::action::Action;
     use crate::policy::compile::{Compiler, Listing};
     use crate::policy::decide::{Reckoning, Unobserved};
-    use crate::policy::layers::{Asker, Layers};
+    use crate::policy::index::Index;
+    use crate::policy::layers::{Asker, Audience};
     use crate::policy::rule::{Feed, FeedKind, Mode};
     use crate::policy::trigger::Scope;
     use crate::publish::select::{Bare, Feeds};
@@ -182,10 +184,10 @@ mod tests {
         compiler.finish().unwrap().into_index().unwrap()
     }
 
-    fn listed(index: &Index<Vec<u8>>, never: &[IpNet]) -> Vec<IpNet> {
-        let selection = Selection::new(index, Feeds::Threats, Bare::Taken);
+    fn listed(layers: Layers<'_, Vec<u8>>, never: &[IpNet]) -> Vec<IpNet> {
+        let selection = Selection::new(layers, &Audience::EVERYBODY, Feeds::Threats, Bare::Taken);
         let mut nets = Vec::new();
-        let _ = run(index, &selection, never, |net| {
+        let _ = run(layers, &selection, never, |net| {
             nets.push(net);
             ControlFlow::Continue(())
         });
@@ -202,7 +204,7 @@ mod tests {
                 |nets: Vec<IpNet>, action: Action| nets.into_iter().map(move |net| (net, 0, action.clone()));
             let mut all: Vec<_> = rules(nets(blocked), Action::Sinkhole).collect();
             all.extend(rules(nets(excepted), Action::Passthru));
-            assert_eq!(listed(&index(&all), &nets(never)), nets(expected));
+            assert_eq!(listed(Layers::of_feeds(&index(&all)), &nets(never)), nets(expected));
         }
         check(&[], &[], &[], &[]);
         check(&["192.0.2.0/25", "192.0.2.128/25"], &[], &[], &["192.0.2.0/24"]);
@@ -224,7 +226,7 @@ mod tests {
     proptest! {
         #[test]
         fn a_list_blocks_what_the_policy_blocks(
-            rules in prop::collection::vec((any::<u8>(), 22u8..=32, 0u16..2, 0usize..3), 0..12),
+            rules in prop::collection::vec((any::<u8>(), 22u8..=32, 0u16..3, 0usize..3), 0..12),
             never in (any::<u8>(), 27u8..=32),
             is_v6 in any::<bool>(),
         ) {
@@ -235,15 +237,18 @@ mod tests {
             let actions = [Action::Sinkhole, Action::Nxdomain, Action::Passthru];
             let rules: Vec<_> =
                 rules.iter().map(|(last, len, feed, action)| (net(*last, *len), *feed, actions[*action].clone())).collect();
-            let index = index(&rules);
+            let (own, feeds): (Vec<_>, Vec<_>) = rules.into_iter().partition(|(_, feed, _)| *feed == 2);
+            let own: Vec<_> = own.into_iter().map(|(net, _, action)| (net, 0, action)).collect();
+            let (index, own) = (index(&feeds), index(&own));
+            let layers = Layers { own: Some(&own), ..Layers::of_feeds(&index) };
             let never = net(never.0, never.1);
-            let nets = listed(&index, &[never]);
+            let nets = listed(layers, &[never]);
             for pair in nets.windows(2) {
                 prop_assert!(span(pair[0]).1 < span(pair[1]).0, "{:?}", nets);
             }
             for last in 0..=255 {
                 let mut unobserved = Unobserved;
-                let mut reckoning = Reckoning::new(Layers::of_feeds(&index), Asker::ANYBODY, &mut unobserved);
+                let mut reckoning = Reckoning::new(layers, Asker::ANYBODY, &mut unobserved);
                 reckoning.address(0, address(last));
                 let ruling = reckoning.decision().ruling;
                 let is_blocked = ruling.is_some_and(|ruling| ruling.rule.action != Action::Passthru);

@@ -6,32 +6,29 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::ops::ControlFlow;
+use std::sync::Arc;
 
-use ipnet::IpNet;
-
+use super::content::Sets;
 use crate::policy::action::Action;
-use crate::policy::index::Index;
-use crate::policy::layers::Own;
-use crate::policy::rule::{Feed, FeedIndex, FeedKind, Mode, Rule};
-use crate::policy::trigger::Trigger;
+use crate::policy::layers::{Audience, Layer, Layers};
+use crate::policy::rule::{Feed, FeedIndex, FeedKind, Mode, Provenance, Rule};
 
 /// A rule that counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Pick {
-    /// The lower one wins.
-    feed: FeedIndex,
+    /// The lower one wins: analysts' before those of feeds.
+    rank: (Layer, FeedIndex),
     /// Its number in [`Selection::deeds`].
     pub(super) action: u32,
-    /// Its number in the image's families.
-    pub(super) family: Option<u32>,
+    /// Its number in [`Selection::families`].
+    family: Option<u32>,
 }
 
 impl Pick {
     /// Which of a name's own rule and one from above counts.
     pub(super) fn over(own: Option<Self>, above: Option<Self>) -> Option<Self> {
         match (own, above) {
-            (Some(own), Some(above)) if above.feed < own.feed => Some(above),
+            (Some(own), Some(above)) if above.rank < own.rank => Some(above),
             (own, above) => own.or(above),
         }
     }
@@ -48,7 +45,10 @@ pub(super) struct Choice {
 
 /// What counts of every rule set.
 pub(super) struct Selection {
-    choices: Vec<Choice>,
+    own: Vec<Choice>,
+    feeds: Vec<Choice>,
+    /// Malware families: of the image, then of analysts' rules.
+    families: Vec<Arc<str>>,
     /// What rules do, each once.
     pub(super) deeds: Vec<Deed>,
 }
@@ -68,22 +68,6 @@ pub(super) enum Bare {
     Taken,
     /// They are left out: who has no guard would take away what ours does not.
     LeftOut,
-}
-
-/// Networks that analysts have excepted for everybody: they win over every feed.
-pub fn excepted(own: &Own) -> Vec<IpNet> {
-    let is_for_all = |rule: &Rule| own.agencies.get(usize::from(rule.feed)).is_some_and(Option::is_none);
-    let mut nets = Vec::new();
-    for is_v6 in [false, true] {
-        let _ = own.index.scan_networks(Trigger::Ip, is_v6, |net, rule_set| {
-            let rules = own.index.rule_sets().get(rule_set).map(Vec::as_slice).unwrap_or_default();
-            if rules.iter().any(|rule| is_for_all(rule) && rule.action == Action::Passthru) {
-                nets.push(net);
-            }
-            ControlFlow::Continue(())
-        });
-    }
-    nets
 }
 
 /// Which feeds are published.
@@ -109,44 +93,79 @@ impl Feeds<'_> {
 }
 
 impl Selection {
-    /// Chooses among the rules of these feeds that act.
-    pub(super) fn new<D: AsRef<[u8]>>(index: &Index<D>, feeds: Feeds<'_>, bare: Bare) -> Self {
-        let provenance = index.provenance();
-        let is_chosen: Vec<bool> = provenance.feeds.iter().map(|feed| feeds.has(feed)).collect();
-        let counts = |rule: &Rule| {
-            let acts = match rule.mode {
-                Mode::Enforced => true,
-                Mode::Guarded => bare == Bare::Taken,
-                Mode::Shadow => false,
+    /// Chooses among the rules of these feeds that act and apply. Analysts' exceptions count whatever feeds are chosen.
+    pub(super) fn new<D: AsRef<[u8]>>(
+        layers: Layers<'_, D>,
+        audience: &Audience,
+        feeds: Feeds<'_>,
+        bare: Bare,
+    ) -> Self {
+        let mut table = Table::default();
+        let mut families = layers.feeds.provenance().families.clone();
+        let mut choose = |layer: Layer, rule_sets: &'_ [Vec<Rule>], provenance: &Provenance, first: usize| {
+            let is_chosen: Vec<bool> = provenance.feeds.iter().map(|feed| feeds.has(feed)).collect();
+            let counts = |rule: &Rule| {
+                let acts = match rule.mode {
+                    Mode::Enforced => true,
+                    Mode::Guarded => bare == Bare::Taken,
+                    Mode::Shadow => false,
+                };
+                let is_exception = layer == Layer::Own && rule.action == Action::Passthru;
+                let is_wanted = is_exception || is_chosen[usize::from(rule.feed)];
+                acts && is_wanted && audience.has(layer, rule.feed)
             };
-            acts && is_chosen[usize::from(rule.feed)]
-        };
-        let mut deeds = Vec::new();
-        let mut numbers: HashMap<(&Action, Option<&[IpAddr]>), u32> = HashMap::new();
-        let mut choices = Vec::with_capacity(index.rule_sets().len());
-        for rules in index.rule_sets() {
-            let mut choose = |is_listed_name| {
+            let mut pick = |rules: &[Rule], is_listed_name| {
                 // They stand in the order in which they win.
                 let rule = rules.iter().find(|rule| counts(rule) && rule.scope.covers(is_listed_name))?;
                 let sinkhole = provenance.feeds[usize::from(rule.feed)].sinkhole.as_deref();
-                let sinkhole = sinkhole.filter(|_| rule.action == Action::Sinkhole);
-                let action = *numbers.entry((&rule.action, sinkhole)).or_insert_with(|| {
-                    deeds.push(Deed { action: rule.action.clone(), sinkhole: sinkhole.map(Into::into) });
-                    deeds.len() as u32 - 1
-                });
-                Some(Pick { feed: rule.feed, action, family: rule.family })
+                let action = table.number(&rule.action, sinkhole);
+                let family = rule.family.map(|family| family + first as u32);
+                Some(Pick { rank: (layer, rule.feed), action, family })
             };
-            choices.push(Choice { here: choose(true), below: choose(false) });
-        }
-        Self { choices, deeds }
+            let choices =
+                rule_sets.iter().map(|rules| Choice { here: pick(rules, true), below: pick(rules, false) });
+            choices.collect::<Vec<_>>()
+        };
+        // What analysts say comes first, in tables too.
+        let own = layers.own.map(|own| choose(Layer::Own, own.rule_sets(), own.provenance(), families.len()));
+        let chosen = choose(Layer::Feeds, layers.feeds.rule_sets(), layers.feeds.provenance(), 0);
+        families.extend(layers.own.iter().flat_map(|own| own.provenance().families.iter().cloned()));
+        Self { own: own.unwrap_or_default(), feeds: chosen, families, deeds: table.deeds }
     }
 
-    pub(super) fn choice(&self, rule_set: usize) -> Choice {
-        self.choices.get(rule_set).copied().unwrap_or_default()
+    pub(super) fn choice(&self, sets: Sets) -> Choice {
+        let find = |choices: &[Choice], set: Option<usize>| {
+            set.and_then(|set| choices.get(set)).copied().unwrap_or_default()
+        };
+        let (own, feeds) = (find(&self.own, sets.own), find(&self.feeds, sets.feeds));
+        Choice { here: own.here.or(feeds.here), below: own.below.or(feeds.below) }
     }
 
     /// Whether a rule keeps people from what is listed.
     pub(super) fn is_block(&self, pick: Pick) -> bool {
         !matches!(self.deeds[pick.action as usize].action, Action::Passthru | Action::TcpOnly)
+    }
+
+    /// The malware family that a rule names.
+    pub(super) fn family(&self, pick: Pick) -> Option<&str> {
+        self.families.get(pick.family? as usize).map(|family| &**family)
+    }
+}
+
+/// What rules do, each once.
+#[derive(Default)]
+struct Table {
+    deeds: Vec<Deed>,
+    numbers: HashMap<Deed, u32>,
+}
+
+impl Table {
+    fn number(&mut self, action: &Action, sinkhole: Option<&[IpAddr]>) -> u32 {
+        let sinkhole = sinkhole.filter(|_| *action == Action::Sinkhole).map(Into::into);
+        let deed = Deed { action: action.clone(), sinkhole };
+        *self.numbers.entry(deed).or_insert_with_key(|deed| {
+            self.deeds.push(deed.clone());
+            self.deeds.len() as u32 - 1
+        })
     }
 }

@@ -9,9 +9,10 @@ use std::ops::ControlFlow;
 
 use ipnet::IpNet;
 
+use super::content::{self, Sets};
 use super::select::{Pick, Selection};
 use crate::name::SEPARATOR;
-use crate::policy::index::Index;
+use crate::policy::layers::Layers;
 use crate::policy::trigger::{Subject, Trigger};
 
 /// Something that is published.
@@ -35,7 +36,7 @@ pub(super) struct NameNode<'k> {
     pub(super) is_filling: bool,
 }
 
-/// A place in the walk; it may be left and taken up again, with the same index and selection.
+/// A place in the walk; it may be left and taken up again, with the same content and selection.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Walk {
     /// The last key.
@@ -76,7 +77,7 @@ impl Walk {
     /// What is filled in comes together with the node that needs it: after a break some may follow.
     pub(super) fn run<D: AsRef<[u8]>>(
         &mut self,
-        index: &Index<D>,
+        layers: Layers<'_, D>,
         selection: &Selection,
         mut visit: impl FnMut(&[u8], Node<'_>) -> ControlFlow<()>,
     ) {
@@ -84,16 +85,17 @@ impl Walk {
             return;
         }
         let after = self.path.clone();
-        let flow = index.scan(&after, |key, rule_set| self.step(index, selection, key, rule_set, &mut visit));
+        let flow =
+            content::scan(layers, &after, |key, sets| self.step(layers, selection, key, sets, &mut visit));
         self.is_over = flow.is_continue();
     }
 
     fn step<D: AsRef<[u8]>>(
         &mut self,
-        index: &Index<D>,
+        layers: Layers<'_, D>,
         selection: &Selection,
         key: &[u8],
-        rule_set: usize,
+        sets: Sets,
         visit: &mut impl FnMut(&[u8], Node<'_>) -> ControlFlow<()>,
     ) -> ControlFlow<()> {
         // Few octets change from key to key.
@@ -103,15 +105,13 @@ impl Walk {
         while self.levels.last().is_some_and(|level| level.len > shared) {
             self.levels.pop();
         }
-        let own = selection.choice(rule_set);
+        let own = selection.choice(sets);
         match Subject::of(key) {
             Some(Subject::Network(trigger, net)) => {
                 let mut pick = None;
-                // From the shortest on; it is among them itself.
-                index.walk_network_sets(trigger, net.addr(), |len, rule_set| {
-                    if len <= net.prefix_len() {
-                        pick = Pick::over(selection.choice(rule_set).here, pick);
-                    }
+                // It is among them itself.
+                content::walk_networks(layers, trigger, net, |sets| {
+                    pick = Pick::over(selection.choice(sets).here, pick);
                 });
                 match pick {
                     Some(pick) if own.here.is_some() => visit(key, Node::Network { trigger, net, pick }),
@@ -197,7 +197,8 @@ mod tests {
     use crate::name::{Key, Name, from_key};
     use crate::policy::action::Action;
     use crate::policy::compile::{Compiler, Listing};
-    use crate::policy::decide::{Unobserved, decide};
+    use crate::policy::decide::{Reckoning, Unobserved};
+    use crate::policy::layers::{Asker, Audience};
     use crate::policy::rule::{Feed, FeedKind, Mode};
     use crate::policy::trigger::Scope;
     use crate::publish::select::{Bare, Feeds};
@@ -244,25 +245,30 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(500))]
         #[test]
         fn a_zone_says_what_the_policy_says(
-            rules in prop::collection::vec((name(), 0u16..3, 0usize..3, 0usize..3), 0..12),
+            rules in prop::collection::vec((name(), 0u16..4, 0usize..3, 0usize..3), 0..12),
             qnames in prop::collection::vec(name(), 1..40),
             stride in 1usize..4,
         ) {
             let feeds = ["a", "b", "c"].map(|name| Feed::new(name.into(), FeedKind::Threat));
             let mut compiler = Compiler::new(feeds.to_vec());
+            let mut own = Compiler::new(feeds[..1].to_vec());
             for (name, feed, scope, action) in &rules {
                 let (scope, action, mode) = (SCOPES[*scope], ACTIONS[*action].clone(), Mode::Enforced);
-                let listing = Listing { feed: *feed, scope, action, mode, family: None, severity: None };
-                compiler.add(name, listing).unwrap();
+                let is_own = *feed == 3;
+                let feed = if is_own { 0 } else { *feed };
+                let listing = Listing { feed, scope, action, mode, family: None, severity: None };
+                if is_own { &mut own } else { &mut compiler }.add(name, listing).unwrap();
             }
             let index = compiler.finish().unwrap().into_index().unwrap();
-            let selection = Selection::new(&index, Feeds::Threats, Bare::Taken);
+            let own = own.finish().unwrap().into_index().unwrap();
+            let layers = Layers { own: Some(&own), ..Layers::of_feeds(&index) };
+            let selection = Selection::new(layers, &Audience::EVERYBODY, Feeds::Threats, Bare::Taken);
             let mut zone = ZoneModel::default();
             // It may be left at any place.
             let mut walk = Walk::names();
             while !walk.is_over() {
                 let mut left = stride;
-                walk.run(&index, &selection, |_, node| {
+                walk.run(layers, &selection, |_, node| {
                     if let Node::Name(NameNode { key, here, below, .. }) = node {
                         let action = |pick: Option<Pick>| pick.map(|pick| pick.action);
                         zone.add(&from_key(key).unwrap(), action(here), action(below));
@@ -272,8 +278,10 @@ mod tests {
                 });
             }
             for qname in &qnames {
-                let decided = decide(&index, &Key::from(qname), &mut Unobserved).ruling;
-                let decided = decided.map(|ruling| ruling.rule.action.clone());
+                let mut unobserved = Unobserved;
+                let mut reckoning = Reckoning::new(layers, Asker::ANYBODY, &mut unobserved);
+                reckoning.name(0, &Key::from(qname));
+                let decided = reckoning.decision().ruling.map(|ruling| ruling.rule.action.clone());
                 let said = zone.find(qname).map(|number| selection.deeds[number as usize].action.clone());
                 prop_assert_eq!(said, decided, "{}", qname);
             }

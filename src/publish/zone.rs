@@ -1,6 +1,6 @@
 //! A published zone: its versions, each with a serial number, and transfers of it, whole or as differences.
 //!
-//! A version is an image, a selection of its rules and a serial number; its records are made while they are sent.
+//! A version is a content, a selection of its rules and a serial number; its records are made while they are sent.
 //! Differences between versions come from [`super::journal`].
 
 use std::collections::VecDeque;
@@ -10,11 +10,11 @@ use std::sync::Arc;
 
 use sha2::{Digest as _, Sha256};
 
+use super::content::Content;
 use super::journal::Difference;
 use super::rpz::{self, NS, NS_DATA, Record, SOA, Sinkholed, TIMES, Writer};
 use super::select::{Bare, Feeds, Selection};
 use super::walk::Walk;
-use crate::image::Image;
 use crate::name::Name;
 
 /// What is published, and how.
@@ -22,18 +22,20 @@ use crate::name::Name;
 pub struct Options {
     /// The zone's apex.
     pub apex: Name,
-    /// The names of the feeds whose rules are in it; empty: all, canaries too.
+    /// The names of the feeds whose rules are in it; empty: all, canaries and analysts' rules too.
     pub feeds: Vec<String>,
     /// What stands in place of the sinkhole.
     pub sinkholed: Sinkholed,
     /// Of its records, in seconds.
     pub ttl: u32,
+    /// The id of the agency that it is for; `None`: for everybody.
+    pub agency: Option<Arc<str>>,
 }
 
 impl Options {
     /// A digest of all that makes another zone of the same image.
-    pub(super) fn digest(&self) -> [u8; 32] {
-        let text = format!("1 {self:?}");
+    pub(super) fn digest(&self, content: &Content) -> [u8; 32] {
+        let text = format!("2 {self:?} {:?}", content.digest());
         Sha256::digest(text).into()
     }
 }
@@ -41,7 +43,7 @@ impl Options {
 /// One version.
 pub struct Version {
     pub(super) options: Options,
-    pub(super) image: Arc<Image>,
+    pub(super) content: Content,
     pub(super) selection: Selection,
     serial: u32,
     soa: Vec<u8>,
@@ -52,13 +54,13 @@ pub struct Version {
 impl Version {
     pub(super) fn new(
         options: Options,
-        image: Arc<Image>,
+        content: Content,
         serial: u32,
         differences: Vec<Arc<Difference>>,
     ) -> Self {
         let feeds = if options.feeds.is_empty() { Feeds::All } else { Feeds::Named(&options.feeds) };
-        let selection = Selection::new(&image.index, feeds, Bare::LeftOut);
-        Self { selection, options, image, serial, soa: rpz::soa(serial, TIMES), differences }
+        let selection = Selection::new(content.layers(), &content.audience(), feeds, Bare::LeftOut);
+        Self { selection, options, content, serial, soa: rpz::soa(serial, TIMES), differences }
     }
 
     /// Its serial number.
@@ -87,7 +89,7 @@ impl Version {
         let first = self.differences.iter().position(|difference| difference.from == serial)?;
         let chain = &self.differences[first..];
         let octets: u64 = chain.iter().map(|difference| difference.octets()).sum();
-        (octets <= self.image.facts.name_count.saturating_mul(WORTH).max(SMALL)).then_some(chain)
+        (octets <= self.content.image().facts.name_count.saturating_mul(WORTH).max(SMALL)).then_some(chain)
     }
 }
 
@@ -196,7 +198,7 @@ impl Transfer {
             }
             Step::All => {
                 let mut left = BATCH;
-                walk.run(&version.image.index, &version.selection, |_, node| {
+                walk.run(version.content.layers(), &version.selection, |_, node| {
                     writer.write(node, |record| record.pack(buffer));
                     left -= left.min(1);
                     if left == 0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }

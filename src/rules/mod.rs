@@ -9,6 +9,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use ipnet::IpNet;
+use sha2::{Digest as _, Sha256};
 
 use crate::name::Name;
 use crate::policy::action::Action;
@@ -257,7 +258,9 @@ impl Book {
         let agencies: Vec<Option<Arc<str>>> = named.into_iter().cloned().map(Some).chain([None]).collect();
         let feed = |_| Feed::new(FEED.into(), FeedKind::Threat);
         let mut compiler = Compiler::new(agencies.iter().map(feed).collect());
+        let mut digest = Sha256::new();
         for Entry { rule, .. } in active {
+            digest.update(format!("{rule:?}\n"));
             let group = agencies.iter().position(|agency| *agency == rule.agency);
             // Each agency of a rule is there, and agencies are far fewer than 65535.
             let feed = group.unwrap_or_default() as FeedIndex;
@@ -271,7 +274,10 @@ impl Book {
                 }
             }
         }
-        Ok(Some(Own { index: compiler.finish()?.into_index()?, agencies }))
+        let changes = self.entries.iter().flat_map(|entry| [Some(entry.deed.time), entry.ended_at(now)]);
+        let changed_at = changes.flatten().max().unwrap_or(now);
+        let digest = digest.finalize().into();
+        Ok(Some(Own { index: compiler.finish()?.into_index()?, agencies, digest, changed_at }))
     }
 }
 

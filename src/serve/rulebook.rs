@@ -13,6 +13,7 @@ use crate::policy::guard::Guard;
 use crate::policy::layers::{Asker, Audience, Layers, Members, Own};
 use crate::policy::rule::{Feed, Provenance};
 use crate::policy::trigger::Trigger;
+use crate::publish::content::Content;
 
 /// All rules, and to whom they apply. Cheap to copy: its parts are shared.
 #[derive(Clone)]
@@ -41,6 +42,12 @@ impl Reach {
         let is_in = |ids: &[Arc<str>]| ids.iter().any(|id| agency == Some(&**id));
         (self.only.is_empty() || is_in(&self.only)) && !is_in(&self.except)
     }
+}
+
+/// The feeds that are for others than this agency; without one, all that are not for everybody.
+pub fn withheld(reaches: &[Reach], agency: Option<&str>) -> Vec<Arc<str>> {
+    let is_withheld = |reach: &&Reach| agency.is_none() || !reach.has(agency);
+    reaches.iter().filter(is_withheld).map(|reach| Arc::clone(&reach.feed)).collect()
 }
 
 /// What applies to clients of this agency; of none: to all others.
@@ -110,6 +117,12 @@ impl Rulebook {
         });
         let of_agency = of_agency.collect();
         Audiences { all, of_agency }
+    }
+
+    /// What is published for an agency or for everybody.
+    pub fn content(&self, agency: Option<Arc<str>>) -> Content {
+        let withheld = withheld(&self.reaches, agency.as_deref());
+        Content::new(Arc::clone(&self.image), self.own.clone(), agency, withheld)
     }
 
     /// The rules as they are asked.

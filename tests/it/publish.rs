@@ -31,9 +31,13 @@ fn setup(publish: &str) -> Setup {
 
 /// The text of an AXFR or IXFR by dig, and whether it is whole.
 fn transfer(server: SocketAddr, kind: &str, options: &[&str]) -> (bool, Vec<String>) {
+    transfer_of(server, ZONE, kind, options)
+}
+
+fn transfer_of(server: SocketAddr, zone: &str, kind: &str, options: &[&str]) -> (bool, Vec<String>) {
     let mut dig = Command::new("dig");
     dig.arg("-r").arg(format!("@{}", server.ip())).arg("-p").arg(server.port().to_string());
-    dig.args(["+nocookie", "+time=10", "+tries=1"]).args(options).args(["-t", kind, "-q", ZONE]);
+    dig.args(["+nocookie", "+time=10", "+tries=1"]).args(options).args(["-t", kind, "-q", zone]);
     let text = run(&mut dig).stdout;
     let is_whole = text.contains("XFR size") && !text.contains("Transfer failed");
     let records = text.lines().filter(|line| !line.starts_with(';') && !line.is_empty());
@@ -44,8 +48,13 @@ fn transfer(server: SocketAddr, kind: &str, options: &[&str]) -> (bool, Vec<Stri
 /// The serial number that is published, once it is greater than this.
 #[track_caller]
 fn serial(server: &Server, before: u32) -> u32 {
-    let told =
-        |line: &str| line.split("published a new version").nth(1)?.split("serial=").nth(1)?.parse().ok();
+    serial_of(server, ZONE, before)
+}
+
+#[track_caller]
+fn serial_of(server: &Server, zone: &str, before: u32) -> u32 {
+    let published = format!("published a new version zone={zone} serial=");
+    let told = |line: &str| line.split(&published).nth(1)?.parse().ok();
     let wanted = |line: &str| told(line).is_some_and(|serial: u32| serial > before);
     let line = server.stderr().wait(PATIENCE, wanted);
     line.as_deref().and_then(told).unwrap_or_else(|| panic!("{}", server.stderr().text()))
@@ -200,4 +209,76 @@ fn only_the_chosen_feeds_are_in_it_and_as_it_was_chosen() {
         "{}",
         done.stderr
     );
+}
+
+#[test]
+fn analysts_rules_are_published_at_once_to_whom_they_are_for() {
+    let server = Setup::new(nsd::address())
+        .feed("authority", "evil.test\n")
+        .agency("a", "Agency A", "127.1.0.0/16", "a@test")
+        .file("schools.txt", "games.test\n")
+        .more(&format!(
+            "[[feed]]\nname = \"schools\"\nsource = \"schools.txt\"\nagencies = [\"a\"]\n\
+             [export]\nlisten = [\"127.0.0.1:0\"]\n\
+             [[publish]]\nzone = \"{ZONE}\"\ntransfer_to = [\"127.0.0.1\"]\n\
+             [[publish]]\nzone = \"a.example\"\nagency = \"a\"\ntransfer_to = [\"127.0.0.1\"]\n"
+        ))
+        .serve();
+    let (first, first_of_a) = (serial(&server, 0), serial_of(&server, "a.example", 0));
+    let fetch = |path: &str| {
+        let address = server.export.unwrap();
+        run(Command::new("curl").args(["-s", "--max-time", "20"]).arg(format!("http://{address}{path}")))
+            .well()
+            .stdout
+    };
+    let names = |path: &str| -> Vec<String> {
+        fetch(path).lines().filter(|line| !line.starts_with('#')).map(str::to_owned).collect()
+    };
+    assert_eq!(names("/v1/names.txt"), ["evil.test"]);
+    assert!(fetch("/v1/names.txt").contains("# left out, as it is not for everybody here: feeds schools\n"));
+    assert_eq!(names("/v1/names.txt?agency=a"), ["evil.test", "games.test"]);
+    assert_eq!(fetch("/v1/names.txt?agency=b"), "no such agency\n");
+
+    let give = |command: &str, arguments: &[&str]| {
+        let who = ["--by", "Lan", "--reason", "vì thử"];
+        server.house().run(&format!("policy {command}"), &[arguments, &who].concat()).well();
+    };
+    give("block", &["new.test"]);
+    assert_eq!(names("/v1/names.txt"), ["evil.test", "new.test"]);
+    let second = serial(&server, first);
+    let records = transfer(server.dns, &format!("IXFR={first}"), &[]).1;
+    let added = |records: &[String], record: &str| records.iter().any(|other| other.starts_with(record));
+    assert!(records.len() == 8 && added(&records, "new.test.rpz.example. 30 IN A "), "{records:#?}");
+    give("allow", &["www.evil.test"]);
+    let third = serial(&server, second);
+    let records = transfer(server.dns, &format!("IXFR={second}"), &[]).1;
+    assert!(added(&records, "www.evil.test.rpz.example. 30 IN CNAME rpz-passthru."), "{records:#?}");
+
+    // What is for one agency changes nothing for everybody.
+    let of_a = serial_of(&server, "a.example", first_of_a);
+    give("block", &["mine.test", "--agency", "a"]);
+    serial_of(&server, "a.example", of_a);
+    let records = transfer_of(server.dns, "a.example", "AXFR", &[]).1;
+    for name in ["evil.test", "games.test", "mine.test", "new.test"] {
+        assert!(added(&records, &format!("{name}.a.example. 30 IN A ")), "{name}: {records:#?}");
+    }
+    assert_eq!(names("/v1/names.txt"), ["evil.test", "new.test"]);
+    assert_eq!(names("/v1/names.txt?agency=a&feed=analysts"), ["mine.test", "new.test"]);
+    let exported = server.house().run("policy export", &["--format", "plain"]).well();
+    assert_eq!(exported.stdout, fetch("/v1/all.txt"));
+    assert!(
+        exported.stderr.contains("feeds schools and 1 of the analysts' rules; --agency ID"),
+        "{exported:?}"
+    );
+    let exported = server.house().run("policy export", &["--format", "plain", "--agency", "a"]).well();
+    assert_eq!(exported.stdout, fetch("/v1/all.txt?agency=a"));
+    let unknown = server.house().run("policy export", &["--format", "plain", "--agency", "b"]);
+    assert!(unknown.stderr.contains("no [[agency]] has the id \"b\""), "{unknown:?}");
+
+    // A restart changes nothing for secondaries.
+    let server = server.stop(rustix::process::Signal::KILL).house.serve();
+    server.await_published(ZONE);
+    let (_, records) = transfer(server.dns, &format!("IXFR={first}"), &[]);
+    assert!(records[0].contains(&format!(" {third} ")) && records.len() > 2, "{records:#?}");
+    assert_eq!(records.iter().filter(|record| record.contains(" SOA ")).count(), 6, "{records:#?}");
 }

@@ -4,17 +4,16 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::*;
-use crate::image;
+use crate::image::{self, Image};
 use crate::name::Name;
 use crate::policy::action::Action;
 use crate::policy::compile::{Compiler, Listing};
 use crate::policy::layers::Own;
 use crate::policy::rule::{Feed, FeedKind, Mode};
 use crate::policy::trigger::{Scope, Trigger};
-use crate::publish::select::excepted;
 
 /// An image of these rules: what is listed, the feed's number, its scope, its action.
-fn image(rules: &[(&str, u16, Scope, &str)]) -> Image {
+fn image(rules: &[(&str, u16, Scope, &str)]) -> Content {
     let feeds = vec![
         Feed::new("canary".into(), FeedKind::Housekeeping),
         Feed::new("authority".into(), FeedKind::Threat),
@@ -37,10 +36,15 @@ fn image(rules: &[(&str, u16, Scope, &str)]) -> Image {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("policy.img");
     image::write(&path, &compiler.finish().unwrap(), &[0; 32], 1_700_000_000_000_000).unwrap();
-    image::open(&path).unwrap()
+    content(image::open(&path).unwrap())
 }
 
-fn sample() -> Image {
+/// All rules of an image, for everybody.
+fn content(image: Image) -> Content {
+    Content::new(Arc::new(image), None, None, Vec::new())
+}
+
+fn sample() -> Content {
     image(&[
         ("use-application-dns.net", 0, Scope::Subtree, "nxdomain"),
         ("evil.example", 1, Scope::Subtree, "sinkhole"),
@@ -59,7 +63,7 @@ fn sample() -> Image {
 }
 
 /// The lines of a list that are no comments, and what came of it.
-fn list(image: &Image, change: impl FnOnce(&mut Request<'_>)) -> (Vec<String>, Summary) {
+fn list(content: &Content, change: impl FnOnce(&mut Request<'_>)) -> (Vec<String>, Summary) {
     let never: Vec<IpNet> = PRIVATE.iter().map(|net| net.parse().unwrap()).collect();
     let sinkholed = Sinkholed::Addresses(vec![[10, 10, 10, 10].into()]);
     let mut request = Request {
@@ -74,7 +78,7 @@ fn list(image: &Image, change: impl FnOnce(&mut Request<'_>)) -> (Vec<String>, S
     change(&mut request);
     let mark = request.format.comment();
     let mut out = Vec::new();
-    let summary = write(image, &request, &mut out, |_, _| {}).unwrap();
+    let summary = write(content, &request, &mut out, |_, _| {}).unwrap();
     let text = String::from_utf8(out).unwrap();
     let is_comment = |line: &&str| mark.is_some_and(|mark| line.starts_with(mark));
     (text.lines().filter(|line| !is_comment(line)).map(str::to_owned).collect(), summary)
@@ -98,9 +102,12 @@ fn plain_lists_say_what_is_blocked() {
         &["www.evil.example", "exact.example"],
     );
     let (_, summary) = list(&sample(), |_| {});
-    assert_eq!(summary, Summary { networks: 4, names: 3, unsaid: 2, cut: 0 });
+    assert_eq!(summary, Summary { networks: 4, names: 3, unsaid: 2, cut: 0, ..Summary::default() });
     let (lines, summary) = list(&sample(), |it| it.limit = 5);
-    assert_eq!((lines.len(), summary), (5, Summary { networks: 4, names: 1, unsaid: 2, cut: 2 }));
+    assert_eq!(
+        (lines.len(), summary),
+        (5, Summary { networks: 4, names: 1, unsaid: 2, cut: 2, ..Summary::default() })
+    );
 }
 
 #[test]
@@ -185,7 +192,7 @@ fn zones_have_exceptions_and_what_they_need() {
         "*.use-application-dns.net 30 CNAME .",
     ];
     assert_eq!(lines, expected);
-    assert_eq!(summary, Summary { networks: 5, names: 6, unsaid: 0, cut: 0 });
+    assert_eq!(summary, Summary { networks: 5, names: 6, unsaid: 0, cut: 0, ..Summary::default() });
     let cname: &Sinkholed = Box::leak(Box::new("cname:landing.example".parse().unwrap()));
     let (lines, _) = list(&image(&[("evil.example", 1, Scope::Exact, "sinkhole")]), |it| {
         (it.format, it.sinkholed) = (Format::Rpz, cname);
@@ -242,7 +249,7 @@ fn bare_addresses_are_for_firewalls_and_sinkholes_are_feeds() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("policy.img");
     image::write(&path, &compiler.finish().unwrap(), &[0; 32], 0).unwrap();
-    let image = image::open(&path).unwrap();
+    let image = content(image::open(&path).unwrap());
     assert_eq!(list(&image, |it| it.kind = Kind::Addresses).0, ["203.0.113.7"]);
     // Whoever takes the zone has no guard.
     let (lines, _) = list(&image, |it| it.format = Format::Rpz);
@@ -250,19 +257,70 @@ fn bare_addresses_are_for_firewalls_and_sinkholes_are_feeds() {
 }
 
 #[test]
-fn what_analysts_except_for_everybody_is_in_no_list() {
-    let groups = ["everybody", "one agency"].map(|name| Feed::new(name.into(), FeedKind::Threat));
+fn analysts_rules_come_first_as_far_as_they_apply() {
+    let groups =
+        [Feed::new("analysts".into(), FeedKind::Threat), Feed::new("analysts".into(), FeedKind::Threat)];
     let mut compiler = Compiler::new(groups.to_vec());
-    for (feed, net, action) in [
-        (0, "203.0.113.0/24", Action::Passthru),
-        (0, "198.51.100.0/24", Action::Sinkhole),
-        (1, "192.0.2.0/24", Action::Passthru),
+    for (feed, listed, action) in [
+        (0, "school.example", "sinkhole"),
+        (0, "192.0.2.0/25", "sinkhole"),
+        (1, "good.evil.example", "passthru"),
+        (1, "mine.example", "sinkhole"),
+        (1, "exact.example", "passthru"),
+        (1, "203.0.113.0/24", "passthru"),
+        (1, "203.0.113.2/32", "sinkhole"),
+        (1, "192.0.2.128/25", "sinkhole"),
     ] {
-        let (scope, mode) = (Scope::Exact, Mode::Enforced);
-        let listing = Listing { feed, scope, action, mode, family: None, severity: None };
-        compiler.add_network(Trigger::Ip, net.parse().unwrap(), listing).unwrap();
+        let (action, mode) = (action.parse().unwrap(), Mode::Enforced);
+        let listing = Listing { feed, scope: Scope::Subtree, action, mode, family: None, severity: None };
+        match listed.parse() {
+            Ok(net) => {
+                let listing = Listing { scope: Scope::Exact, ..listing };
+                compiler.add_network(Trigger::Address, net, listing).unwrap();
+            }
+            Err(_) => compiler.add(&Name::from_presentation(listed).unwrap(), listing).unwrap(),
+        }
     }
     let index = compiler.finish().unwrap().into_index().unwrap();
-    let own = Own { index, agencies: vec![None, Some("so-tttt".into())] };
-    assert_eq!(excepted(&own), ["203.0.113.0/24".parse::<IpNet>().unwrap()]);
+    let agencies = vec![Some("so-tttt".into()), None];
+    let own = Arc::new(Own { index, agencies, digest: [1; 32], changed_at: 1_800_000_000_000_000 });
+    let image = Arc::clone(sample().image());
+    let content = |agency: Option<&str>, withheld: &[&str]| {
+        let withheld = withheld.iter().map(|feed| (*feed).into()).collect();
+        Content::new(Arc::clone(&image), Some(Arc::clone(&own)), agency.map(Into::into), withheld)
+    };
+    let everybody = content(None, &["other"]);
+    let (lines, summary) = list(&everybody, |_| {});
+    assert_eq!(
+        lines,
+        [
+            "192.0.2.128/25",
+            "203.0.113.2",
+            "2001:db8:0:0:1::/127",
+            "a\\;b.example",
+            "evil.example",
+            "mine.example"
+        ]
+    );
+    assert_eq!(summary.few, LeftOut { feeds: vec!["other".into()], own: 2 });
+    assert_eq!(summary.few.to_string(), "feeds other and 2 of the analysts' rules");
+    let (lines, summary) = list(&content(Some("so-tttt"), &[]), |it| it.kind = Kind::Addresses);
+    assert_eq!(lines, ["192.0.2.0/24", "203.0.113.2", "2001:db8:0:0:1::/127"]);
+    assert!(summary.few.is_empty());
+    // Exceptions hold whatever is asked for, blocks only where they are.
+    let authority = vec!["authority".to_owned()].leak();
+    let (lines, _) = list(&everybody, |it| it.feeds = Feeds::Named(authority));
+    assert_eq!(lines, ["2001:db8:0:0:1::/127", "a\\;b.example", "evil.example"]);
+    let (lines, _) =
+        list(&everybody, |it| (it.format, it.kind, it.feeds) = (Format::Rpz, Kind::Names, Feeds::All));
+    for (record, is_there) in [
+        ("good.evil.example 30 CNAME rpz-passthru.", true),
+        ("*.good.evil.example 30 CNAME rpz-passthru.", true),
+        ("exact.example 30 CNAME rpz-passthru.", true),
+        ("mine.example 30 A 10.10.10.10", true),
+        ("school.example 30 A 10.10.10.10", false),
+    ] {
+        assert_eq!(lines.iter().any(|line| line == record), is_there, "{record}: {lines:#?}");
+    }
+    assert!(lines[1].starts_with("@ SOA localhost. root.localhost. 1800000000 "), "{}", lines[1]);
 }
