@@ -17,6 +17,7 @@ need dnstap-ldns dnstap-ldns
 need fstrm_capture fstrm-bin
 need ip iproute2
 need kdig knot-dnsutils
+need knotd knot
 need ldns-signzone ldnsutils
 need named bind9
 need named-checkzone bind9-utils

@@ -1,8 +1,9 @@
-//! Response policy zones are taken from BIND: whole, then by differences as soon as it says so, signed.
+//! Response policy zones are taken from BIND and from Knot: whole, then by differences as soon as it says so, signed.
 
 use crate::fetching::wait_until_sinkholed;
 use crate::harness::PATIENCE;
 use crate::harness::house::Setup;
+use crate::harness::knot::Knot;
 use crate::harness::nsd;
 use crate::harness::primary::Primary;
 use crate::harness::server::Server;
@@ -56,6 +57,35 @@ fn a_zone_is_taken_whole_and_then_followed() {
     let fetched = server.house().run("feed fetch", &["zone"]).well();
     assert!(fetched.stdout.contains("(IXFR)"), "{fetched:?}");
     wait_until_sinkholed(&server, "third.example", true);
+}
+
+#[test]
+fn knot_is_heeded_as_bind_is() {
+    let address = nsd::free_address();
+    let server = serve(address, KEY[1]);
+    let records: String = (0..2000).map(|number| format!("bad{number}.example CNAME .\n")).collect();
+    let knot = Knot::start(address, ZONE, &(records + "first.example CNAME .\n"), KEY, server.dns);
+    let told = |word: &str| {
+        let line = server
+            .stderr()
+            .wait(PATIENCE, |line| line.contains("fetched a new version") && line.contains(word));
+        assert!(line.is_some(), "{word}:\n{}\n{}", server.stderr().text(), knot.lines().text());
+    };
+    wait_until_sinkholed(&server, "first.example", true);
+    told("by=\"AXFR\"");
+    // Its NOTIFY is signed; the zone's own refresh is a day away.
+    knot.update(
+        "update add second.example.rpz.example. 300 CNAME .\nupdate delete first.example.rpz.example. CNAME",
+    );
+    wait_until_sinkholed(&server, "second.example", true);
+    told("by=\"IXFR\"");
+    wait_until_sinkholed(&server, "first.example", false);
+    wait_until_sinkholed(&server, "bad1999.example", true);
+    // Without the right key it says nothing.
+    let stranger = serve(address, WRONG);
+    let fetched = stranger.house().run("feed fetch", &["zone"]);
+    assert!(fetched.code() == 1 && fetched.stderr.contains("BADSIG"), "{fetched:?}\n{}", knot.lines().text());
+    wait_until_sinkholed(&stranger, "second.example", false);
 }
 
 #[test]

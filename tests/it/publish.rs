@@ -6,7 +6,8 @@ use std::process::Command;
 use crate::harness::house::Setup;
 use crate::harness::named::Subscriber;
 use crate::harness::server::Server;
-use crate::harness::{PATIENCE, nsd, run};
+use crate::harness::unbound_subscriber::UnboundSubscriber;
+use crate::harness::{PATIENCE, nsd, run, wait_until};
 
 const ZONE: &str = "rpz.example";
 const NAME: &str = "transfer.example";
@@ -20,7 +21,7 @@ fn list(extra: &str) -> String {
 
 fn setup(publish: &str) -> Setup {
     Setup::new(nsd::address())
-        .feed_as("except", "passthru", "good.evil7.example\n")
+        .feed_as("except", "passthru", "good.evil7.example\ngood.www.example.test\n")
         .feed("authority", &list(""))
         .rpz("other", "given", "", "gone.example CNAME .\n24.0.113.0.203.rpz-ip CNAME *.\n")
         .more(&format!(
@@ -89,6 +90,41 @@ fn bind_blocks_what_we_block_and_follows_by_ixfr() {
 }
 
 #[test]
+fn unbound_blocks_what_we_block_and_follows() {
+    let address = nsd::free_address();
+    let server = setup(&format!("transfer_to = [\"127.0.0.1\"]\nnotify = [\"{address}\"]")).serve();
+    server.await_published(ZONE);
+    let unbound = UnboundSubscriber::start(address, server.dns, nsd::address(), ZONE);
+    unbound.wait_for("evil7.example", |reply| reply.rdata("A") == ["10.10.10.10"]);
+    blocks_what_we_block(&unbound);
+    // Told by NOTIFY: it would ask again in five minutes.
+    server.house().write("authority.txt", &list("new.example.test\n").replace("evil9.example\n", ""));
+    server.reload().well();
+    unbound.wait_for("new.example.test", |reply| reply.rdata("A") == ["10.10.10.10"]);
+    unbound.wait_for("evil9.example", |reply| reply.rdata("A").is_empty());
+    blocks_what_we_block(&unbound);
+}
+
+#[track_caller]
+fn blocks_what_we_block(resolver: &UnboundSubscriber) {
+    let told = |qname: &str, rtype: &str| resolver.dig().ask(qname, rtype);
+    for qname in ["evil7.example", "deep.below.evil7.example", "www.example.test"] {
+        let reply = told(qname, "A");
+        assert_eq!(reply.rdata("A"), ["10.10.10.10"], "{}", reply.raw);
+    }
+    assert_eq!(told("gone.example", "A").status, "NXDOMAIN");
+    let excepted = told("good.www.example.test", "A");
+    assert!(
+        excepted.status == "NXDOMAIN" && excepted.rdata("A").is_empty(),
+        "an exception: {}",
+        excepted.raw
+    );
+    assert_eq!(told("evil7.example", "TXT").rdata("TXT"), [""; 0]);
+    let other = told("mail.example.test", "A");
+    assert_eq!(other.status, "NOERROR", "{}", other.raw);
+}
+
+#[test]
 fn differences_lead_from_every_version_that_is_kept() {
     let server = setup("transfer_to = [\"127.0.0.1\"]").serve();
     let first = serial(&server, 0);
@@ -140,7 +176,7 @@ fn differences_lead_from_every_version_that_is_kept() {
     assert!(transfer(server.dns, &format!("IXFR={}", first - 1), &[]).1.len() > 4000);
 
     // A reload that changes nothing of the zone, and a restart, change nothing for secondaries.
-    server.house().write("except.txt", "good.evil7.example\n# the same\n");
+    server.house().write("except.txt", "good.evil7.example\ngood.www.example.test\n# the same\n");
     server.reload().well();
     assert_eq!(
         server.dig().ask(ZONE, "SOA").rdata("SOA").concat().split(' ').nth(2),
@@ -224,7 +260,8 @@ fn analysts_rules_are_published_at_once_to_whom_they_are_for() {
              [[publish]]\nzone = \"a.example\"\nagency = \"a\"\ntransfer_to = [\"127.0.0.1\"]\n"
         ))
         .serve();
-    let (first, first_of_a) = (serial(&server, 0), serial_of(&server, "a.example", 0));
+    let first = serial(&server, 0);
+    serial_of(&server, "a.example", 0);
     let fetch = |path: &str| {
         let address = server.export.unwrap();
         run(Command::new("curl").args(["-s", "--max-time", "20"]).arg(format!("http://{address}{path}")))
@@ -255,10 +292,10 @@ fn analysts_rules_are_published_at_once_to_whom_they_are_for() {
     assert!(added(&records, "www.evil.test.rpz.example. 30 IN CNAME rpz-passthru."), "{records:#?}");
 
     // What is for one agency changes nothing for everybody.
-    let of_a = serial_of(&server, "a.example", first_of_a);
     give("block", &["mine.test", "--agency", "a"]);
-    serial_of(&server, "a.example", of_a);
-    let records = transfer_of(server.dns, "a.example", "AXFR", &[]).1;
+    let of_a = || transfer_of(server.dns, "a.example", "AXFR", &[]).1;
+    wait_until("mine.test", || added(&of_a(), "mine.test.a.example. 30 IN A "));
+    let records = of_a();
     for name in ["evil.test", "games.test", "mine.test", "new.test"] {
         assert!(added(&records, &format!("{name}.a.example. 30 IN A ")), "{name}: {records:#?}");
     }

@@ -7,6 +7,7 @@ pub(crate) mod dig;
 pub(crate) mod house;
 pub(crate) mod http;
 pub(crate) mod internet;
+pub(crate) mod knot;
 pub(crate) mod named;
 pub(crate) mod namespace;
 pub(crate) mod nsd;
@@ -23,6 +24,7 @@ pub(crate) mod signed;
 pub(crate) mod signer;
 pub(crate) mod tls;
 pub(crate) mod unbound;
+pub(crate) mod unbound_subscriber;
 pub(crate) mod wilds;
 pub(crate) mod wire;
 
@@ -114,6 +116,7 @@ pub(crate) fn spawn(command: &mut Command) -> Child {
             "dnstap-ldns" => "dnstap-ldns",
             "fstrm_capture" => "fstrm-bin",
             "kdig" => "knot-dnsutils",
+            "knotd" => "knot",
             "named" => "bind9",
             "nft" => "nftables",
             "rsyslogd" => "rsyslog",
