@@ -6,6 +6,7 @@
 
 pub mod archive;
 pub mod audit;
+pub mod contacts;
 pub mod export;
 pub mod journal;
 pub mod keeper;

@@ -1,0 +1,370 @@
+//! The database of contacts: an SQLite file with a write-ahead log.
+//!
+//! One thread writes, anybody reads. Rows are written without waiting for the disk (synchronous NORMAL): kill -9 loses
+//! nothing that was written, a power cut the last seconds at the most, and never the whole. Ids only rise, so that whoever
+//! follows them misses nothing: a file that takes the place of a damaged one goes on above all ids of that.
+
+use std::fs;
+use std::net::{IpAddr, SocketAddr};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, UNIX_EPOCH};
+
+use rusqlite::types::Value;
+use rusqlite::{Connection, OpenFlags, OptionalExtension as _, Row as SqlRow, params, params_from_iter};
+
+use super::alike::Row;
+use super::{ClientCount, Contact, ContactFilter, ContactsError, Gap, MINUTE, Via, Why};
+
+/// Raised with each change that an older release cannot read.
+const VERSION: i64 = 1;
+/// How long a writer and readers wait for each other.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// Rows that go at once when there is too much.
+const PART: usize = 4096;
+
+const SCHEMA: &str = "
+CREATE TABLE contacts (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, time INTEGER NOT NULL, client TEXT NOT NULL, source_port INTEGER NOT NULL,
+    local TEXT NOT NULL, port INTEGER NOT NULL, via INTEGER NOT NULL, name TEXT, path TEXT, agent TEXT, ja4 TEXT,
+    first BLOB NOT NULL, count INTEGER NOT NULL) STRICT;
+CREATE INDEX contacts_time ON contacts (time);
+CREATE INDEX contacts_client ON contacts (client, time);
+CREATE INDEX contacts_name ON contacts (name, time) WHERE name IS NOT NULL;
+CREATE TABLE gaps (
+    id INTEGER PRIMARY KEY, earliest INTEGER NOT NULL, latest INTEGER NOT NULL, count INTEGER NOT NULL,
+    why TEXT NOT NULL) STRICT;
+";
+const COLUMNS: &str = "id, time, client, source_port, local, via, name, path, agent, ja4, first, count, port";
+
+/// Why the database cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum DatabaseError {
+    #[error(transparent)]
+    Database(#[from] rusqlite::Error),
+    #[error(transparent)]
+    System(#[from] std::io::Error),
+    #[error("it is of a newer release (version {0}); run that release")]
+    Newer(i64),
+}
+
+impl DatabaseError {
+    /// Whether the file is no database, or a damaged one.
+    fn is_damage(&self) -> bool {
+        use rusqlite::ErrorCode::{DatabaseCorrupt, NotADatabase};
+        matches!(self, Self::Database(rusqlite::Error::SqliteFailure(error, _))
+            if matches!(error.code, DatabaseCorrupt | NotADatabase))
+    }
+}
+
+/// An open database.
+#[derive(Debug)]
+pub(super) struct Database {
+    connection: Connection,
+}
+
+impl Database {
+    pub(super) fn path(folder: &Path) -> PathBuf {
+        folder.join("contacts.db")
+    }
+
+    /// Opens it for the one who writes; makes what is missing, and puts a damaged one aside.
+    pub(super) fn open(folder: &Path) -> Result<Self, ContactsError> {
+        let path = Self::path(folder);
+        let failed =
+            |error: DatabaseError| ContactsError::Open { path: path.clone(), why: error.to_string() };
+        match Self::try_open(folder, 0) {
+            Ok(database) => Ok(database),
+            Err(error) if error.is_damage() => {
+                let (aside, above) = Self::put_aside(folder).map_err(|error| failed(error.into()))?;
+                let (path, aside) = (path.display(), aside.display());
+                tracing::error!(%path, %aside, %error, "the sinkhole's contacts are damaged; they are put aside, and new ones begun");
+                Self::try_open(folder, above).map_err(failed)
+            }
+            Err(error) => Err(failed(error)),
+        }
+    }
+
+    fn try_open(folder: &Path, above: i64) -> Result<Self, DatabaseError> {
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+        let path = Self::path(folder);
+        // Made before SQLite does, so that nobody else may read it.
+        fs::OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path)?;
+        let mut connection = Connection::open_with_flags(&path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+        connection.busy_timeout(PATIENCE)?;
+        let version: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+        if version == 0 {
+            // Only a database without any page takes it.
+            connection.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
+        }
+        connection.pragma_update(None, "journal_mode", "WAL")?;
+        connection.pragma_update(None, "synchronous", "NORMAL")?;
+        connection.pragma_update(None, "cache_size", -4096)?;
+        connection.pragma_update(None, "journal_size_limit", 4 << 20)?;
+        match version {
+            VERSION => {}
+            0 => {
+                let transaction = connection.transaction()?;
+                transaction.execute_batch(SCHEMA)?;
+                if above > 0 {
+                    transaction.execute(
+                        "INSERT INTO sqlite_sequence (name, seq) VALUES ('contacts', ?1)",
+                        [above],
+                    )?;
+                }
+                transaction.pragma_update(None, "user_version", VERSION)?;
+                transaction.commit()?;
+            }
+            newer => return Err(DatabaseError::Newer(newer)),
+        }
+        Ok(Self { connection })
+    }
+
+    /// Puts a damaged database aside; returns where it is, and a number above all its ids: what it can have held by
+    /// then, at a thousand rows a second since 1970.
+    fn put_aside(folder: &Path) -> std::io::Result<(PathBuf, i64)> {
+        let (path, aside) = (Self::path(folder), folder.join("contacts.db.damaged"));
+        let changed = fs::metadata(&path)?.modified()?.duration_since(UNIX_EPOCH).unwrap_or_default();
+        for extension in ["-wal", "-shm"] {
+            let mut beside = path.clone().into_os_string();
+            beside.push(extension);
+            if let Err(error) = fs::remove_file(&beside)
+                && error.kind() != std::io::ErrorKind::NotFound
+            {
+                return Err(error);
+            }
+        }
+        fs::rename(path, &aside)?;
+        Ok((aside, i64::try_from(changed.as_millis()).unwrap_or(i64::MAX / 2)))
+    }
+
+    /// Opens it for reading; `None` where there is none.
+    pub(super) fn read(folder: &Path) -> Result<Option<Self>, DatabaseError> {
+        let path = Self::path(folder);
+        if fs::metadata(&path).map_or(true, |facts| facts.len() == 0) {
+            return Ok(None);
+        }
+        // Readers of a write-ahead log share memory with the writer, so the file is opened for both.
+        let connection = Connection::open_with_flags(&path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+        connection.busy_timeout(PATIENCE)?;
+        connection.pragma_update(None, "query_only", true)?;
+        match connection.pragma_query_value(None, "user_version", |row| row.get(0))? {
+            // Somebody is just making it.
+            0 => Ok(None),
+            VERSION => Ok(Some(Self { connection })),
+            newer => Err(DatabaseError::Newer(newer)),
+        }
+    }
+
+    /// Writes rows as they are now, and a gap: all or nothing. Returns the ids of those that had none, in their order.
+    pub(super) fn write<'a>(
+        &mut self,
+        rows: impl Iterator<Item = &'a Row>,
+        gap: Option<&Gap>,
+    ) -> Result<Vec<i64>, DatabaseError> {
+        let mut ids = Vec::new();
+        let transaction = self.connection.transaction()?;
+        {
+            let mut insert = transaction.prepare(
+                "INSERT INTO contacts (time, client, source_port, local, port, via, name, path, agent, ja4, first, count)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
+            )?;
+            let mut update = transaction.prepare("UPDATE contacts SET count = ?2 WHERE id = ?1")?;
+            for row in rows {
+                if let Some(id) = row.id {
+                    update.execute(params![id, row.count])?;
+                    continue;
+                }
+                let likeness = &row.likeness;
+                ids.push(insert.insert(params![
+                    row.time,
+                    likeness.client.to_string(),
+                    row.source_port,
+                    likeness.local.ip().to_string(),
+                    likeness.local.port(),
+                    likeness.via as i64,
+                    likeness.name,
+                    likeness.path,
+                    likeness.agent,
+                    likeness.ja4,
+                    likeness.first,
+                    row.count,
+                ])?);
+            }
+        }
+        if let Some(gap) = gap {
+            // One that goes on where the last ended makes that longer.
+            let last: Option<(i64, i64)> = transaction
+                .query_row(
+                    "SELECT id, latest FROM gaps WHERE why = ?1 ORDER BY id DESC LIMIT 1",
+                    [gap.why.as_str()],
+                    |row| Ok((row.get(0)?, row.get(1)?)),
+                )
+                .optional()?;
+            match last {
+                Some((id, latest)) if (0..MINUTE).contains(&gap.earliest.saturating_sub(latest)) => {
+                    transaction.execute(
+                        "UPDATE gaps SET latest = ?2, count = count + ?3 WHERE id = ?1",
+                        params![id, gap.latest, signed(gap.count)],
+                    )?;
+                }
+                _ => {
+                    transaction.execute(
+                        "INSERT INTO gaps (earliest, latest, count, why) VALUES (?1, ?2, ?3, ?4)",
+                        params![gap.earliest, gap.latest, signed(gap.count), gap.why.as_str()],
+                    )?;
+                }
+            }
+        }
+        transaction.commit()?;
+        Ok(ids)
+    }
+
+    /// Drops what came before a time, and the oldest of what is more than so many octets, a part at once; true when
+    /// there may be more to drop.
+    pub(super) fn expire(&mut self, before: i64, size: u64) -> Result<bool, DatabaseError> {
+        let transaction = self.connection.transaction()?;
+        let mut dropped = transaction.execute(
+            "DELETE FROM contacts WHERE id IN (SELECT id FROM contacts WHERE time < ?1 LIMIT ?2)",
+            params![before, PART as i64],
+        )?;
+        transaction.execute("DELETE FROM gaps WHERE latest < ?1", [before])?;
+        let pragma = |name| transaction.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
+        let pages = pragma("page_count")?.saturating_sub(pragma("freelist_count")?);
+        if pages.saturating_mul(pragma("page_size")?).unsigned_abs() > size {
+            dropped += transaction.execute(
+                "DELETE FROM contacts WHERE id IN (SELECT id FROM contacts ORDER BY id LIMIT ?1)",
+                [PART as i64],
+            )?;
+        }
+        transaction.commit()?;
+        if dropped > 0 {
+            let mut vacuum = self.connection.prepare("PRAGMA incremental_vacuum")?;
+            let mut rows = vacuum.query([])?;
+            while rows.next()?.is_some() {}
+        }
+        Ok(dropped >= PART)
+    }
+
+    pub(super) fn after(&self, id: u64, limit: usize) -> Result<Vec<Contact>, DatabaseError> {
+        let select = format!("SELECT {COLUMNS} FROM contacts WHERE id > ?1 ORDER BY id LIMIT ?2");
+        let mut statement = self.connection.prepare(&select)?;
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        let rows = statement.query_map(params![signed(id), limit], read)?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    pub(super) fn last_id(&self) -> Result<u64, DatabaseError> {
+        let last: Option<i64> =
+            self.connection.query_row("SELECT max(id) FROM contacts", [], |row| row.get(0))?;
+        Ok(last.unwrap_or(0).unsigned_abs())
+    }
+
+    pub(super) fn find(
+        &self,
+        filter: &ContactFilter,
+        visit: &mut dyn FnMut(Contact),
+    ) -> Result<(), DatabaseError> {
+        let (condition, values) = condition(filter);
+        let select = format!("SELECT {COLUMNS} FROM contacts WHERE {condition} ORDER BY time DESC, id DESC");
+        let mut statement = self.connection.prepare(&select)?;
+        let mut rows = statement.query(params_from_iter(values))?;
+        let mut left = filter.limit.unwrap_or(u64::MAX);
+        while left > 0
+            && let Some(row) = rows.next()?
+        {
+            let contact = read(row)?;
+            if filter.takes(&contact) {
+                left -= 1;
+                visit(contact);
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn by_client(&self, since: i64) -> Result<Vec<ClientCount>, DatabaseError> {
+        let mut statement = self.connection.prepare(
+            "SELECT client, sum(count) FROM contacts WHERE time >= ?1 GROUP BY client ORDER BY client",
+        )?;
+        let mut rows = statement.query([since])?;
+        let mut counts = Vec::new();
+        while let Some(row) = rows.next()? {
+            let client = row.get_ref(0)?.as_str().ok().and_then(|text| text.parse().ok());
+            let Some(client) = client else { continue };
+            counts.push(ClientCount { client, count: row.get::<_, i64>(1)?.unsigned_abs() });
+        }
+        Ok(counts)
+    }
+
+    pub(super) fn gaps(&self, since: Option<i64>, until: Option<i64>) -> Result<Vec<Gap>, DatabaseError> {
+        let mut statement = self.connection.prepare(
+            "SELECT earliest, latest, count, why FROM gaps WHERE latest >= ?1 AND earliest < ?2 ORDER BY latest DESC",
+        )?;
+        let span = params![since.unwrap_or(i64::MIN), until.unwrap_or(i64::MAX)];
+        let rows = statement.query_map(span, |row| {
+            let why = if row.get_ref(3)?.as_str().is_ok_and(|why| why == Why::Disk.as_str()) {
+                Why::Disk
+            } else {
+                Why::Flood
+            };
+            let count = row.get::<_, i64>(2)?.unsigned_abs();
+            Ok(Gap { earliest: row.get(0)?, latest: row.get(1)?, count, why })
+        })?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+}
+
+/// What SQLite's indices can tell of a filter; the rest [`ContactFilter::takes`] does.
+fn condition(filter: &ContactFilter) -> (String, Vec<Value>) {
+    let (mut parts, mut values) = (vec!["1".to_owned()], Vec::new());
+    let mut add = |part: &str, value: Value| {
+        values.push(value);
+        parts.push(format!("{part} ?{}", values.len()));
+    };
+    if let Some(client) = filter.client {
+        add("client =", client.to_canonical().to_string().into());
+    }
+    if let Some(port) = filter.port {
+        add("port =", i64::from(port).into());
+    }
+    if let Some(via) = filter.via {
+        add("via =", (via as i64).into());
+    }
+    if let Some(since) = filter.since {
+        add("time >=", since.into());
+    }
+    if let Some(until) = filter.until {
+        add("time <", until.into());
+    }
+    if filter.name.is_some() {
+        parts.push("name IS NOT NULL".to_owned());
+    }
+    (parts.join(" AND "), values)
+}
+
+fn read(row: &SqlRow<'_>) -> rusqlite::Result<Contact> {
+    // We wrote them; what somebody else put there is shown as no address.
+    let address = |at: usize| -> rusqlite::Result<IpAddr> {
+        let address = row.get_ref(at)?.as_str().ok().and_then(|text| text.parse().ok());
+        Ok(address.unwrap_or(IpAddr::from([0, 0, 0, 0])))
+    };
+    Ok(Contact {
+        id: row.get::<_, i64>(0)?.unsigned_abs(),
+        time: row.get(1)?,
+        client: address(2)?,
+        source_port: row.get(3)?,
+        local: SocketAddr::new(address(4)?, row.get(12)?),
+        via: Via::from_number(row.get(5)?),
+        name: row.get(6)?,
+        path: row.get(7)?,
+        agent: row.get(8)?,
+        ja4: row.get(9)?,
+        first: row.get(10)?,
+        count: row.get(11)?,
+    })
+}
+
+/// SQLite's numbers have a sign; ours are far from where that matters.
+fn signed(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
