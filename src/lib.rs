@@ -25,6 +25,7 @@ pub mod resolve;
 pub mod rules;
 pub mod serve;
 pub mod sinkhole;
+pub mod tabular;
 pub mod tsig;
 pub mod update;
 pub mod wire;

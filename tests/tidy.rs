@@ -31,7 +31,7 @@ const UNSAFE_FILES: [&str; 2] = ["src/image.rs", "src/datagram.rs"];
 /// Where a letter may be folded outside `src/name.rs`, and why it is not a name's.
 const FOLDING: [(&str, &str); 3] = [
     ("src/feed/rpz.rs", "a TTL's unit letter in a zone file"),
-    ("src/feed/words.rs", "the headings of tables"),
+    ("src/tabular/heading.rs", "the headings of tables"),
     ("src/sinkhole/http/tests.rs", "the field names of an HTTP head"),
 ];
 
@@ -42,12 +42,13 @@ const ONLY: &[(&str, &[&str])] = &[
     ("mac", &[]),
     ("name", &[]),
     ("client", &[]),
-    ("identity", &["mac", "name"]),
+    ("tabular", &[]),
+    ("identity", &["mac", "name", "tabular"]),
     ("listener", &["client"]),
     ("wire", &["name"]),
     ("tsig", &["name", "wire"]),
     ("policy", &["name"]),
-    ("feed", &["name", "policy"]),
+    ("feed", &["name", "policy", "tabular"]),
     ("fetch", &["clock", "feed", "name", "tsig", "wire"]),
     ("image", &["name", "policy"]),
     ("rules", &["name", "policy"]),

@@ -11,7 +11,8 @@
 
 use super::output::Output;
 use super::table::Table;
-use super::{Column, Columns, Fault, Grammar};
+use super::{Columns, Fault, Grammar};
+use crate::tabular::delimited::{DIVIDERS, OpenQuote, fields};
 
 /// Lines that are looked at to find what divides fields.
 const HEAD: usize = 50;
@@ -19,9 +20,6 @@ const HEAD: usize = 50;
 const MAX_LINES: usize = 20;
 /// Octets of them.
 const MAX_OCTETS: usize = 256 * 1024;
-/// What divides fields, the most usual first.
-pub(super) const DIVIDERS: [char; 4] = [',', ';', '\t', '|'];
-
 /// Reads CSV.
 pub(super) struct Reader<'a> {
     columns: &'a Columns,
@@ -152,77 +150,10 @@ fn divider(columns: &Columns, lines: &[(u64, String)]) -> char {
     best.1
 }
 
-/// A quoted field has no end.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct OpenQuote;
-
-/// The fields of a record.
-pub(super) fn fields(record: &str, divider: char) -> Result<Vec<String>, OpenQuote> {
-    let mut fields = Vec::new();
-    let mut rest = record;
-    loop {
-        // A TAB that divides is no blank.
-        rest = rest.trim_start_matches(|char: char| char != divider && matches!(char, ' ' | '\t'));
-        let (field, after) = match rest.strip_prefix('"') {
-            Some(quoted) => unquoted(quoted, divider)?,
-            None => {
-                let end = rest.find(divider).unwrap_or(rest.len());
-                (rest[..end].trim_end().to_owned(), &rest[end..])
-            }
-        };
-        if fields.len() < usize::from(Column::LAST) {
-            fields.push(field);
-        }
-        match after.strip_prefix(divider) {
-            Some(next) => rest = next,
-            None => return Ok(fields),
-        }
-    }
-}
-
-/// A quoted field and what follows its closing quote.
-fn unquoted(quoted: &str, divider: char) -> Result<(String, &str), OpenQuote> {
-    let mut field = String::new();
-    let mut rest = quoted;
-    loop {
-        let (part, after) = rest.split_once('"').ok_or(OpenQuote)?;
-        field.push_str(part);
-        if let Some(after) = after.strip_prefix('"') {
-            field.push('"');
-            rest = after;
-            continue;
-        }
-        let next = after.trim_start_matches(|char: char| char != divider && char.is_whitespace());
-        if next.is_empty() || next.starts_with(divider) {
-            return Ok((field, next));
-        }
-        // A quote within a quoted field that nobody doubled.
-        field.push('"');
-        rest = after;
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::*;
     use crate::feed::tests::{as_is, check, check_read};
     use crate::feed::{Format, Reading};
-
-    #[test]
-    fn records_become_fields() {
-        fn check(record: &str, divider: char, expected: &[&str]) {
-            assert_eq!(fields(record, divider).unwrap(), expected, "{record:?}");
-        }
-        check("a,b,c", ',', &["a", "b", "c"]);
-        check("", ',', &[""]);
-        check(",", ',', &["", ""]);
-        check(r#""a, b", "c ""d""" ,e "f" "#, ',', &["a, b", "c \"d\"", "e \"f\""]);
-        check(r#""a"b",c"#, ',', &["a\"b", "c"]);
-        check("\"a\nb\",c", ',', &["a\nb", "c"]);
-        check("a;b,c", ';', &["a", "b,c"]);
-        check("\t\ta b\t", '\t', &["", "", "a b", ""]);
-        assert_eq!(fields("a,\"b", ','), Err(OpenQuote));
-    }
 
     #[test]
     fn headings_tell_what_columns_hold() {

@@ -28,7 +28,8 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use super::table::Table;
-use super::{Columns, Format, csv, defang, hosts, ip, plain, token};
+use super::{Columns, Format, defang, hosts, ip, plain, token};
+use crate::tabular::delimited;
 
 /// How many lines bear each format's mark.
 #[derive(Default)]
@@ -191,7 +192,7 @@ fn csv(lines: &[&str]) -> usize {
         let mut widths = BTreeMap::<usize, usize>::new();
         let mut has_header = false;
         for line in lines.iter().filter(|line| line.contains(divider)) {
-            let Ok(fields) = csv::fields(line, divider) else { continue };
+            let Ok(fields) = delimited::fields(line, divider) else { continue };
             let width = fields.len();
             // Two columns that a TAB divides are a plain list's, and a URL may hold a comma.
             if width > 2 || (width == 2 && divider != '\t' && !line.contains("://")) {
@@ -204,7 +205,7 @@ fn csv(lines: &[&str]) -> usize {
         let rows = widths.into_values().max().unwrap_or(0);
         if has_header { 2 * rows } else { rows }
     };
-    csv::DIVIDERS.into_iter().map(rows).max().unwrap_or(0)
+    delimited::DIVIDERS.into_iter().map(rows).max().unwrap_or(0)
 }
 
 fn is_ip(line: &str) -> bool {

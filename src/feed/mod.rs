@@ -63,13 +63,14 @@ use crate::name::Name;
 use crate::policy::action::Action;
 use crate::policy::rule::Severity;
 use crate::policy::trigger::{Scope, Trigger};
+use crate::tabular::workbook;
 
 pub use fault::Fault;
 pub use format::{Format, FormatError};
 pub use read::{MAX_LINE, MAX_SIZE, ReadError};
 pub use reading::{Column, Columns, ColumnsError, Reading, Role, Urls, UrlsError};
-pub use xlsx::WorkbookError;
 
+pub use crate::tabular::workbook::WorkbookError;
 use output::{Output, excerpt};
 use read::{Content, Line, Lines};
 
@@ -193,13 +194,13 @@ fn parse_within(
     let format = reading.format;
     let mut lines = Lines::open(reader, max_size)?;
     let may_be_workbook = matches!(format, Format::Auto | Format::Xlsx);
-    if may_be_workbook && xlsx::is_archive(lines.head()) {
-        workbook(&mut lines, &mut Output::new(reading, sink))?;
+    if may_be_workbook && workbook::is_archive(lines.head()) {
+        spreadsheet(&mut lines, &mut Output::new(reading, sink))?;
         return Ok(Format::Xlsx);
     }
     let fault = match lines.content() {
         Content::Utf16 => Some(Fault::Utf16),
-        Content::Binary if may_be_workbook && xlsx::is_old(lines.head()) => Some(Fault::OldWorkbook),
+        Content::Binary if may_be_workbook && workbook::is_old(lines.head()) => Some(Fault::OldWorkbook),
         Content::Binary => Some(Fault::Binary),
         Content::Markup => Some(Fault::Markup),
         Content::Text => (format == Format::Xlsx && !lines.head().is_empty()).then_some(Fault::NotWorkbook),
@@ -246,7 +247,7 @@ fn parse_within(
 }
 
 /// Reads a spreadsheet.
-fn workbook(lines: &mut Lines<impl Read>, out: &mut Output<'_>) -> Result<(), ReadError> {
+fn spreadsheet(lines: &mut Lines<impl Read>, out: &mut Output<'_>) -> Result<(), ReadError> {
     let mut octets = lines.octets();
     let read = xlsx::read(&mut octets, out);
     read.map_err(|source| octets.failure(out.line).unwrap_or(ReadError::Workbook { source }))

@@ -7,7 +7,7 @@ use std::io::{self, BufRead, BufReader, Cursor, Read};
 
 use flate2::read::MultiGzDecoder;
 
-use super::xlsx::WorkbookError;
+use crate::tabular::workbook::WorkbookError;
 
 /// The longest line that is kept, in octets, without its end.
 pub const MAX_LINE: usize = 64 * 1024;

@@ -1,7 +1,7 @@
 //! One list in every format: whatever it is written in, the same things are listed.
 
 use super::*;
-use crate::feed::xlsx;
+use crate::tabular::workbook::samples;
 
 /// A list as random publishers would have it: names, and addresses where the format takes them.
 #[derive(Debug, Clone)]
@@ -71,7 +71,7 @@ fn render(format: Format, list: &List) -> Option<Vec<u8>> {
                 let rows: Vec<Vec<&str>> = list.names.iter().map(|name| vec!["", name.as_str()]).collect();
                 let mut rows: Vec<&[&str]> = rows.iter().map(Vec::as_slice).collect();
                 rows.insert(0, &["STT", "Tên miền"]);
-                return Some(xlsx::tests::workbook("", &[("a", "visible", &xlsx::tests::inline(&rows))]));
+                return Some(samples::workbook("", &[("a", "visible", &samples::inline(&rows))]));
             }
         }
         .into_bytes(),
