@@ -3,6 +3,7 @@
 //! Malicious names are answered with a sinkhole's address, every query leaves a record of the
 //! client that asked, and everything else is forwarded. `ARCHITECTURE.md` has the map.
 
+pub mod cases;
 pub mod cli;
 pub mod client;
 pub mod clock;
