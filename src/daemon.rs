@@ -55,6 +55,7 @@ use crate::serve::rulebook::Rulebook;
 use crate::serve::stream::Door;
 use crate::serve::{tcp, udp};
 use crate::sinkhole::http;
+use crate::sinkhole::reception::Reception;
 use crate::tsig::Keys;
 use crate::update::child::{Pace, Workshop};
 use crate::update::{self, FeedReport, Plan, standing};
@@ -99,6 +100,7 @@ pub fn run(config: Config, ready: impl FnOnce(&Listening)) -> Result<(), DaemonE
         check_feeds(&config)?;
     }
     let sources = config.sources()?;
+    let design = config.design()?;
     let credentials = encrypted::credentials(&config)?;
     let local_zones = zones::load(&config.zones, &Zones::default())?;
     let sockets = Sockets::bind(&config)?;
@@ -129,6 +131,7 @@ pub fn run(config: Config, ready: impl FnOnce(&Listening)) -> Result<(), DaemonE
     let rules = rules::Rules::start(&config.data_dir, &pipeline, &press)?;
     press.print(&config);
     let stand = publish::Stand::new(&pipeline, &config);
+    let reception = landing::reception(&config, design, &pipeline, None)?;
     let control = control::bind(&config.data_dir)?;
     let stop = StopOnDrop(Arc::default());
     let (stop_sender, stop_receiver) = watch::channel(false);
@@ -164,6 +167,7 @@ pub fn run(config: Config, ready: impl FnOnce(&Listening)) -> Result<(), DaemonE
         rules: rules.clone(),
         press: Arc::clone(&press),
         stand: Arc::clone(&stand),
+        reception: Arc::clone(&reception),
         asked: Arc::default(),
         current: Arc::new(Mutex::new(Arc::clone(&config))),
         news: feeds::News::default(),
@@ -180,10 +184,9 @@ pub fn run(config: Config, ready: impl FnOnce(&Listening)) -> Result<(), DaemonE
             sockets.encrypted.serve(&mut parts, &credentials, path, &door, &stop_receiver)?;
             parts.spawn(encrypted::renew(credentials, stop_receiver.clone()));
         }
-        let site = Arc::new(landing::Landing(Arc::clone(&pipeline)));
         let mut stopped = stop_receiver.clone();
         let http = http::Options { connections: affordable.http_connections, ..config.http.clone() };
-        parts.spawn(http::serve(sockets.http, site, http, async move {
+        parts.spawn(http::serve(sockets.http, reception, http, async move {
             let _ = stopped.wait_for(|stop| *stop).await;
         }));
         let mut stopped = stop_receiver.clone();
@@ -519,6 +522,7 @@ struct Reloader {
     rules: rules::Rules,
     press: Arc<publish::Press>,
     stand: Arc<publish::Stand>,
+    reception: Arc<Reception>,
     /// Somebody asked for a reload and does not wait for it.
     asked: Arc<Notify>,
     /// The configuration in force.
@@ -567,6 +571,7 @@ impl Reloader {
         config.versions = self.started.versions.clone();
         let config = Arc::new(config);
         check_feeds(&config)?;
+        let design = config.design()?;
         let sources = config.sources()?;
         let guard = guard(&config)?;
         update::take_in(plan(&config), clock::now());
@@ -593,6 +598,7 @@ impl Reloader {
         self.fetching.fetch(config.remotes.clone());
         self.press.print(&config);
         self.stand.renew(&config);
+        self.reception.redesign(design);
         if let Some(credentials) = &self.credentials
             && let Some(trouble) = encrypted::reload(credentials, &config)
         {

@@ -11,6 +11,7 @@ pub(super) fn run(arguments: &ConfigArg) -> Result<(), CliError> {
     daemon::check_feeds(&config)?;
     config.validation()?;
     config.sources()?;
+    config.design()?;
     for concern in config.check_credentials()? {
         eprintln!("warning: {concern}");
     }

@@ -4,6 +4,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use crate::resolve::validate::anchor::AnchorProblem;
+use crate::sinkhole::texts::TextProblem;
 
 /// One thing that is wrong, and where.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,6 +64,19 @@ pub enum Problem {
     /// A trust anchor that cannot be used.
     #[error("{0}")]
     Anchor(AnchorProblem),
+    /// A text of the landing page that cannot be used.
+    #[error("{0}")]
+    Text(TextProblem),
+    /// A landing page that would be too long.
+    #[error(
+        "the page would have up to {octets} octets, more than {most}; take a smaller logo, or shorten the texts"
+    )]
+    Heavy {
+        /// How many it would have.
+        octets: usize,
+        /// How many it may have.
+        most: usize,
+    },
     /// A file that a setting names.
     #[error("{path}: {why}; relative paths start from the working directory")]
     File {

@@ -18,7 +18,7 @@ use super::reader::{
     Reader, Table, Value, address, boolean, count, duration, fields, integer, list, parsed, size, some, text,
 };
 use super::upstreams::{Reading, strategy};
-use super::{Config, Dnssec, Limits, Recursion, Server, SpecialNames, Way, audiences, transports};
+use super::{Config, Dnssec, Landing, Limits, Recursion, Server, SpecialNames, Way, audiences, transports};
 use crate::client::cookie::{Secret, SecretError};
 use crate::client::limits::Rates;
 use crate::client::{Agencies, Agency};
@@ -97,7 +97,7 @@ fn settings<'a>(reader: &mut Reader<'a>, path: &Path, document: &'a DeTable<'a>)
     let (canaries, shortest) = policy(reader, &mut top);
     let limits_table = reader.sub_table(&mut top, "limits");
     let (limits, http_limits) = limits(reader, limits_table);
-    let (sinkhole, http) = sinkhole(reader, &mut top, http_limits);
+    let (sinkhole, http, landing) = sinkhole(reader, &mut top, http_limits);
     let fetching = super::fetch::read(reader, &mut top);
     let Feeds { mut feeds, wishes, remotes } = feeds(reader, &mut top, &sinkhole, &tsig_keys, &fetching);
     let own: Vec<IpAddr> = sinkhole
@@ -133,6 +133,7 @@ fn settings<'a>(reader: &mut Reader<'a>, path: &Path, document: &'a DeTable<'a>)
         canaries,
         sinkhole,
         http,
+        landing,
         feeds,
         remotes,
         bundle_keys: fetching.bundle_keys,
@@ -273,7 +274,7 @@ fn sinkhole<'a>(
     reader: &mut Reader<'a>,
     top: &mut Table<'a>,
     limits: http::Options,
-) -> (Sinkhole, http::Options) {
+) -> (Sinkhole, http::Options, Landing) {
     let mut table = reader.sub_table(top, "sinkhole");
     let ipv4 = reader.take(
         &mut table,
@@ -289,9 +290,10 @@ fn sinkhole<'a>(
     );
     let ttl = reader.take(&mut table, "ttl", 30, integer("seconds from 0 to 86400", 0..=86_400));
     let listen = reader.take(&mut table, "http_listen", limits.listen, list(address));
+    let landing = super::landing::read(reader, &mut table);
     reader.finish(table, &[]);
     let addresses = [ipv4.map(IpAddr::from), ipv6.map(IpAddr::from)].into_iter().flatten().collect();
-    (Sinkhole { addresses, ttl: ttl as u32 }, http::Options { listen, ..limits })
+    (Sinkhole { addresses, ttl: ttl as u32 }, http::Options { listen, ..limits }, landing)
 }
 
 /// Feeds, and to whom they apply.

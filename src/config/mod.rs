@@ -9,6 +9,7 @@ mod faults;
 mod fetch;
 mod file;
 mod gate;
+mod landing;
 mod log;
 mod outlets;
 mod publish;
@@ -28,6 +29,7 @@ use jiff::Timestamp;
 
 pub use export::Export;
 pub use faults::{Fault, Faults, Problem};
+pub use landing::Landing;
 pub use publish::Publication;
 pub use transports::Transports;
 
@@ -80,8 +82,10 @@ pub struct Config {
     pub canaries: Vec<Name>,
     /// Where sinkholed names lead.
     pub sinkhole: Sinkhole,
-    /// The landing page.
+    /// The landing page's listener.
     pub http: http::Options,
+    /// … and the files that it is made of.
+    pub landing: Landing,
     /// Feeds in order; the earlier one wins.
     pub feeds: Vec<Source>,
     /// The policy as lists for others.

@@ -1,14 +1,37 @@
-//! Tells the landing page why a host is listed and whose machine asks.
+//! The landing page's side of the daemon: why a host is listed and whose machine asks, how the page looks, its key.
 
+use std::fs::{self, File};
+use std::io::{self, Write as _};
 use std::net::IpAddr;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
 use std::sync::Arc;
 
+use super::DaemonError;
+use super::error::folder_error;
+use crate::config::Config;
 use crate::name::Name;
 use crate::serve::pipeline::{self, Pipeline};
+use crate::sinkhole::desk::{Class, Desk};
 use crate::sinkhole::http::{Finding, Site};
-use crate::sinkhole::page::{Agency, Listing};
+use crate::sinkhole::page::{Agency, Design, Listing};
+use crate::sinkhole::reception::Reception;
+use crate::sinkhole::token::Key;
 
-pub(super) struct Landing(pub(super) Arc<Pipeline>);
+/// Receives who comes to the sinkhole; `desk` where cases are followed.
+pub(super) fn reception(
+    config: &Config,
+    design: Design,
+    pipeline: &Arc<Pipeline>,
+    desk: Option<Arc<dyn Desk>>,
+) -> Result<Arc<Reception>, DaemonError> {
+    let path = config.data_dir.join("landing.key");
+    let key = key(&path).map_err(folder_error(&path))?;
+    let (site, zone) = (Landing(Arc::clone(pipeline)), config.http.time_zone.clone());
+    Ok(Arc::new(Reception::new(site, desk, design, key, zone)))
+}
+
+struct Landing(Arc<Pipeline>);
 
 impl Site for Landing {
     fn look_up(&self, host: Option<&str>, client: IpAddr) -> Finding {
@@ -16,11 +39,59 @@ impl Site for Landing {
         let listing = host
             .and_then(|host| Name::from_host(host).ok())
             .and_then(|name| pipeline::listing(&state, &name, client))
-            .map(|(feed, family)| Listing { feed: feed.to_string(), family });
+            .map(|(feed, family)| Listing { feed: feed.to_string(), family, class: Class::Unknown });
         let agency = state.agencies.of(client).map(|agency| Agency {
             name: agency.name.to_string(),
             contact: agency.contact.as_ref().map(ToString::to_string),
         });
         Finding { listing, agency }
+    }
+}
+
+/// The key of the page's forms, which are good across restarts: kept in a file that nobody else may read, made where there
+/// is none or a damaged one.
+fn key(path: &Path) -> io::Result<Key> {
+    match fs::read(path) {
+        Ok(octets) => match <&[u8; Key::OCTETS]>::try_from(&*octets) {
+            Ok(secret) => return Ok(Key::new(secret)),
+            Err(_) => tracing::warn!(
+                "{}: not a key; a new one is made, pages that stand open must be loaded anew",
+                path.display()
+            ),
+        },
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(error),
+    }
+    let secret: [u8; Key::OCTETS] = rand::random();
+    let new = path.with_extension("new");
+    // Somebody may have died here before.
+    let _ = fs::remove_file(&new);
+    let mut file = File::options().write(true).create_new(true).mode(0o600).open(&new)?;
+    file.write_all(&secret)?;
+    file.sync_all()?;
+    fs::rename(&new, path)?;
+    Ok(Key::new(&secret))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    #[test]
+    fn the_key_stays_and_is_nobody_elses() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("landing.key");
+        key(&path).unwrap();
+        let first = fs::read(&path).unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        key(&path).unwrap();
+        assert_eq!(fs::read(&path).unwrap(), first);
+        fs::write(&path, "short").unwrap();
+        key(&path).unwrap();
+        let second = fs::read(&path).unwrap();
+        assert!(second.len() == Key::OCTETS && second != first);
+        assert!(!path.with_extension("new").exists());
     }
 }

@@ -128,21 +128,3 @@ pub enum Filed {
 #[derive(Debug, thiserror::Error)]
 #[error("the case desk cannot keep what was said on the landing page: {0}")]
 pub struct DeskError(#[from] pub Box<dyn std::error::Error + Send + Sync>);
-
-/// Where nobody follows cases: the page has no ticket and no buttons.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Nobody;
-
-impl Desk for Nobody {
-    fn case_of(&self, _: &Visit<'_>) -> Option<Case> {
-        None
-    }
-
-    fn said_clean(&self, _: &Statement<'_>) -> Result<Filed, DeskError> {
-        Ok(Filed::NoCase)
-    }
-
-    fn said_wrong(&self, _: &Statement<'_>) -> Result<Filed, DeskError> {
-        Ok(Filed::NoCase)
-    }
-}

@@ -1,17 +1,11 @@
-//! The sinkhole's HTTP/1.1 listener: whatever is asked for, the answer is the landing page.
+//! The sinkhole's HTTP/1.1 listener: sockets, caps and time-outs.
 //!
-//! hyper reads and writes the messages; sockets, caps and time-outs are ours. What a host means and
+//! hyper reads and writes the messages; what is answered is [`Reception`]'s business. What a host means and
 //! whose machine asks is [`Site`]'s to say; no sentence and no markup here.
 //!
-//! **The status is 200**, whatever the method, host and path, for three reasons. The page must reach
-//! a person: agencies' proxies and old browsers put pages of their own in place of an error's. A bot
-//! that is told of an error turns to its next server, which no feed may list yet; one that is content
-//! stays where it is seen. And nothing takes the page for the thing it wanted: a sub-resource is
-//! refused by its type (`nosniff`), a preflight for want of CORS headers, and no cache keeps it.
-//! The exception is `CONNECT`, where 200 would not mean a page but an open tunnel: 403.
-//!
 //! **Everything is bounded**: connections in all and by client, the size of a request's head, the time
-//! it may take, and the life of a connection, which ends with its first answer. Bodies are thrown away.
+//! it may take, and the life of a connection, which ends with its first answer. Bodies are thrown away, but for the
+//! page's own form.
 //! A connection past a cap is closed at once, so that no client waits on another one's account. IPv6
 //! clients are counted by address: one that owns a /64 is held by the total only.
 
@@ -21,19 +15,18 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use http_body_util::Full;
-use hyper::body::{Bytes, Incoming};
-use hyper::header::{self, HeaderName, HeaderValue};
+use hyper::Request;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-use super::page::{self, Agency, Listing, Notice, SECURITY_POLICY};
+use super::page::{self, Agency, Listing};
+use super::reception::Reception;
 use crate::client::admission::{Admission, Ticket};
 use crate::listener;
 
@@ -95,20 +88,20 @@ const MAX_DISCARDED: u64 = 256 * 1024;
 /// … and the longest time that is spent on it.
 const LINGER: Duration = Duration::from_secs(2);
 
-/// Answers every request on `listeners` with the landing page, until `shutdown` completes.
+/// Has `reception` answer every request on `listeners`, until `shutdown` completes.
 ///
 /// Open connections then get a second to finish. Dropping the future closes everything at once.
 /// `options.listen` is not looked at: the listeners are open.
 pub async fn serve(
     listeners: Vec<TcpListener>,
-    site: Arc<impl Site>,
+    reception: Arc<Reception>,
     options: Options,
     shutdown: impl Future<Output = ()>,
 ) {
     let admission = Admission::new(options.connections, options.per_client);
     let options = Arc::new(options);
     listener::attend("landing page", listeners, &admission, shutdown, |stream, client, ticket| {
-        connection(stream, client, ticket, Arc::clone(&site), Arc::clone(&options))
+        connection(stream, client, ticket, Arc::clone(&reception), Arc::clone(&options))
     })
     .await;
 }
@@ -117,13 +110,12 @@ async fn connection(
     mut stream: TcpStream,
     client: IpAddr,
     _ticket: Ticket,
-    site: Arc<impl Site>,
+    reception: Arc<Reception>,
     options: Arc<Options>,
 ) {
     let exchange = async {
-        let service = service_fn(|request: Request<Incoming>| {
-            let answer = answer(&request, client, site.as_ref(), &options.time_zone);
-            async { Ok::<_, Infallible>(answer) }
+        let service = service_fn(|request: Request<Incoming>| async {
+            Ok::<_, Infallible>(reception.receive(request, client, Timestamp::now()).await)
         });
         let served = http1::Builder::new()
             .timer(TokioTimer::new())
@@ -149,69 +141,6 @@ async fn connection(
     };
     if tokio::time::timeout(options.life, exchange).await.is_err() {
         tracing::debug!(%client, "a connection to the landing page outlived its time");
-    }
-}
-
-fn answer(
-    request: &Request<Incoming>,
-    client: IpAddr,
-    site: &impl Site,
-    time_zone: &TimeZone,
-) -> Response<Full<Bytes>> {
-    let host = asked_host(request);
-    let host = host.as_deref();
-    // `?` quotes and escapes what the client sent.
-    tracing::debug!(%client, ?host, method = ?request.method().as_str(), path = ?request.uri().path(), "visit");
-    let finding = site.look_up(host, client);
-    let notice = Notice {
-        host,
-        listing: finding.listing.as_ref(),
-        client,
-        agency: finding.agency.as_ref(),
-        time: Timestamp::now(),
-        time_zone,
-    };
-    let mut response = Response::new(Full::new(Bytes::from(page::render(&notice))));
-    if request.method() == Method::CONNECT {
-        *response.status_mut() = StatusCode::FORBIDDEN;
-    }
-    response.headers_mut().extend(HEADERS.map(|(name, value)| (name, HeaderValue::from_static(value))));
-    response
-}
-
-const HEADERS: [(HeaderName, &str); 7] = [
-    (header::CONTENT_TYPE, "text/html; charset=utf-8"),
-    (header::CONTENT_LANGUAGE, "vi, en"),
-    // The name may be taken off the list, and then the real site must not hide behind this page.
-    (header::CACHE_CONTROL, "no-store"),
-    (header::CONTENT_SECURITY_POLICY, SECURITY_POLICY),
-    (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-    (header::REFERRER_POLICY, "no-referrer"),
-    (HeaderName::from_static("x-robots-tag"), "noindex"),
-];
-
-/// The host that a request names, without its port: an absolute target goes before the `Host`
-/// field (RFC 9112, section 3.2.2). `None` where neither names one.
-fn asked_host(request: &Request<Incoming>) -> Option<String> {
-    let host = match request.uri().host() {
-        Some(host) => host.to_owned(),
-        None => {
-            let field = request.headers().get(header::HOST)?;
-            without_port(&String::from_utf8_lossy(field.as_bytes())).to_owned()
-        }
-    };
-    (!host.is_empty()).then_some(host)
-}
-
-/// Takes the port off, and leaves an IPv6 address whole: only one in brackets has a port.
-fn without_port(authority: &str) -> &str {
-    match authority.rsplit_once(':') {
-        Some((host, port))
-            if port.bytes().all(|b| b.is_ascii_digit()) && (!host.contains(':') || host.ends_with(']')) =>
-        {
-            host
-        }
-        _ => authority,
     }
 }
 

@@ -4,6 +4,13 @@
 //! through [`http::Site`] why a host is listed and whose machine asks, and through [`desk::Desk`] which case that is.
 
 pub mod desk;
+pub mod form;
 pub mod http;
+mod json;
+pub mod logo;
+mod pace;
 pub mod page;
-mod wording;
+pub mod reception;
+mod route;
+pub mod texts;
+pub mod token;

@@ -5,13 +5,17 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use super::*;
+use crate::sinkhole::desk::Class;
+use crate::sinkhole::page::Design;
+use crate::sinkhole::token::Key;
 
 /// Lists `evil.example`, and knows the loopback's agency.
 struct OneName;
 
 impl Site for OneName {
     fn look_up(&self, host: Option<&str>, client: IpAddr) -> Finding {
-        let listing = Listing { family: Some("Emotet".to_owned()), feed: "authority".to_owned() };
+        let listing =
+            Listing { family: Some("Emotet".to_owned()), feed: "authority".to_owned(), class: Class::C2 };
         let agency = Agency { name: "Sở Y tế".to_owned(), contact: Some("115".to_owned()) };
         Finding {
             listing: (host == Some("evil.example")).then_some(listing),
@@ -39,7 +43,8 @@ fn start(options: Options) -> Running {
     let shutdown = async {
         let _ = stopped.await;
     };
-    let served = tokio::spawn(serve(listeners, Arc::new(OneName), options, shutdown));
+    let reception = Reception::new(OneName, None, Design::default(), Key::new(&[7; 32]), page::vietnam());
+    let served = tokio::spawn(serve(listeners, Arc::new(reception), options, shutdown));
     Running { address, stop, served }
 }
 
@@ -105,7 +110,7 @@ async fn every_method_and_path_gets_the_page() {
             "cache-control: no-store",
             "content-security-policy: default-src 'none'; style-src 'sha256-",
             "x-content-type-options: nosniff",
-            "referrer-policy: no-referrer",
+            "referrer-policy: same-origin",
             &format!("content-length: {}", body.len()),
         ] {
             assert!(head.contains(field), "{line}: no {field} in {head}");
@@ -136,8 +141,8 @@ async fn the_host_is_found_and_shown() {
     let check = async |request: &[u8], expected: Option<&str>| {
         let (_, body) = running.ask(request).await;
         // The host's cell comes before the one of the client's address.
-        let mut cells = body.split("<td class=\"exact\">").skip(1);
-        let shown = cells.next().and_then(|rest| rest.split("</td>").next());
+        let mut cells = body.split("<td><span class=\"exact\">").skip(1);
+        let shown = cells.next().and_then(|rest| rest.split("</span>").next());
         assert_eq!(shown.filter(|&cell| cell != "127.0.0.1"), expected);
     };
     check(b"GET / HTTP/1.0\r\n\r\n", None).await;
