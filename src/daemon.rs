@@ -11,6 +11,7 @@ mod hunting;
 mod landing;
 mod publish;
 mod rules;
+mod sinkhole;
 mod zones;
 
 use std::fs::{self, File, TryLockError};
@@ -24,6 +25,7 @@ use std::time::{Duration, Instant};
 
 use ipnet::IpNet;
 use tokio::net::TcpListener;
+use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
@@ -36,6 +38,7 @@ use crate::client::prefix::PrefixMap;
 use crate::clock;
 use crate::config::{Config, Transports};
 use crate::evidence::archive::{Archiver, Hunter};
+use crate::evidence::contacts::{self, Contacts};
 use crate::evidence::export::Origin;
 use crate::evidence::journal::Journal;
 use crate::evidence::keeper::Keeper;
@@ -54,8 +57,9 @@ use crate::serve::ready::Ready;
 use crate::serve::rulebook::Rulebook;
 use crate::serve::stream::Door;
 use crate::serve::{tcp, udp};
-use crate::sinkhole::http;
 use crate::sinkhole::reception::Reception;
+use crate::sinkhole::visits::Visits;
+use crate::sinkhole::{http, ports};
 use crate::tsig::Keys;
 use crate::update::child::{Pace, Workshop};
 use crate::update::{self, FeedReport, Plan, standing};
@@ -103,7 +107,8 @@ pub fn run(config: Config, ready: impl FnOnce(&Listening)) -> Result<(), DaemonE
     let design = config.design()?;
     let credentials = encrypted::credentials(&config)?;
     let local_zones = zones::load(&config.zones, &Zones::default())?;
-    let sockets = Sockets::bind(&config)?;
+    let sinkhole_runtime = sinkhole::runtime()?;
+    let sockets = Sockets::bind(&config, &sinkhole_runtime)?;
     let listening = sockets.listening();
     let (workshop, path) = (Arc::new(Workshop::default()), config.image_path());
     let build = || workshop.build(plan(&config), &path, clock::now(), Pace::Urgent);
@@ -152,6 +157,7 @@ pub fn run(config: Config, ready: impl FnOnce(&Listening)) -> Result<(), DaemonE
     let outlets = Arc::new(Outlets::new(&ledger, clock::now()));
     outlets.replace(&config.outlets, &Origin { node: config.node() })?;
     let archiver = Archiver::start(&ledger, &config.archive)?;
+    let contacts = Arc::new(Contacts::open(&contacts::folder(&config.data_dir), &config.watch.contacts)?);
 
     let config = Arc::new(config);
     let reloader = Reloader {
@@ -184,11 +190,19 @@ pub fn run(config: Config, ready: impl FnOnce(&Listening)) -> Result<(), DaemonE
             sockets.encrypted.serve(&mut parts, &credentials, path, &door, &stop_receiver)?;
             parts.spawn(encrypted::renew(credentials, stop_receiver.clone()));
         }
-        let mut stopped = stop_receiver.clone();
         let http = http::Options { connections: affordable.http_connections, ..config.http.clone() };
-        parts.spawn(http::serve(sockets.http, reception, http, async move {
-            let _ = stopped.wait_for(|stop| *stop).await;
-        }));
+        let connections = affordable.sinkhole_connections;
+        let ports = ports::Options { connections, ..config.watch.ports.clone() };
+        let keeper = sinkhole::AuthorityKeeper::new(&config, &pipeline);
+        let (visits, runtime) = (Visits::new(Arc::clone(&contacts)), &sinkhole_runtime);
+        sockets.sinkhole.serve(
+            &mut parts,
+            runtime,
+            (reception, visits),
+            (http, ports),
+            keeper,
+            &stop_receiver,
+        );
         let mut stopped = stop_receiver.clone();
         parts.spawn(publish::serve(sockets.lists, Arc::clone(&stand), async move {
             let _ = stopped.wait_for(|stop| *stop).await;
@@ -232,6 +246,7 @@ pub fn run(config: Config, ready: impl FnOnce(&Listening)) -> Result<(), DaemonE
     });
     drop(_entered);
     runtime.shutdown_timeout(GRACE);
+    sinkhole_runtime.shutdown_timeout(GRACE);
     keeper.stop();
     // Now that every record is written.
     outlets.stop();
@@ -260,8 +275,8 @@ pub struct Listening {
     pub https: Vec<SocketAddr>,
     /// DNS over QUIC.
     pub quic: Vec<SocketAddr>,
-    /// The landing page.
-    pub http: Vec<SocketAddr>,
+    /// The sinkhole.
+    pub sinkhole: sinkhole::Listening,
     /// Lists for other devices.
     pub lists: Vec<SocketAddr>,
 }
@@ -270,30 +285,26 @@ struct Sockets {
     /// Some for each address.
     udp: Vec<UdpSocket>,
     tcp: Vec<TcpListener>,
-    http: Vec<TcpListener>,
     lists: Vec<TcpListener>,
+    sinkhole: sinkhole::Sockets,
     encrypted: encrypted::Sockets,
 }
 
 impl Sockets {
     /// Call it inside a runtime, to which tokio's sockets belong from birth.
-    fn bind(config: &Config) -> Result<Self, DaemonError> {
+    fn bind(config: &Config, sinkhole: &Runtime) -> Result<Self, DaemonError> {
         let failed = |setting, address| {
             let place = config.place(setting);
             move |source| DaemonError::Bind { place, address, mend: mend(&source), source }
         };
         let encrypted = encrypted::Sockets::bind(&config.server.transports, failed)?;
-        let mut sockets =
-            Self { udp: Vec::new(), tcp: Vec::new(), http: Vec::new(), lists: Vec::new(), encrypted };
+        let sinkhole = sinkhole::Sockets::bind(config, sinkhole, failed)?;
+        let mut sockets = Self { udp: Vec::new(), tcp: Vec::new(), lists: Vec::new(), sinkhole, encrypted };
         for &address in &config.server.listen {
             let (udp, tcp) =
                 bind_dns(address, config.server.workers).map_err(failed("server.listen", address))?;
             sockets.udp.extend(udp);
             sockets.tcp.push(tcp);
-        }
-        for &address in &config.http.listen {
-            let listener = listener::bind(address).map_err(failed("sinkhole.http_listen", address))?;
-            sockets.http.push(listener);
         }
         for &address in &config.export.http.listen {
             sockets.lists.push(listener::bind(address).map_err(failed("export.listen", address))?);
@@ -308,7 +319,7 @@ impl Sockets {
             tls,
             https,
             quic,
-            http: addresses(&self.http),
+            sinkhole: self.sinkhole.listening(),
             lists: addresses(&self.lists),
         }
     }
@@ -653,13 +664,19 @@ fn only_at_start(old: &Config, new: &Config) -> Vec<&'static str> {
     };
     compare(fixed(old) == fixed(new), "tls_listen, https_listen, https_path and quic_listen");
     compare(old.http.listen == new.http.listen, "sinkhole.http_listen");
+    compare(old.watch.ports.https == new.watch.ports.https, "sinkhole.https_listen");
+    compare(old.watch.ports.tcp == new.watch.ports.tcp, "sinkhole.tcp_listen");
+    compare(old.watch.ports.udp == new.watch.ports.udp, "sinkhole.udp_listen");
+    compare(old.watch.contacts == new.watch.contacts, "sinkhole.contacts_max_size");
     compare(old.export.http == new.export.http, "export.listen");
     compare(old.cache == new.cache, "cache");
     compare(old.log == new.log, "log.sync and log.max_size");
     let fixed = |config: &Config| {
         let limits = &config.limits;
         let tcp = (limits.tcp_connections, limits.tcp_per_client, limits.tcp_idle);
-        (limits.waiting, tcp, config.http.connections, config.http.per_client)
+        let ports = &config.watch.ports;
+        let sinkhole = (ports.connections, ports.per_client);
+        (limits.waiting, tcp, config.http.connections, config.http.per_client, sinkhole)
     };
     compare(fixed(old) == fixed(new), "limits (but for rates and exempt)");
     settings

@@ -104,6 +104,20 @@ pub async fn attend<F>(
 ) where
     F: Future<Output = ()> + Send + 'static,
 {
+    attend_all(purpose, listeners, admission, shutdown, |_| {}, serve).await;
+}
+
+/// As [`attend`], and tells `turned_away` of each connection that was not let in before that is closed.
+pub async fn attend_all<F>(
+    purpose: &'static str,
+    listeners: Vec<TcpListener>,
+    admission: &Admission,
+    shutdown: impl Future<Output = ()>,
+    turned_away: impl Fn(&TcpStream),
+    serve: impl Fn(TcpStream, IpAddr, Ticket) -> F,
+) where
+    F: Future<Output = ()> + Send + 'static,
+{
     let mut connections = JoinSet::new();
     let mut acceptor = Acceptor::new(purpose, listeners);
     let mut shutdown = pin!(shutdown);
@@ -119,7 +133,10 @@ pub async fn attend<F>(
             Some(ticket) => {
                 connections.spawn(serve(stream, client, ticket));
             }
-            None => tracing::debug!(%client, "{purpose}: too many connections"),
+            None => {
+                tracing::debug!(%client, "{purpose}: too many connections");
+                turned_away(&stream);
+            }
         }
     }
     drop(acceptor);

@@ -58,7 +58,7 @@ const ONLY: &[(&str, &[&str])] = &[
     ("resolve", &["datagram", "name", "wire"]),
     ("evidence", &["clock", "name", "wire"]),
     ("outlet", &["clock", "evidence"]),
-    ("sinkhole", &["client", "listener"]),
+    ("sinkhole", &["client", "clock", "evidence", "listener", "name"]),
     ("update", &["clock", "feed", "image", "name", "policy"]),
     (
         "serve",

@@ -14,7 +14,10 @@ pub(super) fn run(arguments: &ConfigArg) -> Result<(), CliError> {
             ("tls", &listening.tls),
             ("https", &listening.https),
             ("quic", &listening.quic),
-            ("http", &listening.http),
+            ("http", &listening.sinkhole.http),
+            ("sinkhole-https", &listening.sinkhole.https),
+            ("sinkhole-tcp", &listening.sinkhole.tcp),
+            ("sinkhole-udp", &listening.sinkhole.udp),
             ("export", &listening.lists),
         ];
         for (kind, addresses) in kinds {

@@ -18,7 +18,9 @@ use super::reader::{
     Reader, Table, Value, address, boolean, count, duration, fields, integer, list, parsed, size, some, text,
 };
 use super::upstreams::{Reading, strategy};
-use super::{Config, Dnssec, Landing, Limits, Recursion, Server, SpecialNames, Way, audiences, transports};
+use super::{
+    Config, Dnssec, Landing, Limits, Recursion, Server, SpecialNames, Watch, Way, audiences, transports,
+};
 use crate::client::cookie::{Secret, SecretError};
 use crate::client::limits::Rates;
 use crate::client::{Agencies, Agency};
@@ -34,7 +36,7 @@ use crate::resolve::{cache, routes};
 use crate::serve::apply::Sinkhole;
 use crate::serve::identity::Identity;
 use crate::serve::pipeline::Waiting;
-use crate::sinkhole::http;
+use crate::sinkhole::{http, ports};
 use crate::tsig::Key;
 
 /// Private networks and loopback: nobody else is answered unless the operator says so.
@@ -96,8 +98,8 @@ fn settings<'a>(reader: &mut Reader<'a>, path: &Path, document: &'a DeTable<'a>)
     let cache = cache(reader, &mut top);
     let (canaries, shortest) = policy(reader, &mut top);
     let limits_table = reader.sub_table(&mut top, "limits");
-    let (limits, http_limits) = limits(reader, limits_table);
-    let (sinkhole, http, landing) = sinkhole(reader, &mut top, http_limits);
+    let (limits, http_limits, ports) = limits(reader, limits_table);
+    let (sinkhole, http, landing, mut watch) = sinkhole(reader, &mut top, http_limits, ports);
     let fetching = super::fetch::read(reader, &mut top);
     let Feeds { mut feeds, wishes, remotes } = feeds(reader, &mut top, &sinkhole, &tsig_keys, &fetching);
     let own: Vec<IpAddr> = sinkhole
@@ -116,6 +118,7 @@ fn settings<'a>(reader: &mut Reader<'a>, path: &Path, document: &'a DeTable<'a>)
     let publish = super::publish::read(reader, &mut top, &tsig_keys, &sinkhole, &names, &agencies);
     let reaches = audiences::reaches(reader, &mut top, &agencies, wishes);
     let log = super::log::read(reader, &mut top, &data_dir);
+    watch.contacts.keep = log.archive.keep_hits;
     let outlets = super::outlets::outlets(reader, &mut top);
     reader.finish(top, &["console"]);
     let mut config = Config {
@@ -134,6 +137,7 @@ fn settings<'a>(reader: &mut Reader<'a>, path: &Path, document: &'a DeTable<'a>)
         sinkhole,
         http,
         landing,
+        watch,
         feeds,
         remotes,
         bundle_keys: fetching.bundle_keys,
@@ -274,7 +278,8 @@ fn sinkhole<'a>(
     reader: &mut Reader<'a>,
     top: &mut Table<'a>,
     limits: http::Options,
-) -> (Sinkhole, http::Options, Landing) {
+    ports: ports::Options,
+) -> (Sinkhole, http::Options, Landing, Watch) {
     let mut table = reader.sub_table(top, "sinkhole");
     let ipv4 = reader.take(
         &mut table,
@@ -291,9 +296,10 @@ fn sinkhole<'a>(
     let ttl = reader.take(&mut table, "ttl", 30, integer("seconds from 0 to 86400", 0..=86_400));
     let listen = reader.take(&mut table, "http_listen", limits.listen, list(address));
     let landing = super::landing::read(reader, &mut table);
+    let watch = super::sinkhole::read(reader, &mut table, ports);
     reader.finish(table, &[]);
     let addresses = [ipv4.map(IpAddr::from), ipv6.map(IpAddr::from)].into_iter().flatten().collect();
-    (Sinkhole { addresses, ttl: ttl as u32 }, http::Options { listen, ..limits }, landing)
+    (Sinkhole { addresses, ttl: ttl as u32 }, http::Options { listen, ..limits }, landing, watch)
 }
 
 /// Feeds, and to whom they apply.
@@ -487,7 +493,7 @@ fn agencies<'a>(reader: &mut Reader<'a>, top: &mut Table<'a>) -> Vec<Agency> {
     agencies
 }
 
-fn limits<'a>(reader: &mut Reader<'a>, mut table: Table<'a>) -> (Limits, http::Options) {
+fn limits<'a>(reader: &mut Reader<'a>, mut table: Table<'a>) -> (Limits, http::Options, ports::Options) {
     let limits = Limits {
         waiting: Waiting {
             pending: reader.take(
@@ -539,8 +545,9 @@ fn limits<'a>(reader: &mut Reader<'a>, mut table: Table<'a>) -> (Limits, http::O
         ),
         ..default
     };
+    let ports = super::sinkhole::limits(reader, &mut table);
     reader.finish(table, &[]);
-    (limits, http)
+    (limits, http, ports)
 }
 
 /// How many a second; 0: any number.

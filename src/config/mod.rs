@@ -14,6 +14,7 @@ mod log;
 mod outlets;
 mod publish;
 mod reader;
+mod sinkhole;
 mod transports;
 mod upstreams;
 mod zones;
@@ -31,6 +32,7 @@ pub use export::Export;
 pub use faults::{Fault, Faults, Problem};
 pub use landing::Landing;
 pub use publish::Publication;
+pub use sinkhole::Watch;
 pub use transports::Transports;
 
 use crate::client::Agency;
@@ -86,6 +88,8 @@ pub struct Config {
     pub http: http::Options,
     /// … and the files that it is made of.
     pub landing: Landing,
+    /// What the sinkhole does beside it.
+    pub watch: Watch,
     /// Feeds in order; the earlier one wins.
     pub feeds: Vec<Source>,
     /// The policy as lists for others.

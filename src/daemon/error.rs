@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use super::rules::RulesError;
 use super::zones::ZoneErrors;
 use crate::config::Faults;
+use crate::evidence::contacts::ContactsError;
 use crate::update::UpdateError;
 
 /// Why the daemon does not start, or a reload changes nothing.
@@ -24,6 +25,9 @@ pub enum DaemonError {
     /// Analysts' rules cannot be read.
     #[error(transparent)]
     Rules(#[from] RulesError),
+    /// What the sinkhole saw cannot be kept.
+    #[error(transparent)]
+    Contacts(#[from] ContactsError),
     /// An address cannot be used.
     #[error("{place}: {address}: {source}{mend}")]
     Bind {
@@ -57,7 +61,7 @@ pub enum DaemonError {
     /// So few files may be open that next to nothing could be served.
     #[error(
         "at most {files} files may be open, too few to serve with; raise the limit (ulimit -n, LimitNOFILE=) to 4096 or \
-         more, or lower limits.pending, tcp_connections and http_connections"
+         more, or lower limits.pending, tcp_connections, http_connections and sinkhole_connections"
     )]
     Files {
         /// The limit.

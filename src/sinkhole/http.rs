@@ -22,11 +22,14 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
+use super::capture::{self, Rewound, Spoken};
 use super::page::{self, Agency, Listing};
+use super::ports;
 use super::reception::Reception;
+use super::visits::{Visitor, Visits};
 use crate::client::admission::{Admission, Ticket};
 use crate::listener;
 
@@ -88,7 +91,7 @@ const MAX_DISCARDED: u64 = 256 * 1024;
 /// … and the longest time that is spent on it.
 const LINGER: Duration = Duration::from_secs(2);
 
-/// Has `reception` answer every request on `listeners`, until `shutdown` completes.
+/// Has `reception` answer every request on `listeners`, and takes down who comes, until `shutdown` completes.
 ///
 /// Open connections then get a second to finish. Dropping the future closes everything at once.
 /// `options.listen` is not looked at: the listeners are open.
@@ -96,20 +99,44 @@ pub async fn serve(
     listeners: Vec<TcpListener>,
     reception: Arc<Reception>,
     options: Options,
+    visits: Visits,
     shutdown: impl Future<Output = ()>,
 ) {
     let admission = Admission::new(options.connections, options.per_client);
     let options = Arc::new(options);
-    listener::attend("landing page", listeners, &admission, shutdown, |stream, client, ticket| {
-        connection(stream, client, ticket, Arc::clone(&reception), Arc::clone(&options))
-    })
+    let turned_away = |stream: &TcpStream| ports::turn_away(stream, &visits);
+    listener::attend_all(
+        "landing page",
+        listeners,
+        &admission,
+        shutdown,
+        turned_away,
+        |stream, _, ticket| {
+            connection(stream, ticket, Arc::clone(&reception), Arc::clone(&options), visits.clone())
+        },
+    )
     .await;
 }
 
 async fn connection(
     mut stream: TcpStream,
-    client: IpAddr,
     _ticket: Ticket,
+    reception: Arc<Reception>,
+    options: Arc<Options>,
+    visits: Visits,
+) {
+    let Some(visitor) = Visitor::of(&stream) else { return };
+    let beginning = capture::read(&mut stream, options.head_timeout.min(options.life)).await;
+    visits.note(visitor, &beginning);
+    if beginning.spoken != Spoken::Nothing {
+        converse(Rewound::new(beginning.octets, stream), visitor.client, reception, options).await;
+    }
+}
+
+/// Answers the request on a stream, encrypted or not; its end is the stream's.
+pub async fn converse(
+    mut stream: impl AsyncRead + AsyncWrite + Unpin,
+    client: IpAddr,
     reception: Arc<Reception>,
     options: Arc<Options>,
 ) {

@@ -44,7 +44,7 @@ fn start(options: Options) -> Running {
         let _ = stopped.await;
     };
     let reception = Reception::new(OneName, None, Design::default(), Key::new(&[7; 32]), page::vietnam());
-    let served = tokio::spawn(serve(listeners, Arc::new(reception), options, shutdown));
+    let served = tokio::spawn(serve(listeners, Arc::new(reception), options, Visits::default(), shutdown));
     Running { address, stop, served }
 }
 
