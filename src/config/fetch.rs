@@ -14,6 +14,7 @@ use super::reader::{Reader, Table, Value, duration, list, parsed, size, text};
 use crate::feed::source::Origin;
 use crate::fetch::bundle::PublicKey;
 use crate::fetch::http::{self, Credentials, Proxy, read_secret};
+use crate::fetch::shown::shown;
 use crate::fetch::transfer::Primary;
 use crate::fetch::{Publisher, Remote};
 use crate::name::Name;
@@ -148,8 +149,7 @@ impl Wish {
                 Some((origin, Some(Remote { name: name.into(), publisher, refresh: self.refresh })))
             }
             Err(why) => {
-                // A password in it must not be quoted.
-                let got = source.split_once('@').map_or(&*source, |_| "…").to_owned();
+                let got = shown(&source);
                 reader.fault(self.line, "feed.source", Problem::Value { got, why, expected: SOURCES });
                 None
             }

@@ -27,6 +27,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use url::Url;
 
 use super::draft::TooLarge;
+use super::shown::{Shown, shown};
 use connect::{Line, Via, is_asked_for_us, peer};
 
 /// Redirects that are followed.
@@ -389,7 +390,7 @@ impl<'a> Client<'a> {
                 }
             }
         }
-        Err(HttpError::Redirects(url.to_string()))
+        Err(HttpError::Redirects(Shown(&url).to_string()))
     }
 
     async fn send(&mut self, url: &Url, ask: Ask<'_>) -> Result<Response<Incoming>, HttpError> {
@@ -444,7 +445,7 @@ impl<'a> Client<'a> {
         field(IF_NONE_MATCH, validator(ask.etag).as_ref());
         field(IF_MODIFIED_SINCE, validator(ask.last_modified).as_ref());
         field(PROXY_AUTHORIZATION, self.proxy_authorization.as_ref().filter(|_| is_whole));
-        request.body(Empty::new()).map_err(|_| HttpError::Url(url.to_string()))
+        request.body(Empty::new()).map_err(|_| HttpError::Url(Shown(url).to_string()))
     }
 }
 
@@ -456,10 +457,10 @@ fn is_same_server(one: &Url, other: &Url) -> bool {
 fn target<B>(url: &Url, response: &Response<B>) -> Result<Url, HttpError> {
     let location = response.headers().get(LOCATION).map(HeaderValue::as_bytes).unwrap_or_default();
     let location = String::from_utf8_lossy(location);
-    let wrong = || HttpError::Url(location.chars().take(200).collect());
+    let wrong = || HttpError::Url(shown(&location).chars().take(200).collect());
     let target = if location.is_empty() { Err(wrong()) } else { url.join(&location).map_err(|_| wrong()) }?;
     match (url.scheme(), target.scheme()) {
-        ("https", "http") => Err(HttpError::Downgrade(target.to_string())),
+        ("https", "http") => Err(HttpError::Downgrade(Shown(&target).to_string())),
         (_, "http" | "https") if target.has_host() => Ok(target),
         _ => Err(wrong()),
     }

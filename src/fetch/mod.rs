@@ -19,6 +19,7 @@ pub mod memory;
 pub mod misp;
 pub mod run;
 pub mod schedule;
+pub mod shown;
 pub mod taxii;
 pub mod transfer;
 
@@ -26,8 +27,10 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use sha2::{Digest as _, Sha256};
 use url::Url;
 
+use shown::Shown;
 use transfer::Primary;
 
 /// How often a publisher is asked where neither the configuration nor the publisher says so.
@@ -57,13 +60,29 @@ pub enum Publisher {
     Zone(Primary),
 }
 
-/// As it is configured.
+impl Publisher {
+    /// What tells it from others, its secrets included, which cannot be read out of it.
+    pub fn identity(&self) -> String {
+        let url = match self {
+            Self::Http(url, _) | Self::Taxii(url, _) | Self::Misp(url, _) => url,
+            Self::Zone(_) => return self.to_string(),
+        };
+        if Shown(url).to_string() == url.as_str() {
+            return self.to_string();
+        }
+        let digest = Sha256::digest(url.as_str());
+        let digits: String = digest[..8].iter().map(|octet| format!("{octet:02x}")).collect();
+        format!("{self} {digits}")
+    }
+}
+
+/// As it is configured, but for secrets.
 impl fmt::Display for Publisher {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Http(url, _) => write!(f, "{url}"),
-            Self::Taxii(url, _) => write!(f, "taxii2+{url}"),
-            Self::Misp(url, _) => write!(f, "misp+{url}"),
+            Self::Http(url, _) => Shown(url).fmt(f),
+            Self::Taxii(url, _) => write!(f, "taxii2+{}", Shown(url)),
+            Self::Misp(url, _) => write!(f, "misp+{}", Shown(url)),
             Self::Zone(primary) => write!(f, "rpz://{}/{}", primary.address, primary.zone),
         }
     }

@@ -24,7 +24,7 @@ use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use url::Url;
 
-use super::HttpError;
+use super::{HttpError, Shown};
 
 /// How long one address may take to accept.
 const ACCEPTING: Duration = Duration::from_secs(10);
@@ -145,7 +145,7 @@ async fn tunnel(stream: Box<dyn Stream>, url: &Url, via: &Via<'_>) -> Result<Box
     if let Some(authorization) = via.authorization {
         request = request.header(PROXY_AUTHORIZATION, authorization);
     }
-    let request = request.body(Empty::new()).map_err(|_| HttpError::Url(url.to_string()))?;
+    let request = request.body(Empty::new()).map_err(|_| HttpError::Url(Shown(url).to_string()))?;
     let response = sender.send_request(request).await.map_err(|error| HttpError::of(&error))?;
     if !response.status().is_success() {
         return Err(HttpError::Proxy { proxy: peer(via.url), status: response.status().as_u16() });
@@ -163,7 +163,7 @@ async fn encrypt(
 ) -> Result<Box<dyn Stream>, HttpError> {
     let host = url.host_str().unwrap_or_default();
     let bare = host.trim_start_matches('[').trim_end_matches(']').to_owned();
-    let name = ServerName::try_from(bare).map_err(|_| HttpError::Url(url.to_string()))?;
+    let name = ServerName::try_from(bare).map_err(|_| HttpError::Url(Shown(url).to_string()))?;
     let connector = TlsConnector::from(Arc::new(client_config(ca)?));
     let stream = connector.connect(name, stream).await.map_err(|error| tls_error(host, &error))?;
     Ok(Box::new(stream))
