@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 
 use super::review::{self, Verdict};
+use super::status;
 use super::{CliError, fetch};
 use crate::clock;
 use crate::feed::{self, Columns, ColumnsError, Diagnostic, Format, Indicator, Reading, Sink, Urls, json};
@@ -17,7 +18,7 @@ pub(super) enum Command {
     /// to standard error.
     Parse(Parse),
     /// Say which version of each feed is in force, which were refused and why, and what came of them.
-    Status(review::Status),
+    Status(status::Arguments),
     /// Put a version in force that the gate refused; protected names in it stay left out.
     Approve(review::Decide),
     /// Throw a version away that the gate refused; it is not asked about again.
@@ -55,7 +56,7 @@ pub(super) struct Parse {
 pub(super) fn run(command: &Command) -> Result<(), CliError> {
     match command {
         Command::Parse(arguments) => parse(arguments),
-        Command::Status(arguments) => review::status(arguments),
+        Command::Status(arguments) => status::run(arguments),
         Command::Approve(arguments) => review::decide(arguments, Verdict::Approve),
         Command::Reject(arguments) => review::decide(arguments, Verdict::Reject),
         Command::Fetch(arguments) => fetch::fetch(arguments),

@@ -17,6 +17,7 @@ mod replay;
 mod review;
 mod rules;
 mod serve;
+mod status;
 
 use std::io::{self, IsTerminal as _};
 use std::path::{Path, PathBuf};

@@ -47,9 +47,12 @@ pub struct Memory {
     pub next_at: i64,
     /// Failures since then.
     pub failures: u32,
-    /// Why the last one failed.
+    /// Why the last fetch failed that did, which stays when others go well.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub trouble: Option<String>,
+    /// When that was.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub trouble_at: i64,
 }
 
 /// What a zone's SOA record says.
@@ -75,7 +78,7 @@ impl From<Soa> for Numbers {
 impl Memory {
     /// What a feed's state has; nothing, where it was fetched from somebody else.
     pub fn of(state: &State, publisher: &Publisher) -> Self {
-        let source = publisher.to_string();
+        let source = publisher.identity();
         let memory = state.fetcher.as_ref().and_then(Self::read);
         let mut memory = memory
             .filter(|memory| memory.source == source)
@@ -113,7 +116,7 @@ impl Memory {
     /// Puts down that the publisher was heard at `now`.
     pub fn succeed(&mut self, remote: &Remote, now: i64, random: &mut impl Rng) {
         (self.tried_at, self.checked_at) = (now, now);
-        (self.failures, self.trouble) = (0, None);
+        self.failures = 0;
         self.next_at = later(now, self.interval(remote), random);
     }
 
@@ -133,7 +136,7 @@ impl Memory {
         let pause = of_zone.unwrap_or(doubled).min(interval).max(retry_after.unwrap_or_default());
         self.tried_at = now;
         self.failures = self.failures.saturating_add(1);
-        self.trouble = Some(why);
+        (self.trouble, self.trouble_at) = (Some(why), now);
         self.next_at = later(now, pause, random);
     }
 
@@ -154,6 +157,11 @@ impl Memory {
     pub fn is_expired(&self, now: i64) -> bool {
         self.zone.is_some_and(|zone| now.saturating_sub(self.checked_at) > micros(seconds(zone.expire)))
     }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+fn is_zero(number: &i64) -> bool {
+    *number == 0
 }
 
 fn seconds(number: u32) -> Duration {
@@ -238,7 +246,7 @@ mod tests {
         let remote = remote(None, false);
         let digest = Digest([7; 32]);
         let mut memory = Memory {
-            source: remote.publisher.to_string(),
+            source: remote.publisher.identity(),
             version: Some(digest),
             etag: Some("\"a\"".to_owned()),
             failures: 2,

@@ -71,6 +71,58 @@ fn a_list_is_followed_and_survives_its_publisher() {
 }
 
 #[test]
+fn a_key_in_a_url_is_asked_with_and_shown_nowhere() {
+    let publisher = Scripted::start();
+    publisher.body("/list?auth=s3cret", "", b"first.example\n");
+    publisher.raw("/loop?auth=s3cret", "HTTP/1.1 302 Found\r\nLocation: /loop?auth=s3cret\r\n\r\n");
+    publisher.raw("/away?auth=s3cret", "HTTP/1.1 302 Found\r\nLocation: ftp://s3cret@host/?s3cret\r\n\r\n");
+    let of = |name: &str| feed(name, &publisher.url(&format!("/{name}?auth=s3cret")), "");
+    let tables = [of("list"), of("loop"), of("away"), of("gone")].concat();
+    let server = Setup::new(nsd::address()).more(&tables).serve();
+    wait_until_sinkholed(&server, "first.example", true);
+    wait_for_line(&server, &["could not be fetched", "feed=\"loop\"", "the last to http://", "/loop?…"]);
+    wait_for_line(&server, &["could not be fetched", "feed=\"away\"", "ftp://host/?…"]);
+    wait_for_line(&server, &["could not be fetched", "feed=\"gone\"", "404"]);
+    let mut told = server.stderr().text();
+    for arguments in [&[][..], &["--format", "jsonl"], &["list"], &["loop"]] {
+        told += &server.house().run("feed status", arguments).well().stdout;
+    }
+    let table = server.house().run("feed status", &[]).well().stdout;
+    let (rows, troubles) = table.split_once("\n\n").unwrap();
+    assert!(rows.lines().count() == 5 && rows.lines().all(|row| row.chars().count() <= 80), "{table}");
+    let row = |name: &str| rows.lines().find(|row| row.starts_with(name)).unwrap();
+    assert!(row("list").ends_with(" in force") && row("list").contains(" min "), "{table}");
+    assert!(row("loop").ends_with("  see below"), "{table}");
+    assert!(troubles.contains("loop: it could not be fetched, last at 20"), "{table}");
+    assert!(troubles.contains("more than 5 redirects") && troubles.contains("; asked again in "), "{table}");
+    let of = |name: &str| -> serde_json::Value {
+        let status = server.house().run("feed status", &[name, "--format", "jsonl"]).well();
+        serde_json::from_str(&status.stdout).unwrap()
+    };
+    let (list, looping) = (of("list"), of("loop"));
+    assert!(list["accepted"]["since"].is_string() && list["fetching"]["next"].is_string(), "{list}");
+    assert!(list["fetching"]["failures"] == 0 && list["fetching"]["trouble"].is_null(), "{list}");
+    assert!(looping["fetching"]["failures"] == 1 && looping["fetching"]["heard"].is_null(), "{looping}");
+    assert!(looping["fetching"]["trouble"]["why"].as_str().unwrap().contains("redirects"), "{looping}");
+    for name in ["list", "loop", "away"] {
+        told += &server.house().read(&format!("data/feeds/{name}/state.json"));
+    }
+    told += &server.house().run("feed fetch", &["loop"]).stderr;
+    assert!(told.contains("/list?…") && !told.contains("s3cret"), "{told}");
+    // Another key is another publisher as far as what is remembered goes.
+    let house = server.stop(Signal::TERM).house;
+    let text = house.read("sachdns.toml");
+    house.write(
+        "bad.toml",
+        &text
+            .replace("/list?auth=s3cret\"", "/list?auth=s3cret\"\nuser = \"x\"")
+            .replace("http://", "htp://"),
+    );
+    let refused = crate::harness::run(&mut house.command(&["check", "--config", "bad.toml"]));
+    assert!(refused.stderr.contains("/list?…") && !refused.stderr.contains("s3cret"), "{refused:?}");
+}
+
+#[test]
 fn one_publishers_trouble_is_told_and_costs_the_others_nothing() {
     let publisher = Scripted::start();
     let list = b"good.example\n".as_slice();
