@@ -469,10 +469,8 @@ fn tell(image: &Image, reports: Option<&[FeedReport]>) -> Option<Vec<String>> {
             let (count, names) = (report.set_aside.count, &report.set_aside);
             tracing::warn!(feed = report.name, "{count} protected names are left out: {names}");
         }
-        for trouble in &report.troubles {
-            tracing::error!(feed = report.name, "{trouble}");
-        }
     }
+    tell_troubles(reports.unwrap_or_default());
     let how = if reports.is_some() { "built from the feeds" } else { "unchanged on disk" };
     tracing::info!(names = image.facts.name_count, bytes = image.facts.file_len, "policy in force, {how}");
     let of_report = |report: &FeedReport| {
@@ -480,6 +478,15 @@ fn tell(image: &Image, reports: Option<&[FeedReport]>) -> Option<Vec<String>> {
         report.troubles.clone().into_iter().map(move |trouble| format!("feed {name}: {trouble}"))
     };
     Some(reports?.iter().flat_map(of_report).collect())
+}
+
+/// Tells what somebody should look after.
+fn tell_troubles(reports: &[FeedReport]) {
+    for report in reports {
+        for trouble in &report.troubles {
+            tracing::error!(feed = report.name, "{trouble}");
+        }
+    }
 }
 
 fn thread(name: &str, body: impl FnOnce() + Send + 'static) -> io::Result<JoinHandle<()>> {

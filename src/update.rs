@@ -19,6 +19,7 @@ pub mod standing;
 #[cfg(test)]
 mod tests;
 
+use std::cell::Cell;
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -37,7 +38,7 @@ use crate::policy::compile::{CompileError, Compiled, Compiler};
 pub use find::{Listed, line_of};
 pub use intake::FeedReport;
 
-use rounds::Rounds;
+use rounds::{Outcome, Rounds};
 
 /// What a policy is made from.
 #[derive(Debug, Clone, Copy)]
@@ -275,17 +276,32 @@ fn make(
     image::remove_scratch(path);
     let gate = Gate::load(plan.gate)?;
     let mut rounds = Rounds::prepare(plan, &gate, now)?;
+    let settings = settings(plan)?;
+    let of_these = |versions| {
+        let image = image::open(path).ok()?;
+        (image.facts.fingerprint == join(settings, contents(versions))).then_some(image.facts.digest)
+    };
     // A file may have changed, and hold what it held.
     if need == Need::IfNew
-        && let Some(versions) = rounds.all_accepted(now)
-        && let Ok(image) = image::open(path)
-        && image.facts.fingerprint == join(settings(plan)?, contents(versions))
+        && let Some(digest) = rounds.all_accepted(now).and_then(of_these)
     {
-        return Ok((image.facts.digest, None));
+        return Ok((digest, None));
     }
     let runs = path.with_extension("runs");
-    let read = rounds.run(now, |feeds| Ok(Compiler::with_scratch(feeds, scratch(&runs)?)))?;
-    let fingerprint = join(settings(plan)?, contents(read.versions.iter().copied()));
+    let there = Cell::new(None);
+    let is_there = |versions| {
+        there.set(if need == Need::IfNew { of_these(versions) } else { None });
+        there.get().is_some()
+    };
+    let compiler = |feeds| Ok(Compiler::with_scratch(feeds, scratch(&runs)?));
+    let read = match (rounds.run_unless(now, compiler, is_there)?, there.get()) {
+        (Outcome::New(read), _) => read,
+        (Outcome::AsItWas(reports), digest) => {
+            rounds.compare(now)?;
+            return Ok((digest.unwrap_or_default(), Some(reports)));
+        }
+    };
+    let fingerprint = join(settings, contents(read.versions.iter().copied()));
     let digest = image::write(path, &read.compiled, &fingerprint, now)?;
     rounds.settle(&read)?;
     rounds.compare(now)?;

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
-use super::{DaemonError, Pace, Reloader, guard, plan, retire, state, tell, zones};
+use super::{DaemonError, Pace, Reloader, guard, plan, retire, state, tell, tell_troubles, zones};
 use crate::clock;
 use crate::config::Config;
 use crate::feed::source::Origin;
@@ -74,6 +74,8 @@ impl Reloader {
         let build = || self.workshop.build(plan(&config), &path, clock::now(), Pace::Gentle);
         let (image, reports) = update::renew(plan(&config), &path, clock::now(), build)?;
         if image.facts.digest == old.rules.image.facts.digest {
+            // What was new is refused.
+            tell_troubles(reports.as_deref().unwrap_or_default());
             return Ok(None);
         }
         tell(&image, reports.as_deref());

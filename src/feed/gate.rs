@@ -6,7 +6,7 @@
 //! | a version that | is |
 //! |---|---|
 //! | lists nothing, after one that did; or is no list | refused |
-//! | lost more than `max_shrink`, or grew past `max_growth`, of what the accepted one lists | refused |
+//! | lost more than `max_shrink`, or grew past `max_growth`, of what the accepted one lists, in all or of names or addresses | refused |
 //! | takes a name of this server's own: a local zone, an upstream, a canary | refused |
 //! | takes protected or popular names or public suffixes, up to `max_set_aside` of them | taken without these |
 //! | takes more of them | refused |
@@ -289,7 +289,7 @@ impl Trial<'_> {
     pub fn verdict(&self) -> Vec<Reason> {
         let mut reasons = Vec::new();
         let Standing::Candidate(base) = self.standing else { return reasons };
-        let Options { max_shrink, max_growth, bounds_from, max_set_aside, .. } = self.gate.options;
+        let Options { bounds_from, max_set_aside, .. } = self.gate.options;
         let now = self.counts.indicators();
         let before = base.map_or(0, |base| base.indicators());
         match &self.first_fault {
@@ -307,13 +307,7 @@ impl Trial<'_> {
             Some((_, example)) if now == 0 => reasons.push(Reason::Nothing(example.clone())),
             _ if now == 0 && before > 0 => reasons.push(Reason::Empty { before }),
             _ if before < bounds_from => {}
-            _ if (now as f64) < before as f64 * (1.0 - max_shrink) => {
-                reasons.push(Reason::Shrunk { before, now, max_shrink });
-            }
-            _ if now as f64 > before as f64 * max_growth => {
-                reasons.push(Reason::Grown { before, now, max_growth });
-            }
-            _ => {}
+            _ => reasons.extend(self.bounds_broken(base.unwrap_or_default())),
         }
         if self.own.count > 0 {
             reasons.push(Reason::Own { names: self.own.clone() });
@@ -322,6 +316,34 @@ impl Trial<'_> {
             reasons.push(Reason::Protected { names: self.set_aside.clone(), max_set_aside });
         }
         reasons
+    }
+}
+
+impl Trial<'_> {
+    /// Which bounds the version breaks: as a whole or, where it does not, by what it lists of one kind. A list whose
+    /// names have gone may have as many addresses instead.
+    fn bounds_broken(&self, base: Counts) -> Vec<Reason> {
+        let Options { max_shrink, max_growth, bounds_from, .. } = self.gate.options;
+        let check = |what: &'static str, count: &dyn Fn(&Counts) -> u64| {
+            let (before, now) = (count(&base), count(&self.counts));
+            if before < bounds_from {
+                None
+            } else if (now as f64) < before as f64 * (1.0 - max_shrink) {
+                Some(Reason::Shrunk { what, before, now, max_shrink })
+            } else if now as f64 > before as f64 * max_growth {
+                Some(Reason::Grown { what, before, now, max_growth })
+            } else {
+                None
+            }
+        };
+        if let Some(reason) = check("indicators", &Counts::indicators) {
+            return vec![reason];
+        }
+        let kinds = [
+            check("names", &|counts| counts.names),
+            check("addresses", &|counts| counts.networks + counts.addresses),
+        ];
+        kinds.into_iter().flatten().collect()
     }
 }
 
@@ -341,8 +363,10 @@ pub enum Reason {
         before: u64,
     },
     /// Much of the list is gone.
-    #[error("{now} indicators after {before}: it lost more than gate.max_shrink = {max_shrink} allows")]
+    #[error("{now} {what} after {before}: it lost more than gate.max_shrink = {max_shrink} allows")]
     Shrunk {
+        /// Of what.
+        what: &'static str,
         /// How many the accepted version has.
         before: u64,
         /// How many this one has.
@@ -351,8 +375,10 @@ pub enum Reason {
         max_shrink: f64,
     },
     /// The list is many times as long.
-    #[error("{now} indicators after {before}: it grew past gate.max_growth = {max_growth}")]
+    #[error("{now} {what} after {before}: it grew past gate.max_growth = {max_growth}")]
     Grown {
+        /// Of what.
+        what: &'static str,
         /// How many the accepted version has.
         before: u64,
         /// How many this one has.

@@ -72,6 +72,14 @@ pub(super) struct Read {
     accepted: Vec<Option<Accepted>>,
 }
 
+/// What rounds came to.
+pub(super) enum Outcome {
+    /// There is something new, or something else than there was.
+    New(Box<Read>),
+    /// All that was new is refused; what is to be told of each feed.
+    AsItWas(Vec<FeedReport>),
+}
+
 /// What a feed's versions are judged by, besides the version in force.
 pub(super) fn rules(gate: Digest, source: &Source) -> Digest {
     let mut hasher = Sha256::new();
@@ -188,9 +196,27 @@ impl<'a> Rounds<'a> {
         mut compiler: impl FnMut(Vec<Feed>) -> Result<Compiler, UpdateError>,
     ) -> Result<Read, UpdateError> {
         loop {
+            if let Outcome::New(read) = self.run_unless(now, &mut compiler, |_| false)? {
+                return Ok(*read);
+            }
+        }
+    }
+
+    /// The same, but stops where a refusal leaves the versions in force, of which `is_there` says that a policy is there
+    /// already: reading them again would make the same once more.
+    pub(super) fn run_unless(
+        &mut self,
+        now: i64,
+        mut compiler: impl FnMut(Vec<Feed>) -> Result<Compiler, UpdateError>,
+        is_there: impl Fn(Vec<Option<Digest>>) -> bool,
+    ) -> Result<Outcome, UpdateError> {
+        loop {
             if let Some(read) = self.round(now, compiler(self.feeds())?)? {
                 self.check_for_any(&read)?;
-                return Ok(read);
+                return Ok(Outcome::New(Box::new(read)));
+            }
+            if self.all_accepted(now).is_some_and(&is_there) {
+                return Ok(Outcome::AsItWas(self.choices.iter().map(Choice::unread).collect()));
             }
         }
     }
@@ -327,6 +353,21 @@ impl Choice<'_> {
             Pick::Nothing => return None,
         };
         Some(if self.source.gate == Gating::AsItComes { Standing::Ungated } else { standing })
+    }
+
+    /// What is to be told where the version in force was not read again.
+    fn unread(&self) -> FeedReport {
+        let counts = self.accepted.as_ref().map(|accepted| accepted.counts).unwrap_or_default();
+        FeedReport {
+            name: self.source.name.to_string(),
+            format: self.source.format,
+            names: counts.names,
+            networks: counts.networks,
+            addresses: counts.addresses,
+            urls: counts.urls,
+            troubles: self.troubles.clone(),
+            ..FeedReport::default()
+        }
     }
 
     fn digest(&self) -> Option<Digest> {

@@ -159,6 +159,25 @@ fn a_refused_version_holds_back_nothing_but_itself() {
 }
 
 #[test]
+fn a_refusal_alone_leaves_the_image_as_it_is() {
+    let house = House::new(&[("one", &names(0..200)), ("two", "first.example\n")]);
+    house.built();
+    let before = fs::read(house.image()).unwrap();
+    house.write("one", &names(0..20));
+    let (_, reports) = house.make().unwrap();
+    let reports = reports.unwrap();
+    assert!(reports[0].troubles[0].contains("20 indicators after 200"), "{reports:#?}");
+    assert_eq!((reports[0].names, reports[1].names, reports[0].is_new), (200, 1, false));
+    assert!(fs::read(house.image()).unwrap() == before, "it was written again");
+    let state = house.versions.feed("one").state().unwrap();
+    assert_eq!(state.pending().unwrap().changes.map(|it| it.removed), Some(180));
+    // Beside news it is built.
+    house.write("one", &names(0..10));
+    house.write("two", "second.example\n");
+    assert!(house.renews() && house.is_listed("second.example") && house.is_listed("evil199.example"));
+}
+
+#[test]
 fn bounds_are_those_of_the_version_in_force() {
     let mut house = House::new(&[("one", &names(0..200))]);
     house.built();

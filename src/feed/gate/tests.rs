@@ -210,6 +210,26 @@ fn every_kind_of_indicator_counts() {
 }
 
 #[test]
+fn each_kind_has_its_bounds() {
+    let gate = gate(|_| {});
+    let check = |names: u64, addresses: u64, now: [u64; 2], expected: &[&str]| {
+        let before = Counts { names, addresses, ..Counts::default() };
+        let addresses = (0..now[1]).map(|number| format!("203.0.{}.{}\n", number / 256, number % 256));
+        let text = self::names(now[0]) + &addresses.collect::<String>();
+        check(&gate, Standing::Candidate(Some(before)), &text, expected);
+    };
+    check(200, 200, [200, 200], &[]);
+    // The names have gone, addresses came: as many in all.
+    check(200, 200, [10, 390], &["10 names after 200: it lost"]);
+    check(200, 200, [390, 10], &["10 addresses after 200: it lost"]);
+    check(400, 100, [100, 401], &["100 names after 400: it lost", "401 addresses after 100: it grew"]);
+    // Few of a kind come and go; what is told of the whole is not told again.
+    check(400, 99, [400, 0], &[]);
+    check(400, 0, [400, 90], &[]);
+    check(400, 400, [100, 100], &["200 indicators after 800: it lost"]);
+}
+
+#[test]
 fn what_judgements_depend_on_shows_in_the_digest() {
     let digest = gate(|_| {}).digest();
     assert_eq!(digest, gate(|options| options.own.reverse()).digest());
