@@ -2,6 +2,7 @@
 //!
 //! The only module that knows everyone.
 
+mod clickhouse;
 mod control;
 mod encrypted;
 mod error;
@@ -153,6 +154,8 @@ pub fn run(config: Config, ready: impl FnOnce(&Listening)) -> Result<(), DaemonE
             udp::run(tools, &pipeline, &handle, &stop);
         })?);
     }
+    // Before those who let files go.
+    let shipper = clickhouse::start(&ledger, &config)?;
     let keeper = Keeper::start(&ledger)?;
     let outlets = Arc::new(Outlets::new(&ledger, clock::now()));
     outlets.replace(&config.outlets, &Origin { node: config.node() })?;
@@ -251,6 +254,7 @@ pub fn run(config: Config, ready: impl FnOnce(&Listening)) -> Result<(), DaemonE
     // Now that every record is written.
     outlets.stop();
     drop(archiver);
+    drop(shipper);
     tracing::info!(records = ledger.written(), lost = ledger.lost(), dropped = ledger.dropped(), "stopped");
     outcome
 }
@@ -678,6 +682,7 @@ fn only_at_start(old: &Config, new: &Config) -> Vec<&'static str> {
     compare(old.export.http == new.export.http, "export.listen");
     compare(old.cache == new.cache, "cache");
     compare(old.log == new.log, "log.sync and log.max_size");
+    compare(old.clickhouse == new.clickhouse, "log.clickhouse");
     let fixed = |config: &Config| {
         let limits = &config.limits;
         let tcp = (limits.tcp_connections, limits.tcp_per_client, limits.tcp_idle);

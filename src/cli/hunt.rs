@@ -63,7 +63,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), CliError> {
     let indicators = needles.len();
     let filter = Filter { sought: Some(Arc::new(needles)), ..filter };
     let page = Page { limit: arguments.limit, after: None };
-    let found = print(&config, &filter, page, arguments.format)?;
+    let found = print(&*arguments.filters.store(&config), &config, &filter, page, arguments.format)?;
     eprintln!("{found} queries met one of {indicators} names, addresses or networks");
     Ok(())
 }

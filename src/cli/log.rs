@@ -3,6 +3,7 @@
 pub(super) mod bar;
 pub(super) mod filters;
 pub(super) mod printer;
+mod ship;
 
 use std::collections::HashSet;
 use std::io::{self, BufWriter, Write};
@@ -22,7 +23,7 @@ use crate::evidence::export::csv;
 use crate::evidence::record::Record;
 use crate::evidence::store::embedded::Embedded;
 use crate::evidence::store::follow::Follower;
-use crate::evidence::store::{By, Filter, Gap, Page, Place, Scan, Store as _, Why};
+use crate::evidence::store::{By, Filter, Gap, Page, Place, Scan, Store, Why};
 
 /// How often is looked for new records.
 const FOLLOW_EVERY: Duration = Duration::from_millis(200);
@@ -46,6 +47,10 @@ enum Command {
     Top(Counting),
     /// When queries were answered and not recorded, and why.
     Gaps(Gaps),
+    /// Ship to ClickHouse what is sealed and not there yet, while the server does not run: a running one does it by itself.
+    Ship(ship::Ship),
+    /// Print the statements that make ClickHouse's database and tables, for whoever may run them.
+    Schema(ship::Schema),
 }
 
 #[derive(Debug, Args)]
@@ -158,6 +163,8 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), CliError> {
             count(arguments, 20, "log top")
         }
         Some(Command::Gaps(arguments)) => gaps(arguments),
+        Some(Command::Ship(arguments)) => ship::ship(arguments),
+        Some(Command::Schema(arguments)) => ship::schema(arguments),
         None if arguments.list.follow => follow(&arguments.list),
         None => list(&arguments.list),
     }
@@ -167,13 +174,18 @@ fn list(arguments: &List) -> Result<(), CliError> {
     let config = arguments.config.load()?;
     let filter = arguments.filters.filter(&config, "log")?;
     let page = Page { limit: arguments.limit, after: arguments.after };
-    print(&config, &filter, page, arguments.format)?;
+    print(&*arguments.filters.store(&config), &config, &filter, page, arguments.format)?;
     Ok(())
 }
 
 /// Prints what a filter takes, newest first; returns how many records that were.
-pub(super) fn print(config: &Config, filter: &Filter, page: Page, form: Form) -> Result<u64, CliError> {
-    let store = Embedded::new(&config.log.folder);
+pub(super) fn print(
+    store: &dyn Store,
+    config: &Config,
+    filter: &Filter,
+    page: Page,
+    form: Form,
+) -> Result<u64, CliError> {
     let filter = &Filter { kind: form.kind(filter.kind), ..filter.clone() };
     let stop = Stop::listen()?;
     let mut printer = Printer::new(config, form, page.after)?;
@@ -235,7 +247,7 @@ fn tell_gaps(gaps: &[Gap]) {
 fn count(arguments: &Counting, most: usize, command: &'static str) -> Result<(), CliError> {
     let config = arguments.config.load()?;
     let filter = arguments.filters.filter(&config, command)?;
-    let store = Embedded::new(&config.log.folder);
+    let store = arguments.filters.store(&config);
     let stop = Stop::listen()?;
     let by = arguments.by.map_or(By::Nothing, ByArg::by);
     let mut bar = Bar::new(&stop);
@@ -335,6 +347,9 @@ fn words(gap: &Gap) -> String {
         Why::NoRoom => "the disk was nearly full, and they were no hits: free disk space".to_owned(),
         Why::TooLarge => {
             "removed before they were archived: log.max_size is too small, or archiving failed".to_owned()
+        }
+        Why::Unshipped => {
+            "removed before ClickHouse had them: it was away for longer than log.max_size lasts".to_owned()
         }
         Why::Damaged => {
             let file = gap.place.as_deref().unwrap_or("a segment");

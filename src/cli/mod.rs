@@ -28,6 +28,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::config::{Config, Faults};
 use crate::daemon::DaemonError;
 use crate::evidence::store::StoreError;
+use crate::evidence::store::clickhouse::ship::ShipError;
 use crate::feed::ReadError;
 use crate::fetch::bundle::BundleError;
 use crate::image::ImageError;
@@ -157,6 +158,10 @@ enum CliError {
     Troubled { feeds: String },
     #[error("dnstap is not for a terminal: write it to a file, `… --format dnstap > log.dnstap`")]
     Octets,
+    #[error("no ClickHouse is configured; set [log.clickhouse] url, for instance \"http://127.0.0.1:8123\"")]
+    NoClickHouse,
+    #[error(transparent)]
+    Ship(#[from] ShipError),
     #[error("nothing to look for: the files list no name, address or network")]
     NoNames,
     #[error(

@@ -149,6 +149,7 @@ fn settings<'a>(reader: &mut Reader<'a>, path: &Path, document: &'a DeTable<'a>)
         log_scope: log.scope,
         log: log.journal,
         archive: log.archive,
+        clickhouse: log.clickhouse,
         outlets,
         limits,
         unused: Vec::new(),

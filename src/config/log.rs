@@ -9,6 +9,7 @@ use super::faults::Problem;
 use super::reader::{Reader, Table, Value, duration, parsed, size, text};
 use crate::evidence::archive::{self, Anonymise};
 use crate::evidence::journal;
+use crate::evidence::store::clickhouse;
 use crate::serve::pipeline::LogScope;
 
 /// What `[log]` says.
@@ -16,6 +17,7 @@ pub(super) struct Log {
     pub(super) scope: LogScope,
     pub(super) journal: journal::Options,
     pub(super) archive: archive::Options,
+    pub(super) clickhouse: Option<clickhouse::Options>,
 }
 
 pub(super) fn read<'a>(reader: &mut Reader<'a>, top: &mut Table<'a>, data_dir: &Path) -> Log {
@@ -47,8 +49,10 @@ pub(super) fn read<'a>(reader: &mut Reader<'a>, top: &mut Table<'a>, data_dir: &
         anonymise: reader.take(&mut table, "anonymise", default.anonymise, anonymise),
         anonymise_after: reader.take(&mut table, "anonymise_after", default.anonymise_after, age),
     };
+    let clickhouse = super::clickhouse::read(reader, &mut table);
     reader.finish(table, &[]);
-    Log { scope, journal: journal::Options { folder: data_dir.join("log"), sync, max_size }, archive }
+    let journal = journal::Options { folder: data_dir.join("log"), sync, max_size };
+    Log { scope, journal, archive, clickhouse }
 }
 
 fn log_size(value: Value<'_>) -> Result<u64, Problem> {
@@ -77,7 +81,7 @@ fn hits_size(value: Value<'_>) -> Result<u64, Problem> {
 }
 
 /// A time for which something is kept: from an hour to a hundred years.
-fn age(value: Value<'_>) -> Result<Duration, Problem> {
+pub(super) fn age(value: Value<'_>) -> Result<Duration, Problem> {
     const SHORTEST: Duration = Duration::from_secs(3600);
     const LONGEST: Duration = Duration::from_secs(100 * 366 * 86_400);
     parsed("an age such as \"12h\", \"90d\" or \"3y\"", |text| {

@@ -4,6 +4,7 @@
 //! their options and never import this module.
 
 mod audiences;
+mod clickhouse;
 mod export;
 mod faults;
 mod fetch;
@@ -38,6 +39,7 @@ pub use transports::Transports;
 use crate::client::Agency;
 use crate::client::cookie::Secret;
 use crate::client::limits::Rates;
+use crate::evidence::store::clickhouse as clickhouse_store;
 use crate::evidence::{archive, journal};
 use crate::feed::gate as feed_gate;
 use crate::feed::source::{Origin, Source};
@@ -114,6 +116,8 @@ pub struct Config {
     pub log: journal::Options,
     /// … and what becomes of old ones.
     pub archive: archive::Options,
+    /// … and ClickHouse, which gets them too.
+    pub clickhouse: Option<clickhouse_store::Options>,
     /// Whom they are sent on to.
     pub outlets: Vec<outlet::Options>,
     /// Bounds.

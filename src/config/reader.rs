@@ -111,14 +111,15 @@ impl<'a> Reader<'a> {
 
     /// Takes a table by its name.
     pub(super) fn sub_table(&mut self, top: &mut Table<'a>, key: &'static str) -> Table<'a> {
-        let empty = Table { name: key.to_owned(), line: 1, entries: Vec::new(), known: Vec::new() };
+        let name = top.setting(key);
+        let empty = Table { name: name.clone(), line: 1, entries: Vec::new(), known: Vec::new() };
         top.known.push(key);
         let Some(at) = top.entries.iter().position(|(name, ..)| name == key) else { return empty };
         let (_, line, value) = top.entries.swap_remove(at);
         match value.as_table() {
-            Some(table) => self.table(key, line, table),
+            Some(table) => self.table(&name, line, table),
             None => {
-                self.fault(line, key, Problem::Type { expected: "a table", got: type_word(value) });
+                self.fault(line, &name, Problem::Type { expected: "a table", got: type_word(value) });
                 empty
             }
         }

@@ -18,6 +18,7 @@ mod hunting;
 mod mend;
 mod retire;
 mod seal;
+pub(in crate::evidence) mod veil;
 
 use std::collections::{HashMap, VecDeque};
 use std::fs;
@@ -31,6 +32,7 @@ use std::time::{Duration, Instant};
 
 pub use hunting::Hunter;
 use hunting::Hunts;
+use veil::Veil;
 
 use super::ledger::Ledger;
 use super::segment::{Id, Span};
@@ -164,7 +166,7 @@ struct Work {
     spans: HashMap<Id, Span>,
     expired: Option<Instant>,
     told: Option<Instant>,
-    key: (u64, u64),
+    veil: Veil,
     /// How many steps are done before a test stops the work.
     #[cfg(test)]
     steps: Option<usize>,
@@ -184,7 +186,7 @@ impl Work {
             spans: HashMap::new(),
             expired: None,
             told: None,
-            key: rand::random(),
+            veil: Veil::new(options.anonymise),
             #[cfg(test)]
             steps: None,
         }

@@ -268,7 +268,13 @@ impl Work {
             let latest = self.latest.get(&it.id).copied().unwrap_or(it.modified);
             Old { latest, number: it.id.number, len: it.len, paths: vec![it.path.clone()], segment: Some(it) }
         }));
-        oldest.sort_by_key(|old| (old.latest, old.number));
+        // What somebody else has goes before what nobody has.
+        let owed = self.ledger.owed();
+        let is_owed = |old: &Old| match old.segment {
+            Some(_) => owed.is_on(),
+            None => owed.is_owed(old.number),
+        };
+        oldest.sort_by_cached_key(|old| (is_owed(old), old.latest, old.number));
         let mut count = 0;
         for old in &oldest {
             if total <= max_size {

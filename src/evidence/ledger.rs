@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::Thread;
 
 use super::journal::Options;
+use super::owed::Owed;
 use super::segment::{self, Id, Writer};
 use super::space::Space;
 use super::store::embedded::store_folder;
@@ -45,6 +46,7 @@ pub struct Ledger {
     /// Times in which records were not kept, until the archiver enters them.
     gaps: Mutex<Vec<Gap>>,
     archiver: Mutex<Option<Thread>>,
+    owed: Owed,
     is_out: AtomicBool,
     written: AtomicU64,
     lost: AtomicU64,
@@ -115,6 +117,7 @@ impl Ledger {
             outage: Mutex::default(),
             gaps: Mutex::default(),
             archiver: Mutex::default(),
+            owed: Owed::default(),
             is_out: AtomicBool::new(false),
             written: AtomicU64::new(0),
             lost: AtomicU64::new(0),
@@ -372,6 +375,11 @@ impl Ledger {
     /// The gaps that were noted since the last call.
     pub(super) fn take_gaps(&self) -> Vec<Gap> {
         std::mem::take(&mut lock(&self.gaps))
+    }
+
+    /// Which of the store's files somebody else still has to get.
+    pub(super) fn owed(&self) -> &Owed {
+        &self.owed
     }
 
     /// Names the thread that archives closed segments.

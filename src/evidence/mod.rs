@@ -11,6 +11,7 @@ pub mod export;
 pub mod journal;
 pub mod keeper;
 pub mod ledger;
+mod owed;
 pub mod record;
 pub mod segment;
 mod space;

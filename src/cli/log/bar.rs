@@ -49,6 +49,11 @@ impl Stop {
         Ok(stop)
     }
 
+    /// What Ctrl-C sets.
+    pub(in crate::cli) fn flag(&self) -> &Arc<AtomicBool> {
+        &self.0
+    }
+
     pub(in crate::cli) fn is_asked(&self) -> bool {
         self.0.load(Ordering::Acquire)
     }

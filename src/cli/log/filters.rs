@@ -12,7 +12,9 @@ use crate::clock;
 use crate::config::Config;
 use crate::evidence::audit;
 use crate::evidence::record::Outcome;
-use crate::evidence::store::{Filter, Kind};
+use crate::evidence::store::clickhouse::ClickHouse;
+use crate::evidence::store::embedded::Embedded;
+use crate::evidence::store::{Filter, Kind, Store};
 use crate::name::Name;
 use crate::wire;
 
@@ -57,9 +59,23 @@ pub(in crate::cli) struct Filters {
     /// Only hits: queries that a rule of a threat feed met, or would have met had the feed been there in time.
     #[arg(long)]
     hits: bool,
+    /// Only what is on this machine, also where log.clickhouse is set: ClickHouse has all servers' queries.
+    #[arg(long)]
+    local: bool,
 }
 
 impl Filters {
+    /// Who answers: ClickHouse, where it is set and not told otherwise.
+    pub(in crate::cli) fn store(&self, config: &Config) -> Box<dyn Store> {
+        let log = &config.log.folder;
+        match config.clickhouse.as_ref().filter(|_| !self.local) {
+            Some(options) => {
+                Box::new(ClickHouse::new(options, &config.node(), config.archive.anonymise, log))
+            }
+            None => Box::new(Embedded::new(log)),
+        }
+    }
+
     /// The filter that was asked for; a look at one client is recorded before anything is read.
     pub(in crate::cli) fn filter(&self, config: &Config, command: &'static str) -> Result<Filter, CliError> {
         let folder = &config.log.folder;

@@ -1,16 +1,10 @@
 //! Old records whose clients become unknown, but for hits.
 
 use std::fs;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-
-use siphasher::sip::SipHasher24;
 
 use super::{Anonymise, ArchiveError, Work, system};
 use crate::evidence::record::Record;
 use crate::evidence::store::{Entry, Filter, Rows, Stored};
-
-/// The prefix of addresses that stand for no machine (RFC 6666).
-const DISCARD: u128 = 0x0100 << 112;
 
 impl Work {
     /// Makes the clients of old records unknown.
@@ -38,7 +32,7 @@ impl Work {
         let read = stored.read(&Filter::default(), None, &mut |record| {
             let client = match record.is_hit {
                 true => record.client,
-                false => self.anonymous(record.client),
+                false => self.veil.over(record.client),
             };
             rows.add(&Record { client, ..record.clone() });
         });
@@ -47,28 +41,5 @@ impl Work {
         let octets = fs::metadata(&path).map_err(system(&path))?.len();
         let failed = self.database();
         self.catalogue()?.mark_truncated(file.id, octets).map_err(failed)
-    }
-
-    fn anonymous(&self, client: IpAddr) -> IpAddr {
-        match (self.options.anonymise, client) {
-            (Anonymise::Never, client) => client,
-            (Anonymise::Truncate, IpAddr::V4(client)) => Ipv4Addr::from_bits(client.to_bits() & !0xff).into(),
-            (Anonymise::Truncate, IpAddr::V6(client)) => {
-                Ipv6Addr::from_bits(client.to_bits() >> 80 << 80).into()
-            }
-            // It stands for one already.
-            (Anonymise::Hash, IpAddr::V6(client)) if client.to_bits() >> 64 == DISCARD >> 64 => client.into(),
-            (Anonymise::Hash, client) => {
-                let hash = match client {
-                    IpAddr::V4(client) => {
-                        SipHasher24::new_with_keys(self.key.0, self.key.1).hash(&client.octets())
-                    }
-                    IpAddr::V6(client) => {
-                        SipHasher24::new_with_keys(self.key.0, self.key.1).hash(&client.octets())
-                    }
-                };
-                Ipv6Addr::from_bits(DISCARD | u128::from(hash)).into()
-            }
-        }
     }
 }

@@ -18,15 +18,21 @@ impl Work {
         let (failed, folder) = (self.database(), self.folder.clone());
         let oldest = before(self.options.keep_queries);
         let (keep_hits, most) = (before(self.options.keep_hits), self.options.hits_size);
+        let ledger = std::sync::Arc::clone(&self.ledger);
         let catalogue = self.catalogue()?;
         let mut files = 0;
         for file in catalogue.files().map_err(&failed)? {
             let is_there = folder.join(file.name.to_string()).exists();
-            if is_there && file.name.latest >= oldest {
+            let is_owed = ledger.owed().is_owed(file.name.number);
+            if is_there && (file.name.latest >= oldest || is_owed) {
                 continue;
             }
             // What is retired is removed at a start, should this be the last that happens.
-            catalogue.retire(file.id).map_err(&failed)?;
+            if is_owed {
+                catalogue.lose(file.id).map_err(&failed)?;
+            } else {
+                catalogue.retire(file.id).map_err(&failed)?;
+            }
             remove_file(&folder, &file.name)?;
             files += usize::from(is_there);
         }

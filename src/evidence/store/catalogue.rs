@@ -112,10 +112,12 @@ pub enum Why {
     Damaged,
     /// Segments were retired before they were archived, since all together were too large.
     TooLarge,
+    /// A file was retired before ClickHouse had it, since all together were too large; hits aside.
+    Unshipped,
 }
 
 impl Why {
-    const ALL: [Self; 4] = [Self::Refused, Self::NoRoom, Self::Damaged, Self::TooLarge];
+    const ALL: [Self; 5] = [Self::Refused, Self::NoRoom, Self::Damaged, Self::TooLarge, Self::Unshipped];
 
     /// Its word in exports.
     pub fn as_str(self) -> &'static str {
@@ -124,6 +126,7 @@ impl Why {
             Self::NoRoom => "no-room",
             Self::Damaged => "damaged",
             Self::TooLarge => "too-large",
+            Self::Unshipped => "unshipped",
         }
     }
 }
@@ -231,9 +234,13 @@ impl Catalogue {
 
     /// The files that count.
     pub(in crate::evidence) fn files(&self) -> Result<Vec<Entry>, CatalogueError> {
-        let mut statement = self
-            .connection
-            .prepare("SELECT id, name, octets, truncated FROM files WHERE retired = 0 ORDER BY latest, id")?;
+        self.entries("retired = 0")
+    }
+
+    fn entries(&self, condition: &str) -> Result<Vec<Entry>, CatalogueError> {
+        let select =
+            format!("SELECT id, name, octets, truncated FROM files WHERE {condition} ORDER BY latest, id");
+        let mut statement = self.connection.prepare(&select)?;
         let rows = statement.query_map([], |row| {
             Ok((
                 row.get::<_, i64>(0)?,
@@ -464,6 +471,56 @@ impl Catalogue {
         transaction.execute("DELETE FROM segments WHERE file = ?1", [id])?;
         transaction.commit()?;
         Ok(())
+    }
+
+    /// As [`Self::retire`], of a file that somebody else should have had first: its rows but for hits are a gap.
+    pub(in crate::evidence) fn lose(&mut self, id: i64) -> Result<(), CatalogueError> {
+        let transaction = self.connection.transaction()?;
+        transaction.execute(
+            "INSERT INTO gaps (earliest, latest, count, why)
+             SELECT earliest, latest, rows - (SELECT count(*) FROM hits WHERE file = ?1 AND late = 0), ?2
+             FROM files WHERE id = ?1 AND retired = 0",
+            params![id, Why::Unshipped.as_str()],
+        )?;
+        transaction.execute("UPDATE files SET retired = 1 WHERE id = ?1", [id])?;
+        transaction.execute("DELETE FROM segments WHERE file = ?1", [id])?;
+        transaction.commit()?;
+        Ok(())
+    }
+
+    /// Files that are gone, of which hits are left.
+    pub(in crate::evidence) fn retired(&self) -> Result<Vec<Entry>, CatalogueError> {
+        self.entries("retired = 1")
+    }
+
+    /// The hits that a file has, but for finds: time and octets.
+    pub(in crate::evidence) fn hits_of(&self, id: i64) -> Result<Vec<(i64, Vec<u8>)>, CatalogueError> {
+        let mut statement = self
+            .connection
+            .prepare("SELECT time, record FROM hits WHERE file = ?1 AND late = 0 ORDER BY id")?;
+        let rows = statement.query_map([id], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    /// The id of the last hit that was entered; 0 where there is none.
+    pub(in crate::evidence) fn last_hit(&self) -> Result<i64, CatalogueError> {
+        Ok(self.connection.query_row("SELECT ifnull(max(id), 0) FROM hits", [], |row| row.get(0))?)
+    }
+
+    /// Hits that were found later, behind an id and up to another one, in their order: id, time and octets.
+    pub(in crate::evidence) fn finds(
+        &self,
+        after: i64,
+        last: i64,
+        most: usize,
+    ) -> Result<Vec<(i64, i64, Vec<u8>)>, CatalogueError> {
+        let mut statement = self.connection.prepare(
+            "SELECT id, time, record FROM hits WHERE id > ?1 AND id <= ?2 AND late = 1 ORDER BY id LIMIT ?3",
+        )?;
+        let rows = statement.query_map(params![after, last, signed(most as u64)], |row| {
+            Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+        })?;
+        Ok(rows.collect::<Result<_, _>>()?)
     }
 
     /// Says that the clients in a file are no longer whole.

@@ -72,7 +72,7 @@ pub(in crate::evidence) fn store_folder(folder: &Path) -> PathBuf {
 
 impl View {
     /// Keeps only what may hold what `filter` takes.
-    fn narrow(&mut self, filter: &Filter, scan: &mut Scan) {
+    pub(super) fn narrow(&mut self, filter: &Filter, scan: &mut Scan) {
         self.raws.retain(|raw| raw.is_wanted(filter, scan));
         self.files.retain(|file| filter.may_take(file.name.earliest, file.name.latest));
         if let Some(needles) = needles_of(filter) {
@@ -84,6 +84,34 @@ impl View {
             let mut wanted = wanted.into_iter();
             self.files.retain(|_| wanted.next().unwrap_or(true));
         }
+    }
+
+    /// Keeps only these of its files, and no hits beside them.
+    pub(super) fn keep_files(&mut self, keep: impl Fn(&Entry) -> bool) {
+        self.files.retain(|file| keep(file));
+        self.catalogue = None;
+    }
+
+    /// Its files.
+    pub(super) fn files(&self) -> &[Entry] {
+        &self.files
+    }
+
+    /// The numbers of the segments that no file stands for.
+    pub(super) fn segment_numbers(&self) -> impl Iterator<Item = u64> {
+        self.raws.iter().map(|raw| raw.segment.id.number)
+    }
+
+    /// Where its records come from, as far as `filter` may take them.
+    pub(super) fn sources(self, filter: &Filter) -> Vec<Source<'_>> {
+        let Self { folder, raws, files, catalogue } = self;
+        let mut ahead: Vec<Source<'_>> = raws.into_iter().map(|raw| Source::Raw(filter, raw)).collect();
+        ahead.extend(files.into_iter().map(|file| {
+            Source::File(filter, file.name.latest, folder.join(file.name.to_string()), file.octets)
+        }));
+        let until = filter.until.unwrap_or(i64::MAX);
+        ahead.extend(catalogue.map(|it| Source::Hits(filter.clone(), until, it, folder.clone())));
+        ahead
     }
 
     /// Calls `visit` with each wanted record that is in a segment or a file, and with where it is, in no order.
@@ -165,7 +193,7 @@ fn note(scan: &mut Scan, path: &Path, read: Result<(), FileError>) {
 }
 
 /// Where records come from.
-enum Source<'a> {
+pub(super) enum Source<'a> {
     Raw(&'a Filter, Raw),
     File(&'a Filter, i64, PathBuf, u64),
     /// Before this time.
@@ -234,13 +262,7 @@ impl Store for Embedded {
             view.files.clear();
         }
         view.narrow(&filter, &mut scan);
-        let View { folder, raws, files, catalogue } = view;
-        let mut ahead: Vec<Source<'_>> = raws.into_iter().map(|raw| Source::Raw(&filter, raw)).collect();
-        ahead.extend(files.into_iter().map(|file| {
-            Source::File(&filter, file.name.latest, folder.join(file.name.to_string()), file.octets)
-        }));
-        let until = filter.until.unwrap_or(i64::MAX);
-        ahead.extend(catalogue.map(|it| Source::Hits(filter.clone(), until, it, folder.clone())));
+        let ahead = view.sources(&filter);
         merge(ahead, page, &mut scan, watch, visit)?;
         Ok(scan)
     }

@@ -74,6 +74,11 @@ impl Loaded {
         }
     }
 
+    /// The time of its newest.
+    pub(super) fn latest(&self) -> i64 {
+        self.newest().map_or(i64::MIN, |(time, _)| time)
+    }
+
     fn newest(&self) -> Option<(i64, &[u8])> {
         let (time, start, len) = *self.wanted.last()?;
         Some((time, &self.octets[start..start + usize::from(len)]))

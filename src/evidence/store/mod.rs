@@ -3,6 +3,7 @@
 //! The questions are the same for every back end; [`embedded`] is the one that needs no other server.
 
 mod catalogue;
+pub mod clickhouse;
 mod counting;
 pub mod embedded;
 pub mod follow;
@@ -174,6 +175,9 @@ pub enum StoreError {
         /// What is wrong.
         why: String,
     },
+    /// ClickHouse does not answer.
+    #[error("{0}; --local asks for what is on this machine alone")]
+    ClickHouse(#[from] clickhouse::SchemaError),
     /// There are too many different values to count.
     #[error("more than {most} different values: narrow the question, for instance by --since")]
     Many {

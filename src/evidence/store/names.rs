@@ -179,6 +179,15 @@ enum Covers {
     Name(Reach),
 }
 
+/// A needle that is in no other.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Top {
+    /// A name, and how much of what is below it.
+    Name(name::Name, Reach),
+    /// A network, or an address as one of all its bits.
+    Net(IpNet),
+}
+
 /// Collects [`Needles`].
 #[derive(Debug, Default)]
 pub struct Gathering {
@@ -305,6 +314,30 @@ impl Needles {
     pub(super) fn has_addresses(&self) -> bool {
         // They come first, behind the root.
         self.entries.iter().take(2).any(|entry| matches!(entry.span, Covers::Net(_)))
+    }
+
+    /// Calls `visit` with each that is in no other: all that is looked for is in one of these.
+    pub(super) fn each_top(&self, visit: &mut dyn FnMut(Top)) {
+        for &top in &self.tops {
+            let entry = &self.entries[top as usize];
+            let key = self.key(entry);
+            match entry.span {
+                Covers::Name(reach) => {
+                    if let Some(name) = name::from_key(key) {
+                        visit(Top::Name(name, reach));
+                    }
+                }
+                Covers::Net(bits) => {
+                    // Behind the mark and its length.
+                    let octets = key.get(2..).unwrap_or_default();
+                    let address = <[u8; 4]>::try_from(octets).map(IpAddr::from);
+                    let address = address.or_else(|_| <[u8; 16]>::try_from(octets).map(IpAddr::from));
+                    if let Ok(net) = address.map(|address| IpNet::new_assert(address, bits)) {
+                        visit(Top::Net(net));
+                    }
+                }
+            }
+        }
     }
 
     /// What of a record is looked for: the label of the needle, and the address where it is not the qname.
