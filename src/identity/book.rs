@@ -29,7 +29,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 const SCHEMA: &str = "
 CREATE TABLE machines (
     id INTEGER PRIMARY KEY AUTOINCREMENT, agency TEXT, host TEXT, owner TEXT, unit TEXT, model TEXT, protection TEXT,
-    notes TEXT, first INTEGER NOT NULL, last INTEGER NOT NULL) STRICT;
+    notes TEXT, first INTEGER NOT NULL, last INTEGER NOT NULL, told INTEGER NOT NULL DEFAULT -9223372036854775808) STRICT;
 CREATE TABLE marks (
     kind INTEGER NOT NULL, scope TEXT NOT NULL, value BLOB NOT NULL, machine INTEGER NOT NULL, last INTEGER NOT NULL,
     PRIMARY KEY (kind, scope, value, machine)) STRICT, WITHOUT ROWID;
@@ -53,6 +53,14 @@ CREATE TABLE merged (
 pub(super) enum MarkKind {
     /// A MAC of the machine's own.
     Mac = 0,
+    /// A randomised MAC, within an agency.
+    RandomMac = 1,
+    /// A DHCP client id within an agency, or a DUID anywhere.
+    Client = 2,
+    /// A host name within an agency.
+    Host = 3,
+    /// An address that an inventory gives to a machine without anything else.
+    Address = 4,
 }
 
 /// Why the book cannot be used.
@@ -310,7 +318,7 @@ fn holders(
     let select = match tier {
         Tier::Lease => {
             "SELECT DISTINCT machine FROM claims AS it WHERE address = ?1 AND inventory = 0 AND start <= ?2 AND until > ?2
-             AND NOT EXISTS (SELECT 1 FROM claims AS next WHERE next.address = it.address AND next.source = it.source
+             AND machine <> 0 AND NOT EXISTS (SELECT 1 FROM claims AS next WHERE next.address = it.address AND next.source = it.source
                  AND next.start <= ?2 AND (next.start, next.id) > (it.start, it.id))
              ORDER BY machine"
         }
@@ -387,7 +395,7 @@ pub(super) fn machine(connection: &Connection, id: MachineId) -> Result<Option<M
 }
 
 /// The claims that `condition` takes, each cut where the next lease of its source begins; the latest first.
-fn intervals(
+pub(super) fn intervals(
     connection: &Connection,
     condition: &str,
     value: impl rusqlite::ToSql,
@@ -396,8 +404,8 @@ fn intervals(
         "SELECT claims.address, claims.machine, claims.start, claims.until, sources.name, claims.mac, claims.host,
             CASE WHEN claims.inventory = 0 THEN (SELECT min(next.start) FROM claims AS next
                 WHERE next.address = claims.address AND next.source = claims.source
-                AND (next.start, next.id) > (claims.start, claims.id)) END
-         FROM claims JOIN sources ON sources.id = claims.source WHERE {condition}
+                AND (next.start, next.id) > (claims.start, claims.id)) END, claims.inventory
+         FROM claims JOIN sources ON sources.id = claims.source WHERE claims.machine <> 0 AND {condition}
          ORDER BY claims.start DESC, claims.id DESC"
     );
     let mut statement = connection.prepare(&select)?;
@@ -412,6 +420,7 @@ fn intervals(
             source: row.get(4)?,
             mac: row.get::<_, Option<Vec<u8>>>(5)?.and_then(|octets| Mac::from_octets(&octets)),
             host: row.get(6)?,
+            is_inventory: row.get(8)?,
         })
     })?;
     let intervals: Vec<Interval> = rows.collect::<Result<_, _>>()?;

@@ -13,6 +13,11 @@
 //! Times are microseconds since 1970.
 
 mod book;
+pub mod claim;
+mod conflicts;
+mod matching;
+pub mod read;
+mod take;
 #[cfg(test)]
 mod tests;
 
@@ -21,6 +26,8 @@ use std::net::IpAddr;
 use std::str::FromStr;
 
 pub use self::book::{Book, BookError};
+pub use self::conflicts::{Conflict, ConflictKind};
+pub use self::take::{Source, Taken, Trial};
 use crate::mac::Mac;
 
 /// A machine's number, shown as `m-17`. It is never given again.
@@ -116,6 +123,8 @@ pub struct Interval {
     pub mac: Option<Mac>,
     /// … and by which name.
     pub host: Option<String>,
+    /// Whether that is an inventory, which says what is so in general.
+    pub is_inventory: bool,
 }
 
 /// The beginning of what an inventory says without a date.
