@@ -2,6 +2,7 @@
 //!
 //! The only module that knows everyone.
 
+mod cases;
 mod clickhouse;
 mod control;
 mod encrypted;
@@ -137,7 +138,8 @@ pub fn run(config: Config, ready: impl FnOnce(&Listening)) -> Result<(), DaemonE
     let rules = rules::Rules::start(&config.data_dir, &pipeline, &press)?;
     press.print(&config);
     let stand = publish::Stand::new(&pipeline, &config);
-    let reception = landing::reception(&config, design, &pipeline, None)?;
+    let cases = Arc::new(cases::Cases::start(&config, &ledger, &pipeline, clock::now())?);
+    let reception = landing::reception(&config, design, &pipeline, Some(cases.counter()))?;
     let control = control::bind(&config.data_dir)?;
     let stop = StopOnDrop(Arc::default());
     let (stop_sender, stop_receiver) = watch::channel(false);
@@ -172,6 +174,7 @@ pub fn run(config: Config, ready: impl FnOnce(&Listening)) -> Result<(), DaemonE
         hunter: archiver.hunter(),
         workshop: Arc::clone(&workshop),
         outlets: Arc::clone(&outlets),
+        cases: Arc::clone(&cases),
         turn: Arc::new(Mutex::new(configured)),
         rules: rules.clone(),
         press: Arc::clone(&press),
@@ -253,6 +256,7 @@ pub fn run(config: Config, ready: impl FnOnce(&Listening)) -> Result<(), DaemonE
     keeper.stop();
     // Now that every record is written.
     outlets.stop();
+    cases.stop();
     drop(archiver);
     drop(shipper);
     tracing::info!(records = ledger.written(), lost = ledger.lost(), dropped = ledger.dropped(), "stopped");
@@ -539,6 +543,7 @@ struct Reloader {
     hunter: Hunter,
     workshop: Arc<Workshop>,
     outlets: Arc<Outlets>,
+    cases: Arc<cases::Cases>,
     /// Two reloads must not overtake each other. Holds who is asked as the configuration in force has it.
     turn: Arc<Mutex<routes::Options>>,
     rules: rules::Rules,
@@ -621,6 +626,7 @@ impl Reloader {
         self.press.print(&config);
         self.stand.renew(&config);
         self.reception.redesign(design);
+        self.cases.renew(&config);
         if let Some(credentials) = &self.credentials
             && let Some(trouble) = encrypted::reload(credentials, &config)
         {

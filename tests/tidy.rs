@@ -37,7 +37,7 @@ const FOLDING: [(&str, &str); 3] = [
 
 /// The modules that may import only these of ours.
 const ONLY: &[(&str, &[&str])] = &[
-    ("cases", &[]),
+    ("cases", &["identity"]),
     ("clock", &[]),
     ("datagram", &[]),
     ("mac", &[]),
@@ -70,7 +70,7 @@ const ONLY: &[(&str, &[&str])] = &[
     (
         "config",
         &[
-            "client", "evidence", "feed", "fetch", "name", "outlet", "publish", "resolve", "serve",
+            "cases", "client", "evidence", "feed", "fetch", "name", "outlet", "publish", "resolve", "serve",
             "sinkhole", "tsig",
         ],
     ),

@@ -718,6 +718,8 @@ fn count(case: &mut Case, sighting: &Sighting) {
     let counted = match sighting.evidence {
         Evidence::Query => &mut case.queries,
         Evidence::Contact(_) => &mut case.contacts,
+        // The contact itself comes by another way.
+        Evidence::Visit => return,
     };
     *counted = counted.saturating_add(u64::from(sighting.count));
 }

@@ -14,7 +14,9 @@
 //! count for nothing, so a machine in a drawer never closes a case. A day counts when it is over. A hit begins anew.
 //!
 //! **Times decide, not the order in which things become known.** Records come in late and twice: a hit from before the statement that the
-//! machine is clean does not belie it, and one from before the closing does not open the case again.
+//! machine is clean does not belie it, and one from before the closing does not open the case again. Nor does one within ten minutes after
+//! the statement: whoever makes it on the landing page is there by a malicious name, and a look at that page is a hit like any
+//! other. Malware comes again.
 
 use std::fmt;
 use std::str::FromStr;
@@ -24,6 +26,8 @@ use jiff::tz::TimeZone;
 
 /// Microseconds of a day of usual length.
 pub const DAY: i64 = 86_400_000_000;
+/// What is seen so long after the statement that a machine is clean does not belie it.
+const GRACE: i64 = 600_000_000;
 
 /// How far a case is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -158,8 +162,7 @@ impl Course {
         let turn = match self.state {
             State::New | State::Notified => None,
             State::Cleaned | State::Watched => {
-                // Said of an earlier time than the statement, it does not belie it.
-                if self.cleaned.is_some_and(|said| time <= said) {
+                if self.cleaned.is_some_and(|said| time <= said.saturating_add(GRACE)) {
                     return None;
                 }
                 self.state = if self.notified.is_some() { State::Notified } else { State::New };
@@ -344,7 +347,7 @@ mod tests {
                 ']' => is_within = false,
                 _ => {}
             }
-            at += 1_000_000;
+            at += 2 * GRACE;
             match letter {
                 'h' => drop(course.hit(at, today, at)),
                 'a' => drop(course.asked(at, today, QUIET)),
@@ -412,9 +415,9 @@ mod tests {
         let mut course = Course::open(noon(0), 0, noon(0));
         assert_eq!(course.said_clean(noon(1)), Some(Turn::Cleaned));
         assert_eq!(course.hit(noon(0) + 5, 0, noon(1) + 1), None);
-        assert_eq!(course.hit(noon(1), 1, noon(1) + 1), None, "at the very moment");
+        assert_eq!(course.hit(noon(1) + GRACE, 1, noon(1) + 1), None, "the landing page");
         assert_eq!(course.asked(noon(0) + 6, 0, QUIET), [], "before it was said");
-        assert_eq!((course.state, course.last_hit), (State::Cleaned, noon(1)));
+        assert_eq!((course.state, course.last_hit), (State::Cleaned, noon(1) + GRACE));
         assert_eq!(course.asked(noon(1) + 6, 1, QUIET), [Turn::Watched]);
         assert_eq!(course.close(noon(2)), Some(Turn::Closed));
         assert_eq!(course.hit(noon(2), 2, noon(3)), None);

@@ -2,7 +2,7 @@
 //!
 //! [`lifecycle`] says what may become of a case, and never looks at a clock; [`desk`] takes what was seen and what people say and
 //! keeps it in one SQLite database (`store`), which the server and the commands share; `notify` tells people. What a
-//! record, a contact or a machine is, is not known here: whoever feeds the desk says who was seen, where and when. All times are
+//! record or a contact is, is not known here: whoever feeds the desk says who was seen, where and when. All times are
 //! microseconds since 1970.
 
 pub mod class;
@@ -20,15 +20,7 @@ pub use desk::{Desk, DeskError};
 pub use lifecycle::{Course, State};
 pub use ticket::Ticket;
 
-/// A machine's number, which it keeps wherever it moves; people read `m-17`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct MachineId(pub u64);
-
-impl fmt::Display for MachineId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "m-{}", self.0)
-    }
-}
+use crate::identity::MachineId;
 
 /// Whose case it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -57,8 +49,8 @@ impl FromStr for Subject {
     type Err = SubjectError;
 
     fn from_str(text: &str) -> Result<Self, SubjectError> {
-        if let Some(number) = text.strip_prefix("m-") {
-            return number.parse().map(|number| Self::Machine(MachineId(number))).map_err(|_| SubjectError);
+        if let Ok(id) = text.parse() {
+            return Ok(Self::Machine(id));
         }
         text.parse::<IpAddr>().map(|it| Self::Address(it.to_canonical())).map_err(|_| SubjectError)
     }
@@ -81,6 +73,8 @@ pub enum Evidence {
     Query,
     /// It connected to the sinkhole; the number of the contact.
     Contact(u64),
+    /// Somebody at it was shown the landing page.
+    Visit,
 }
 
 /// A machine was seen doing what a rule lists.

@@ -386,6 +386,7 @@ fn kind_of(evidence: Evidence) -> (i64, Option<i64>) {
     match evidence {
         Evidence::Query => (0, None),
         Evidence::Contact(id) => (1, Some(signed(id))),
+        Evidence::Visit => (2, None),
     }
 }
 
@@ -416,6 +417,7 @@ pub(super) fn traces(connection: &Connection, id: CaseId) -> Result<Vec<Trace>> 
             client: row.get_ref(3)?.as_str()?.parse().unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)),
             evidence: match row.get::<_, i64>(4)? {
                 0 => Evidence::Query,
+                2 => Evidence::Visit,
                 _ => Evidence::Contact(row.get::<_, Option<i64>>(5)?.unwrap_or_default().unsigned_abs()),
             },
             name: row.get(6)?,

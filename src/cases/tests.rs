@@ -6,6 +6,7 @@ use std::path::Path;
 use super::desk::visitor;
 use super::lifecycle::DAY;
 use super::*;
+use crate::identity::MachineId;
 
 const NOON: i64 = 20_000 * DAY + 5 * 3_600_000_000;
 const SECOND: i64 = 1_000_000;

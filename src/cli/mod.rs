@@ -3,6 +3,7 @@
 //! Results go to standard output, everything about them to standard error. Exit status: 0 done, 1
 //! not done (the reason is printed), 2 wrong usage.
 
+mod case;
 mod check;
 mod diff;
 mod explain;
@@ -57,6 +58,9 @@ enum Command {
     Log(Box<log::Arguments>),
     /// Search the query log for any number of names, addresses and networks.
     Hunt(Box<hunt::Arguments>),
+    /// Follow infected machines until they are clean.
+    #[command(subcommand)]
+    Case(case::Command),
     /// Read feeds.
     #[command(subcommand)]
     Feed(feed::Command),
@@ -116,6 +120,12 @@ enum CliError {
         "these feeds could not be fetched, or not all of them: {feeds}; their last versions stay in force"
     )]
     NotFetched { feeds: String },
+    #[error(transparent)]
+    Desk(#[from] crate::cases::DeskError),
+    #[error(
+        "{path}: no cases here; start `sachdns serve` first, or check data_dir and the working directory"
+    )]
+    NoCases { path: PathBuf },
     #[error("no feed {name:?} {what}; there are: {known}")]
     NoSuchFeed { name: String, what: &'static str, known: String },
     #[error("{path}: {source}")]
@@ -185,6 +195,7 @@ pub fn run() -> ExitCode {
         Command::Explain(arguments) => explain::run(&arguments),
         Command::Log(arguments) => log::run(&arguments),
         Command::Hunt(arguments) => hunt::run(&arguments),
+        Command::Case(command) => case::run(&command),
         Command::Feed(command) => feed::run(&command),
         Command::Policy(command) => policy::run(&command),
     };

@@ -19,7 +19,8 @@ use super::reader::{
 };
 use super::upstreams::{Reading, strategy};
 use super::{
-    Config, Dnssec, Landing, Limits, Recursion, Server, SpecialNames, Watch, Way, audiences, transports,
+    Config, Dnssec, Landing, Limits, Office, Recursion, Server, SpecialNames, Watch, Way, audiences,
+    transports,
 };
 use crate::client::cookie::{Secret, SecretError};
 use crate::client::limits::Rates;
@@ -114,7 +115,8 @@ fn settings<'a>(reader: &mut Reader<'a>, path: &Path, document: &'a DeTable<'a>)
     let export = super::export::read(reader, &mut top);
     let gate = super::gate::read(reader, &mut top);
     let names: Vec<&str> = feeds.iter().map(|feed| &*feed.name).collect();
-    let agencies = agencies(reader, &mut top);
+    let (agencies, offices) = agencies(reader, &mut top);
+    let cases = super::cases::read(reader, &mut top, &http.time_zone, offices);
     let publish = super::publish::read(reader, &mut top, &tsig_keys, &sinkhole, &names, &agencies);
     let reaches = audiences::reaches(reader, &mut top, &agencies, wishes);
     let log = super::log::read(reader, &mut top, &data_dir);
@@ -145,6 +147,7 @@ fn settings<'a>(reader: &mut Reader<'a>, path: &Path, document: &'a DeTable<'a>)
         gate,
         publish,
         agencies,
+        cases,
         reaches,
         log_scope: log.scope,
         log: log.journal,
@@ -459,8 +462,9 @@ fn columns(value: Value<'_>) -> Result<Columns, Problem> {
     Columns::try_from(named).map_err(|error| wrong("…", &error))
 }
 
-fn agencies<'a>(reader: &mut Reader<'a>, top: &mut Table<'a>) -> Vec<Agency> {
+fn agencies<'a>(reader: &mut Reader<'a>, top: &mut Table<'a>) -> (Vec<Agency>, Vec<Office>) {
     let mut agencies: Vec<Agency> = Vec::new();
+    let mut offices = Vec::new();
     let mut claims: HashMap<IpNet, String> = HashMap::new();
     for mut table in reader.tables(top, "agency") {
         let line = table.line();
@@ -473,6 +477,7 @@ fn agencies<'a>(reader: &mut Reader<'a>, top: &mut Table<'a>) -> Vec<Agency> {
             some("at least one network, such as [\"10.1.0.0/16\"]", network),
         );
         let contact = reader.optional(&mut table, "contact", some_text);
+        let office = super::cases::office(reader, &mut table);
         reader.finish(table, &[]);
         let (Some(id), Some(name), Some(networks)) = (id, name, networks) else { continue };
         if agencies.iter().any(|agency| *agency.id == *id) {
@@ -488,10 +493,12 @@ fn agencies<'a>(reader: &mut Reader<'a>, top: &mut Table<'a>) -> Vec<Agency> {
             reader.fault(line, "agency.networks", Problem::Twice(twice));
         }
         let contact = contact.map(Into::into);
-        agencies.push(Agency { id: id.into(), name: name.into(), contact, networks });
+        let id: Arc<str> = id.into();
+        offices.push(Office { agency: Arc::clone(&id), ..office });
+        agencies.push(Agency { id, name: name.into(), contact, networks });
     }
     debug_assert!(!reader.faults.is_empty() || Agencies::new(agencies.clone()).is_ok());
-    agencies
+    (agencies, offices)
 }
 
 fn limits<'a>(reader: &mut Reader<'a>, mut table: Table<'a>) -> (Limits, http::Options, ports::Options) {
@@ -587,6 +594,11 @@ pub(super) fn some_text(value: Value<'_>) -> Result<String, Problem> {
 }
 
 /// A word that logs, file names and commands can carry.
+/// A text, `""` for none.
+pub(super) fn empty_or_text(value: Value<'_>) -> Result<Option<String>, Problem> {
+    text(value).map(|text| Some(text.trim().to_owned()).filter(|text| !text.is_empty()))
+}
+
 pub(super) fn identifier(value: Value<'_>) -> Result<String, Problem> {
     let text = some_text(value)?;
     let is_plain = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_' | '.');

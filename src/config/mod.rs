@@ -4,6 +4,7 @@
 //! their options and never import this module.
 
 mod audiences;
+mod cases;
 mod clickhouse;
 mod export;
 mod faults;
@@ -29,6 +30,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+pub use cases::{Cases, Office};
 pub use export::Export;
 pub use faults::{Fault, Faults, Problem};
 pub use landing::Landing;
@@ -108,6 +110,8 @@ pub struct Config {
     pub publish: Vec<Publication>,
     /// Agencies.
     pub agencies: Vec<Agency>,
+    /// Following machines until they are clean.
+    pub cases: Cases,
     /// Feeds that do not apply to everybody.
     pub reaches: Vec<Reach>,
     /// Which queries are recorded.

@@ -25,7 +25,7 @@ const LONG_CHUNK: usize = MAX_BLOCK + 2 * BLOCK_HEADER;
 const TIMED: usize = BLOCK_HEADER + 8;
 
 /// Where an outlet is in the log.
-pub(super) struct Follower {
+pub(crate) struct Follower {
     /// The log's folder.
     log: PathBuf,
     /// The outlet's own.
@@ -34,8 +34,8 @@ pub(super) struct Follower {
     run: i64,
     first: u64,
     known: BTreeMap<Key, Known>,
-    pub(super) sent: u64,
-    pub(super) missed: u64,
+    pub(crate) sent: u64,
+    pub(crate) missed: u64,
     buffer: Vec<u8>,
 }
 
@@ -64,7 +64,7 @@ enum State {
 
 /// What was read at once: where it began.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Chunk {
+pub(crate) struct Chunk {
     key: Key,
     from: u64,
     to: u64,
@@ -76,7 +76,7 @@ impl Follower {
     ///
     /// # Errors
     /// What the system said of either folder.
-    pub(super) fn open(log: &Path, own: &Path, run: i64, first: u64) -> io::Result<Self> {
+    pub(crate) fn open(log: &Path, own: &Path, run: i64, first: u64) -> io::Result<Self> {
         place::make(&place::run_folder(own, run))?;
         let before = Place::load(own)?;
         let mut follower = Self {
@@ -173,7 +173,7 @@ impl Follower {
     ///
     /// # Errors
     /// What the system said when the log's folder was read, or of the first segment that could not be given its second name.
-    pub(super) fn look(&mut self) -> io::Result<()> {
+    pub(crate) fn look(&mut self) -> io::Result<()> {
         let listed = segment::list(&self.log)?;
         let ids: Vec<Id> = listed.iter().map(|segment| segment.id).collect();
         let mut result = Ok(());
@@ -194,7 +194,7 @@ impl Follower {
     ///
     /// # Errors
     /// What the system said.
-    pub(super) fn read(&mut self, visit: &mut dyn FnMut(&Record<'_>)) -> io::Result<Option<Chunk>> {
+    pub(crate) fn read(&mut self, visit: &mut dyn FnMut(&Record<'_>)) -> io::Result<Option<Chunk>> {
         self.peek()?;
         loop {
             let open = self.known.iter().filter_map(|(key, known)| match known.state {
@@ -297,14 +297,14 @@ impl Follower {
     }
 
     /// Notes that a chunk is on its way and may be lost.
-    pub(super) fn launch(&mut self, chunk: Chunk) {
+    pub(crate) fn launch(&mut self, chunk: Chunk) {
         if let Some(known) = self.known.get_mut(&chunk.key) {
             known.arrived.get_or_insert(chunk.from);
         }
     }
 
     /// Notes that a chunk, and all of its segment before it, has arrived.
-    pub(super) fn land(&mut self, chunk: Chunk) {
+    pub(crate) fn land(&mut self, chunk: Chunk) {
         // Unless it was given up meanwhile.
         if let Some(known) = self.known.get_mut(&chunk.key).filter(|known| known.arrived.is_some()) {
             known.arrived = Some(chunk.to).filter(|to| *to < known.at);
@@ -313,7 +313,7 @@ impl Follower {
     }
 
     /// Goes back to what is not known to have arrived.
-    pub(super) fn rewind(&mut self) {
+    pub(crate) fn rewind(&mut self) {
         for known in self.known.values_mut() {
             if let Some(arrived) = known.arrived.take() {
                 *known = Known { at: arrived, arrived: None, state: State::Open(None) };
@@ -345,7 +345,7 @@ impl Follower {
     ///
     /// # Errors
     /// What the system said.
-    pub(super) fn bound(
+    pub(crate) fn bound(
         &mut self,
         most: u64,
         is_scarce: bool,
@@ -391,7 +391,7 @@ impl Follower {
     ///
     /// # Errors
     /// What the system said.
-    pub(super) fn save(&self) -> io::Result<()> {
+    pub(crate) fn save(&self) -> io::Result<()> {
         let entry = |((run, id), known): (&Key, &Known)| Entry {
             run: *run,
             number: id.number,

@@ -8,7 +8,7 @@
 //! no receiver of these protocols says what it has kept.
 
 mod batch;
-mod follow;
+pub(crate) mod follow;
 mod link;
 mod place;
 mod tls;

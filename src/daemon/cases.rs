@@ -1,0 +1,141 @@
+//! Feeds the case desk: follows the query log and the contacts with the sinkhole, asks who was behind each address, and tells
+//! the desk who was seen doing what, and who merely asked.
+//!
+//! A thread of low priority, so DNS waits for nothing here; it keeps its place in the log as an outlet does, so that a restart loses
+//! nothing. What it holds in memory is bounded: hits wait by name and client, and that somebody asks is told once in ten
+//! minutes. What a case is, and what becomes of it, is `cases`' to say.
+
+mod counter;
+mod intake;
+mod who;
+
+use std::collections::HashMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+
+use counter::Counter;
+
+use crate::cases::{Classes, Desk, Options};
+use crate::client::prefix::PrefixMap;
+use crate::config::Config;
+use crate::evidence::ledger::Ledger;
+use crate::serve::pipeline::Pipeline;
+use crate::sinkhole::desk as page;
+
+/// What the configuration in force says.
+pub(super) struct Facts {
+    classes: Classes,
+    /// Who gets an agency's new cases.
+    officers: HashMap<Arc<str>, String>,
+    /// Agencies' own DNS servers.
+    forwarders: PrefixMap<()>,
+}
+
+impl Facts {
+    fn of(config: &Config) -> Self {
+        let offices = &config.cases.offices;
+        let officers = offices.iter().filter_map(|it| Some((Arc::clone(&it.agency), it.officer.clone()?)));
+        let networks = offices.iter().flat_map(|office| &office.forwarders).map(|net| (*net, ()));
+        Self {
+            classes: config.cases.classes.clone(),
+            officers: officers.collect(),
+            forwarders: PrefixMap::new(networks).expect("one value cannot differ from itself"),
+        }
+    }
+}
+
+/// The thread that feeds the desk.
+pub(super) struct Cases {
+    facts: Arc<Mutex<Arc<Facts>>>,
+    counter: Arc<Counter>,
+    stop: Arc<AtomicBool>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+/// What the thread works with.
+struct Means {
+    ledger: Arc<Ledger>,
+    pipeline: Arc<Pipeline>,
+    facts: Arc<Mutex<Arc<Facts>>>,
+    stop: Arc<AtomicBool>,
+    data_dir: Box<Path>,
+    options: Options,
+    /// Tells this process from those before it.
+    run: i64,
+}
+
+impl Cases {
+    /// Begins to feed the desk. What goes wrong with its files is told and tried again: it is no reason not to answer.
+    ///
+    /// # Errors
+    /// The system has no threads left.
+    pub(super) fn start(
+        config: &Config,
+        ledger: &Arc<Ledger>,
+        pipeline: &Arc<Pipeline>,
+        now: i64,
+    ) -> io::Result<Self> {
+        let facts = Arc::new(Mutex::new(Arc::new(Facts::of(config))));
+        let stop = Arc::<AtomicBool>::default();
+        let means = Means {
+            ledger: Arc::clone(ledger),
+            pipeline: Arc::clone(pipeline),
+            facts: Arc::clone(&facts),
+            stop: Arc::clone(&stop),
+            data_dir: config.data_dir.clone().into(),
+            options: config.cases.options.clone(),
+            run: now,
+        };
+        let counter = Arc::new(Counter::new(&means));
+        let thread = super::thread("cases", move || intake::run(means))?;
+        Ok(Self { facts, counter, stop, thread: Mutex::new(Some(thread)) })
+    }
+
+    /// The desk as the landing page knows it.
+    pub(super) fn counter(&self) -> Arc<dyn page::Desk> {
+        Arc::clone(&self.counter) as Arc<dyn page::Desk>
+    }
+
+    /// Takes what a reload changed.
+    pub(super) fn renew(&self, config: &Config) {
+        *self.facts.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(Facts::of(config));
+    }
+
+    /// Takes in what is recorded, as far as that is soon done, and ends.
+    pub(super) fn stop(&self) {
+        self.stop.store(true, Ordering::Release);
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(thread) = thread {
+            thread.thread().unpark();
+            // It reports its panics itself.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Where cases are, in the data folder.
+fn folder(data_dir: &Path) -> PathBuf {
+    data_dir.join("cases")
+}
+
+/// … and who is who.
+fn identity_folder(data_dir: &Path) -> PathBuf {
+    data_dir.join("identity")
+}
+
+impl Means {
+    fn facts(&self) -> Arc<Facts> {
+        Arc::clone(&self.facts.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn is_stopping(&self) -> bool {
+        self.stop.load(Ordering::Acquire)
+    }
+
+    fn desk(&self) -> Result<Desk, crate::cases::DeskError> {
+        Desk::open(&folder(&self.data_dir), self.options.clone())
+    }
+}

@@ -1,0 +1,503 @@
+//! From records and contacts to sightings: one round after the other, each record once.
+
+use std::collections::{HashMap, HashSet};
+use std::io;
+use std::net::IpAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rustix::process::setpriority_process;
+
+use super::who::{Person, who};
+use super::{Facts, Means};
+use crate::cases::{CaseFilter, Class, Desk, DeskError, Effect, Evidence, Sighting, State, Subject};
+use crate::clock;
+use crate::evidence::contacts::join::{self, Recent, Rules};
+use crate::evidence::contacts::{ContactsError, Reader, Via};
+use crate::evidence::record::{Record, Trigger};
+use crate::identity::{Book, BookError, Hints};
+use crate::name::Name;
+use crate::outlet::follow::Follower;
+use crate::serve::pipeline::listing;
+
+/// How long nothing is looked for when there was nothing.
+const IDLE: Duration = Duration::from_millis(100);
+/// How often new segments are looked for, and the place is kept.
+const ROUND: Duration = Duration::from_secs(1);
+/// How often quiet days are counted, and machines are looked up that were addresses.
+const TICK: Duration = Duration::from_secs(30);
+/// The least time between two reports of one trouble.
+const REPORT: Duration = Duration::from_secs(60);
+/// How long a stop takes in what is there.
+const GRACE: Duration = Duration::from_secs(1);
+/// Behind the workers, and behind most else.
+const NICE: i32 = 10;
+/// Octets of segments that wait where the desk cannot be written.
+const BACKLOG: u64 = 1 << 30;
+/// That a client asks is told once in this time, in microseconds.
+const SLOT: i64 = 600_000_000;
+/// Clients whose asking waits to be told.
+const MOST_SEEN: usize = 65_536;
+/// Hits of forwarders that wait for a contact, and for how long, in microseconds.
+const MOST_WAITING: usize = 10_000;
+const WAIT: i64 = 60_000_000;
+/// How far contacts were taken in: a mark of the desk's.
+const CONTACTS: &str = "contacts";
+/// Contacts that are taken in at once.
+const PART: usize = 500;
+/// Names that are known to have been hit by an address of theirs.
+const MOST_BY_ADDRESS: usize = 10_000;
+/// Open cases of addresses that are looked up at once.
+const LOOKED_UP: u64 = 10_000;
+
+/// Why a round was not done.
+#[derive(Debug, thiserror::Error)]
+enum Trouble {
+    #[error(transparent)]
+    Log(#[from] io::Error),
+    #[error(transparent)]
+    Desk(#[from] DeskError),
+    #[error(transparent)]
+    Book(#[from] BookError),
+    #[error(transparent)]
+    Contacts(#[from] ContactsError),
+}
+
+/// Works until it is told to stop.
+pub(super) fn run(means: Means) {
+    // Of this thread alone. Where it is not granted, it competes as any other.
+    let _ = setpriority_process(None, NICE);
+    let mut intake = Intake { means, open: None, told: None, refused: 0 };
+    // At once: what is recorded from now on is taken in.
+    intake.open();
+    loop {
+        // A panic is a bug; it must not end the following.
+        let wait = catch_unwind(AssertUnwindSafe(|| intake.round())).unwrap_or_else(|_| {
+            intake.open = None;
+            ROUND
+        });
+        if intake.means.is_stopping() {
+            break;
+        }
+        std::thread::park_timeout(wait);
+    }
+    let _ = catch_unwind(AssertUnwindSafe(|| intake.finish()));
+}
+
+struct Intake {
+    means: Means,
+    /// `None` until all of it could be opened.
+    open: Option<Open>,
+    /// When trouble was told last.
+    told: Option<Instant>,
+    /// Sightings that made no case since there are too many.
+    refused: u64,
+}
+
+/// What a round works with.
+struct Open {
+    follower: Follower,
+    desk: Desk,
+    book: Book,
+    /// `None` until there are some.
+    contacts: Option<Reader>,
+    /// The last contact that was taken in.
+    mark: u64,
+    recent: Recent,
+    /// Names that were hit by an address of theirs.
+    by_address: HashSet<Arc<str>>,
+    seen: Seen,
+    waiting: Waiting,
+    looked: Option<Instant>,
+    ticked: Option<Instant>,
+}
+
+impl Intake {
+    fn open(&mut self) {
+        let Means { ledger, data_dir, run, .. } = &self.means;
+        let opened = (|| {
+            let desk = self.means.desk()?;
+            Ok::<_, Trouble>(Open {
+                mark: desk.mark(CONTACTS)?.unwrap_or(0).unsigned_abs(),
+                follower: Follower::open(
+                    ledger.folder(),
+                    &ledger.folder().join("cases"),
+                    *run,
+                    ledger.first(),
+                )?,
+                desk,
+                contacts: None,
+                recent: Recent::new(Rules::default()),
+                by_address: HashSet::new(),
+                book: Book::open(&super::identity_folder(data_dir))?,
+                seen: Seen::default(),
+                waiting: Waiting::default(),
+                looked: None,
+                ticked: None,
+            })
+        })();
+        match opened {
+            Ok(open) => self.open = Some(open),
+            Err(trouble) => self.tell(&trouble),
+        }
+    }
+
+    /// Does what is due; returns how long nothing will be.
+    fn round(&mut self) -> Duration {
+        if self.open.is_none() {
+            self.open();
+        }
+        let Some(open) = &mut self.open else { return ROUND };
+        match open.round(&self.means, &mut self.refused) {
+            Ok(wait) => wait,
+            Err(trouble) => {
+                // What was on its way is read again.
+                open.follower.rewind();
+                open.looked = None;
+                self.tell(&trouble);
+                ROUND
+            }
+        }
+    }
+
+    fn finish(&mut self) {
+        let until = Instant::now() + GRACE;
+        while Instant::now() < until && self.round().is_zero() {}
+        if let Some(open) = &mut self.open {
+            let _ = open.waiting.end(&open.desk, &open.book, &self.means, i64::MAX);
+            let _ = open.follower.save();
+        }
+    }
+
+    /// Reports a trouble, unless one was reported a short while ago.
+    fn tell(&mut self, trouble: &Trouble) {
+        if self.told.is_none_or(|told| told.elapsed() >= REPORT) {
+            self.told = Some(Instant::now());
+            tracing::error!(
+                "cases are not kept up: {trouble}; it is tried again, and nothing of the log is lost until {} GiB wait",
+                BACKLOG >> 30
+            );
+        }
+    }
+}
+
+impl Open {
+    fn round(&mut self, means: &Means, refused: &mut u64) -> Result<Duration, Trouble> {
+        let now = clock::now();
+        if self.looked.is_none_or(|looked| looked.elapsed() >= ROUND) {
+            self.looked = Some(Instant::now());
+            self.follower.look()?;
+            let missed = self.follower.bound(BACKLOG, means.ledger.is_scarce(), &|record| record.is_hit)?;
+            if missed > 0 {
+                tracing::error!(
+                    missed,
+                    "hits were MISSED by cases: the desk could not be written for too long"
+                );
+            }
+            self.follower.save()?;
+            if self.contacts.is_none() {
+                self.contacts = match Reader::open(&means.data_dir.join("contacts")) {
+                    Err(ContactsError::Missing { .. }) => None,
+                    opened => Some(opened?),
+                };
+            }
+            self.waiting.end(&self.desk, &self.book, means, now - WAIT)?;
+            if *refused > 0 {
+                tracing::warn!(
+                    refused = std::mem::take(refused),
+                    "sightings made no case: there are cases.max_open open ones already"
+                );
+            }
+        }
+        let facts = means.facts();
+        let mut hits = Hits::default();
+        let Self { seen, recent, by_address, .. } = self;
+        let chunk = self.follower.read(&mut |record| {
+            if let Some(hit) = join::Hit::of(record) {
+                if is_by_address(record) {
+                    if by_address.len() >= MOST_BY_ADDRESS {
+                        by_address.clear();
+                    }
+                    by_address.insert(Arc::clone(&hit.name));
+                }
+                hits.add(record);
+                recent.add(hit);
+            }
+            seen.add(record);
+        })?;
+        if let Some(chunk) = chunk {
+            self.follower.launch(chunk);
+            let mut sightings = Vec::new();
+            for hit in hits.0.into_values() {
+                if facts.forwarders.find(hit.client).is_some() {
+                    self.waiting.add(hit);
+                    continue;
+                }
+                let person = who(&self.book, hit.client, hit.time, &hit.hints())?;
+                sightings.push(hit.sighting(person, &facts.classes, &facts.officers));
+            }
+            sightings.sort_by_key(|sighting| sighting.time);
+            take(&self.desk, &sightings, now, refused)?;
+            self.follower.land(chunk);
+        }
+        if chunk.is_none() || self.seen.is_full() {
+            self.seen.tell(&self.desk, &self.book, now)?;
+        }
+        // Behind the hits that led to them, unless there are more of those than can be read at once.
+        let is_more = self.take_contacts(means, &facts, now, refused)?;
+        if self.ticked.is_none_or(|ticked| ticked.elapsed() >= TICK) {
+            self.ticked = Some(Instant::now());
+            self.desk.tick(now)?;
+            self.identify(now)?;
+        }
+        Ok(if chunk.is_some() || is_more { Duration::ZERO } else { IDLE })
+    }
+
+    /// Takes in who came to the sinkhole; returns whether there is more.
+    fn take_contacts(
+        &mut self,
+        means: &Means,
+        facts: &Facts,
+        now: i64,
+        refused: &mut u64,
+    ) -> Result<bool, Trouble> {
+        let Some(contacts) = &self.contacts else { return Ok(false) };
+        let found = contacts.after(self.mark, PART)?;
+        let Some(last) = found.last().map(|contact| contact.id) else { return Ok(false) };
+        let mut sightings = Vec::new();
+        for contact in &found {
+            let state = means.pipeline.state();
+            let agency = state.agencies.of(contact.client).map(|agency| agency.id.to_string());
+            let matched = self.recent.hit_of(contact, agency.as_deref());
+            // A datagram's source is a claim: it names nobody but who asked himself.
+            if contact.via == Via::Udp && matched.is_none_or(|matched| matched.is_behind(contact)) {
+                continue;
+            }
+            let (name, feed, family) = match matched {
+                Some(found) => {
+                    if found.is_behind(contact) {
+                        self.waiting.remove(found.hit.client, &found.hit.name);
+                    }
+                    (Arc::clone(&found.hit.name), found.hit.feed.clone(), found.hit.family.clone())
+                }
+                // Asked long ago, or before a start: what the name is now.
+                None => {
+                    let Some(name) = &contact.name else { continue };
+                    let Some(host) = Name::from_host(name).ok() else { continue };
+                    let Some((feed, family)) = listing(&state, &host, contact.client) else { continue };
+                    (name.as_str().into(), Some(feed), family.map(Into::into))
+                }
+            };
+            let hints = Hints { agency: agency.as_deref(), ..Hints::default() };
+            let person = who(&self.book, contact.client, contact.time, &hints)?;
+            let agency = person.agency.or(agency);
+            sightings.push(Sighting {
+                time: contact.time,
+                client: contact.client,
+                machine: person.subject,
+                host: person.host,
+                officer: agency.as_deref().and_then(|id| facts.officers.get(id)).cloned(),
+                agency,
+                class: facts.classes.of(family.as_deref(), feed.as_deref(), self.by_address.contains(&name)),
+                family: family.map_or_else(String::new, |family| family.to_string()),
+                name: name.to_string(),
+                evidence: Evidence::Contact(contact.id),
+                count: contact.count,
+            });
+        }
+        let mark = i64::try_from(last).unwrap_or(i64::MAX);
+        let effects = self.desk.sightings_up_to(&sightings, Some((CONTACTS, mark)), now)?;
+        *refused += effects.iter().filter(|effect| **effect == Effect::Refused).count() as u64;
+        self.mark = last;
+        Ok(found.len() == PART)
+    }
+
+    /// Gives cases of addresses to the machines that they turned out to be, and those of machines that became one to that.
+    fn identify(&self, now: i64) -> Result<(), Trouble> {
+        let open = [State::New, State::Notified, State::Cleaned, State::Watched].to_vec();
+        let filter = CaseFilter { states: open, limit: Some(LOOKED_UP), ..CaseFilter::default() };
+        for case in self.desk.list(&filter)? {
+            let (into, host) = match case.subject {
+                Subject::Machine(id) => match self.book.machine(id)? {
+                    Some(machine) if machine.id != id => (Subject::Machine(machine.id), machine.host),
+                    _ => continue,
+                },
+                Subject::Address(address) => {
+                    let hints = Hints { agency: case.agency.as_deref(), ..Hints::default() };
+                    let first = who(&self.book, address, case.course.first_hit, &hints)?;
+                    // Only where it was the same one all the time.
+                    if first.subject == case.subject
+                        || first != who(&self.book, address, case.course.last_hit, &hints)?
+                    {
+                        continue;
+                    }
+                    (first.subject, first.host)
+                }
+            };
+            self.desk.identify(case.subject, into, host.as_deref(), &crate::cases::Actor::Server, now)?;
+        }
+        Ok(())
+    }
+}
+
+fn take(desk: &Desk, sightings: &[Sighting], now: i64, refused: &mut u64) -> Result<(), Trouble> {
+    if !sightings.is_empty() {
+        let effects = desk.sightings(sightings, now)?;
+        *refused += effects.iter().filter(|effect| **effect == Effect::Refused).count() as u64;
+    }
+    Ok(())
+}
+
+/// A hit, or several alike within a minute.
+struct Hit {
+    time: i64,
+    client: IpAddr,
+    agency: Option<String>,
+    feed: Option<String>,
+    family: Option<String>,
+    is_address: bool,
+    name: String,
+    count: u32,
+}
+
+impl Hit {
+    fn hints(&self) -> Hints<'_> {
+        Hints { agency: self.agency.as_deref(), ..Hints::default() }
+    }
+
+    fn class(&self, classes: &crate::cases::Classes) -> Class {
+        classes.of(self.family.as_deref(), self.feed.as_deref(), self.is_address)
+    }
+
+    fn sighting(
+        &self,
+        person: Person,
+        classes: &crate::cases::Classes,
+        officers: &HashMap<Arc<str>, String>,
+    ) -> Sighting {
+        let agency = person.agency.or_else(|| self.agency.clone());
+        Sighting {
+            time: self.time,
+            client: self.client,
+            machine: person.subject,
+            host: person.host,
+            officer: agency.as_deref().and_then(|id| officers.get(id)).cloned(),
+            agency,
+            class: self.class(classes),
+            family: self.family.clone().unwrap_or_default(),
+            name: self.name.clone(),
+            evidence: Evidence::Query,
+            count: self.count,
+        }
+    }
+}
+
+/// Whether an address met the rule, not a name.
+fn is_by_address(record: &Record<'_>) -> bool {
+    matches!(record.trigger, Some(Trigger::Ip | Trigger::Nsip))
+}
+
+/// The hits of one chunk, those that are alike together.
+#[derive(Default)]
+struct Hits(HashMap<(IpAddr, Vec<u8>, i64, Option<String>), Hit>);
+
+impl Hits {
+    fn add(&mut self, record: &Record<'_>) {
+        let family = record.family.as_deref().map(str::to_owned);
+        let minute = record.time.div_euclid(60_000_000);
+        let key = (record.client, record.qname.to_vec(), minute, family.clone());
+        let hit = self.0.entry(key).or_insert_with(|| Hit {
+            time: record.time,
+            client: record.client,
+            agency: record.agency.as_deref().map(str::to_owned),
+            feed: record.feed.as_deref().map(str::to_owned),
+            family,
+            is_address: is_by_address(record),
+            name: Name::from_wire(&record.qname).map_or_else(|| ".".to_owned(), |name| name.to_string()),
+            count: 0,
+        });
+        hit.time = hit.time.max(record.time);
+        hit.count = hit.count.saturating_add(1);
+    }
+}
+
+/// Who was seen asking, and whether that was told.
+#[derive(Default)]
+struct Seen {
+    slot: i64,
+    told: HashMap<IpAddr, bool>,
+    times: Vec<(IpAddr, i64)>,
+}
+
+impl Seen {
+    fn add(&mut self, record: &Record<'_>) {
+        let slot = record.time.div_euclid(SLOT);
+        // A clock that is set back begins anew too.
+        if slot != self.slot {
+            self.slot = slot;
+            self.told.clear();
+        }
+        if self.told.len() < MOST_SEEN && self.told.insert(record.client, true).is_none() {
+            self.times.push((record.client, record.time));
+        }
+    }
+
+    fn is_full(&self) -> bool {
+        self.times.len() >= MOST_SEEN || self.told.len() >= MOST_SEEN
+    }
+
+    /// Tells the desk.
+    fn tell(&mut self, desk: &Desk, book: &Book, now: i64) -> Result<(), Trouble> {
+        if self.times.is_empty() {
+            return Ok(());
+        }
+        let mut seen = Vec::with_capacity(self.times.len());
+        for (client, time) in &self.times {
+            seen.push((who(book, *client, *time, &Hints::default())?.subject, *time));
+        }
+        desk.asked(&seen, now)?;
+        self.times.clear();
+        if self.told.len() >= MOST_SEEN {
+            self.told.clear();
+        }
+        Ok(())
+    }
+}
+
+/// Hits of agencies' own DNS servers, until a contact says who asked them.
+#[derive(Default)]
+struct Waiting(HashMap<(IpAddr, String), Hit>);
+
+impl Waiting {
+    fn add(&mut self, hit: Hit) {
+        let is_full = self.0.len() >= MOST_WAITING;
+        match self.0.get_mut(&(hit.client, hit.name.clone())) {
+            Some(known) => known.count = known.count.saturating_add(hit.count),
+            // More is a flood; its contacts make cases all the same.
+            None if is_full => {}
+            None => drop(self.0.insert((hit.client, hit.name.clone()), hit)),
+        }
+    }
+
+    /// Somebody came, so it is known who asked.
+    fn remove(&mut self, client: IpAddr, name: &str) {
+        self.0.remove(&(client, name.to_owned()));
+    }
+
+    /// Makes cases of the servers themselves of what nobody came for until then.
+    fn end(&mut self, desk: &Desk, book: &Book, means: &Means, before: i64) -> Result<(), Trouble> {
+        if self.0.values().all(|hit| hit.time > before) {
+            return Ok(());
+        }
+        let facts = means.facts();
+        let mut sightings = Vec::new();
+        for hit in self.0.values().filter(|hit| hit.time <= before) {
+            let person = who(book, hit.client, hit.time, &hit.hints())?;
+            sightings.push(hit.sighting(person, &facts.classes, &facts.officers));
+        }
+        take(desk, &sightings, clock::now(), &mut 0)?;
+        self.0.retain(|_, hit| hit.time > before);
+        Ok(())
+    }
+}
