@@ -9,6 +9,7 @@ need() {
 }
 need cc 'gcc libc6-dev'
 need certutil libnss3-tools
+need chromedriver chromium-driver
 need chromium chromium
 need curl curl
 need dig bind9-dnsutils
@@ -26,6 +27,7 @@ need nginx nginx-light
 need nsd nsd
 need nsupdate bind9-dnsutils
 need openssl openssl
+need pdftotext poppler-utils
 need rsyslogd rsyslog
 need socat socat
 need stubby stubby

@@ -25,6 +25,7 @@ mod hostile;
 mod hostile_servers;
 mod images;
 mod landing;
+mod landing_browser;
 mod limits;
 mod log;
 mod log_faults;

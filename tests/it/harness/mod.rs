@@ -3,6 +3,7 @@
 //! Nothing here judges `sachdns`; every expectation stands in a test.
 
 pub(crate) mod authority;
+pub(crate) mod browser;
 pub(crate) mod dig;
 pub(crate) mod house;
 pub(crate) mod http;
@@ -109,6 +110,7 @@ pub(crate) fn spawn(command: &mut Command) -> Child {
         let program = command.get_program().to_string_lossy().into_owned();
         let package = match &*program {
             "certutil" => "libnss3-tools",
+            "chromedriver" => "chromium-driver",
             "chromium" => "chromium",
             "curl" => "curl",
             "dig" | "nsupdate" => "bind9-dnsutils",
@@ -120,6 +122,7 @@ pub(crate) fn spawn(command: &mut Command) -> Child {
             "named" => "bind9",
             "nft" => "nftables",
             "rsyslogd" => "rsyslog",
+            "pdftoppm" | "pdftotext" => "poppler-utils",
             "socat" => "socat",
             "named-checkzone" => "bind9-utils",
             "openssl" => "openssl",

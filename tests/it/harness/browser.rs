@@ -1,0 +1,228 @@
+//! Chromium, driven over WebDriver (W3C) as a person would: it goes, looks, types, presses keys and buttons.
+//!
+//! Debian's chromedriver and our own few lines of HTTP; what the page should be like stands in a test.
+
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use base64::prelude::{BASE64_STANDARD, Engine as _};
+use serde_json::{Value, json};
+
+use super::{Lines, PATIENCE, spawn, wait_until};
+
+/// A browser; ends when dropped.
+pub(crate) struct Browser {
+    driver: Child,
+    address: SocketAddr,
+    session: String,
+}
+
+/// A window, in CSS pixels.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Window {
+    pub(crate) width: u32,
+    pub(crate) height: u32,
+    pub(crate) is_phone: bool,
+}
+
+/// What people prefer, as their system says.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Scheme {
+    Light,
+    Dark,
+}
+
+/// As elements are called in JSON.
+const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
+/// The Tab key (WebDriver, section 17.4.2).
+const TAB: &str = "\u{e004}";
+
+impl Browser {
+    /// Starts it with its files in `home`; every name leads to 127.0.0.1.
+    #[track_caller]
+    pub(crate) fn start(home: &Path) -> Self {
+        // In a process namespace of its own, which ends with it: whatever the browser has started ends too.
+        let mut command = Command::new("setpriv");
+        command.args(["--pdeathsig", "KILL", "unshare", "--pid", "--fork", "--kill-child", "--mount-proc"]);
+        command.args(["chromedriver", "--port=0"]);
+        command.env("HOME", home).env("TMPDIR", home).env_remove("DBUS_SESSION_BUS_ADDRESS");
+        let mut driver = spawn(command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()));
+        let lines = Lines::follow(driver.stdout.take().unwrap());
+        let line = lines.wait(PATIENCE, |line| line.contains("started successfully on port"));
+        let port = line.and_then(|line| line.trim_end_matches('.').rsplit(' ').next()?.parse().ok());
+        let port: u16 = port.unwrap_or_else(|| panic!("chromedriver does not start: {}", lines.text()));
+        let mut browser =
+            Self { driver, address: SocketAddr::from(([127, 0, 0, 1], port)), session: String::new() };
+        let arguments = [
+            "--headless=new",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--disable-dev-shm-usage",
+            "--no-first-run",
+            "--disable-background-networking",
+            "--disable-component-update",
+            "--disable-sync",
+            "--hide-scrollbars",
+            "--host-resolver-rules=MAP * 127.0.0.1",
+        ];
+        let options = json!({
+            "goog:chromeOptions": { "args": arguments },
+            "goog:loggingPrefs": { "browser": "ALL" },
+        });
+        let started = browser.post("/session", &json!({ "capabilities": { "alwaysMatch": options } }));
+        started["sessionId"].as_str().unwrap().clone_into(&mut browser.session);
+        browser
+    }
+
+    /// Opens a page and waits until it is loaded.
+    #[track_caller]
+    pub(crate) fn go(&self, url: &str) {
+        self.command("url", &json!({ "url": url }));
+    }
+
+    /// What a script in the page returns.
+    #[track_caller]
+    pub(crate) fn run(&self, script: &str) -> Value {
+        self.command("execute/sync", &json!({ "script": script, "args": [] }))
+    }
+
+    /// The text that a person sees of the element.
+    #[track_caller]
+    pub(crate) fn text(&self, css: &str) -> String {
+        let script = format!("return document.querySelector({}).innerText", json!(css));
+        self.run(&script).as_str().unwrap().to_owned()
+    }
+
+    #[track_caller]
+    pub(crate) fn type_into(&self, css: &str, text: &str) {
+        let element = self.element(css);
+        self.command(&format!("element/{element}/value"), &json!({ "text": text }));
+    }
+
+    #[track_caller]
+    pub(crate) fn click(&self, css: &str) {
+        let element = self.element(css);
+        self.command(&format!("element/{element}/click"), &json!({}));
+    }
+
+    #[track_caller]
+    pub(crate) fn press_tab(&self) {
+        let keys = json!([{ "type": "keyDown", "value": TAB }, { "type": "keyUp", "value": TAB }]);
+        self.command(
+            "actions",
+            &json!({ "actions": [{ "type": "key", "id": "keyboard", "actions": keys }] }),
+        );
+    }
+
+    /// Waits until the page shows this text.
+    #[track_caller]
+    pub(crate) fn wait_for(&self, text: &str) {
+        wait_until(text, || self.text("body").contains(text));
+    }
+
+    #[track_caller]
+    pub(crate) fn resize(&self, window: Window) {
+        let Window { width, height, is_phone } = window;
+        let metrics = json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": is_phone });
+        self.protocol("Emulation.setDeviceMetricsOverride", &metrics);
+    }
+
+    #[track_caller]
+    pub(crate) fn prefer(&self, scheme: Scheme) {
+        let value = match scheme {
+            Scheme::Light => "light",
+            Scheme::Dark => "dark",
+        };
+        let features = json!({ "features": [{ "name": "prefers-color-scheme", "value": value }] });
+        self.protocol("Emulation.setEmulatedMedia", &features);
+    }
+
+    /// A picture, PNG, of all of an element, beyond the window too.
+    #[track_caller]
+    pub(crate) fn picture(&self, css: &str) -> Vec<u8> {
+        let script = format!(
+            "const r = document.querySelector({}).getBoundingClientRect(); \
+             return {{ x: r.x + scrollX, y: r.y + scrollY, width: r.width, height: r.height, scale: 1 }}",
+            json!(css)
+        );
+        let options = json!({ "format": "png", "captureBeyondViewport": true, "clip": self.run(&script) });
+        octets(&self.protocol("Page.captureScreenshot", &options)["data"])
+    }
+
+    /// The page on paper, A4, as PDF.
+    #[track_caller]
+    pub(crate) fn print(&self) -> Vec<u8> {
+        octets(&self.command("print", &json!({ "page": { "width": 21.0, "height": 29.7 } })))
+    }
+
+    /// What the browser complained of since it was last asked.
+    #[track_caller]
+    pub(crate) fn complaints(&self) -> Vec<String> {
+        let log = self.command("se/log", &json!({ "type": "browser" }));
+        log.as_array().unwrap().iter().map(ToString::to_string).collect()
+    }
+
+    #[track_caller]
+    fn element(&self, css: &str) -> String {
+        let found = self.command("element", &json!({ "using": "css selector", "value": css }));
+        found[ELEMENT].as_str().unwrap().to_owned()
+    }
+
+    /// Chromium's own protocol, for what WebDriver has no word for.
+    #[track_caller]
+    fn protocol(&self, method: &str, parameters: &Value) -> Value {
+        self.command("goog/cdp/execute", &json!({ "cmd": method, "params": parameters }))
+    }
+
+    #[track_caller]
+    fn command(&self, command: &str, parameters: &Value) -> Value {
+        self.post(&format!("/session/{}/{command}", self.session), parameters)
+    }
+
+    #[track_caller]
+    fn post(&self, path: &str, body: &Value) -> Value {
+        let body = body.to_string();
+        let request = format!(
+            "POST {path} HTTP/1.1\r\nHost: {}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\
+             Connection: close\r\n\r\n{body}",
+            self.address,
+            body.len()
+        );
+        let mut stream = TcpStream::connect(self.address).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut stream = BufReader::new(stream);
+        let (mut status, mut length) = (String::new(), 0);
+        stream.read_line(&mut status).unwrap();
+        loop {
+            let mut line = String::new();
+            stream.read_line(&mut line).unwrap();
+            match line.trim_end().split_once(':') {
+                Some((name, value)) if name.eq_ignore_ascii_case("content-length") => {
+                    length = value.trim().parse().unwrap();
+                }
+                Some(_) => {}
+                None => break,
+            }
+        }
+        // It keeps connections, whatever one asks for.
+        let mut answer = vec![0; length];
+        stream.read_exact(&mut answer).unwrap();
+        let mut answer: Value = serde_json::from_slice(&answer).unwrap();
+        assert!(status.contains(" 200 "), "{path} {body}: {answer:#}");
+        answer["value"].take()
+    }
+}
+
+fn octets(value: &Value) -> Vec<u8> {
+    BASE64_STANDARD.decode(value.as_str().unwrap()).unwrap()
+}
+
+impl Drop for Browser {
+    fn drop(&mut self) {
+        let _ = self.driver.kill();
+        let _ = self.driver.wait();
+    }
+}
