@@ -16,6 +16,7 @@ use sachdns::sinkhole::http::{self, Finding, Options, Site};
 use sachdns::sinkhole::page::{Agency, Design, Listing, vietnam};
 use sachdns::sinkhole::reception::Reception;
 use sachdns::sinkhole::token::Key;
+use sachdns::sinkhole::visits::Visits;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -133,6 +134,7 @@ impl Scene {
             vec![listening],
             Arc::new(reception),
             Options { per_client: 100, ..Options::default() },
+            Visits::default(),
             std::future::pending(),
         ));
         let folder = tempfile::tempdir().unwrap();
@@ -350,7 +352,7 @@ fn what_comes_too_late_or_from_elsewhere_is_asked_for_again() {
         browser.click("#vi button[value=clean]");
         browser.wait_for("Cảm ơn Anh/Chị");
         let said = (Said::Clean, "c2.example.test".to_owned(), Some("Đã quét".to_owned()));
-        assert_eq!(scene.desk.heard(), [said.clone()]);
+        assert_eq!(scene.desk.heard(), std::slice::from_ref(&said));
 
         // Another site's page, with a token that was good.
         scene.go("listed");
