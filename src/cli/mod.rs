@@ -3,8 +3,10 @@
 //! Results go to standard output, everything about them to standard error. Exit status: 0 done, 1
 //! not done (the reason is printed), 2 wrong usage.
 
+mod ca;
 mod case;
 mod check;
+mod contacts;
 mod diff;
 mod explain;
 mod export;
@@ -28,12 +30,14 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::config::{Config, Faults};
 use crate::daemon::DaemonError;
+use crate::evidence::contacts::ContactsError;
 use crate::evidence::store::StoreError;
 use crate::evidence::store::clickhouse::ship::ShipError;
 use crate::feed::ReadError;
 use crate::fetch::bundle::BundleError;
 use crate::image::ImageError;
 use crate::publish::list::Format;
+use crate::sinkhole::authority::AuthorityError;
 use crate::update::UpdateError;
 
 /// A protective DNS resolver: malicious names lead to a sinkhole, every query leaves its record.
@@ -61,6 +65,11 @@ enum Command {
     /// Follow infected machines until they are clean.
     #[command(subcommand)]
     Case(case::Command),
+    /// Print who came to the sinkhole, newest first; say which agencies do not.
+    Contacts(Box<contacts::Arguments>),
+    /// Make the sinkhole's own certificate authority, and give out its certificate.
+    #[command(subcommand)]
+    Ca(ca::Command),
     /// Read feeds.
     #[command(subcommand)]
     Feed(feed::Command),
@@ -114,6 +123,12 @@ enum CliError {
     Image(#[from] ImageError),
     #[error(transparent)]
     Store(#[from] StoreError),
+    #[error(transparent)]
+    Contacts(#[from] ContactsError),
+    #[error(transparent)]
+    Authority(#[from] AuthorityError),
+    #[error("{what} is not for a terminal: write it to a file by --output FILE")]
+    Binary { what: &'static str },
     #[error(transparent)]
     Rule(#[from] rules::RuleError),
     #[error(
@@ -196,6 +211,8 @@ pub fn run() -> ExitCode {
         Command::Log(arguments) => log::run(&arguments),
         Command::Hunt(arguments) => hunt::run(&arguments),
         Command::Case(command) => case::run(&command),
+        Command::Contacts(arguments) => contacts::run(&arguments),
+        Command::Ca(command) => ca::run(&command),
         Command::Feed(command) => feed::run(&command),
         Command::Policy(command) => policy::run(&command),
     };

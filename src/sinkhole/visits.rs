@@ -9,6 +9,9 @@ use super::capture::{Beginning, Head, Spoken};
 use crate::clock;
 use crate::evidence::contacts::{self, Contact, Contacts, MOST_FIRST, Via};
 
+/// Octets of a ClientHello before its random ones: heads of record and message, version.
+const BEFORE_RANDOM: usize = 11;
+
 /// Takes visits down.
 #[derive(Debug, Clone, Default)]
 pub struct Visits(Option<Arc<Contacts>>);
@@ -83,6 +86,8 @@ impl Visitor {
             Spoken::Nothing | Spoken::Other => {}
             Spoken::Tls(hello) => {
                 contact.via = Via::Tls;
+                // Behind these everything is random, and no two of a loop would be alike.
+                contact.first.truncate(BEFORE_RANDOM);
                 contact.name = hello.server_name.as_deref().and_then(contacts::host_name);
                 contact.ja4 = Some(hello.ja4.clone());
             }

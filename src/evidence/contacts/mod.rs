@@ -54,7 +54,7 @@ pub struct Contact {
     pub agent: Option<String>,
     /// The fingerprint of its ClientHello.
     pub ja4: Option<String>,
-    /// The first octets that it sent, at most [`MOST_FIRST`].
+    /// The first octets that it sent, at most [`MOST_FIRST`]; of TLS what came inside, or those before the random ones.
     pub first: Vec<u8>,
     /// How many were alike within a minute, 1 or more.
     pub count: u32,
