@@ -37,7 +37,7 @@ const FOLDING: [(&str, &str); 3] = [
 
 /// The modules that may import only these of ours.
 const ONLY: &[(&str, &[&str])] = &[
-    ("cases", &["identity"]),
+    ("cases", &["fetch", "identity"]),
     ("clock", &[]),
     ("datagram", &[]),
     ("mac", &[]),

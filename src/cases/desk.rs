@@ -123,6 +123,11 @@ impl Desk {
         if store::path(folder).exists() { Self::open(folder, options).map(Some) } else { Ok(None) }
     }
 
+    /// Where the database is.
+    pub(super) fn folder(&self) -> &Path {
+        self.0.path.parent().unwrap_or(&self.0.path)
+    }
+
     /// How cases are kept.
     pub fn options(&self) -> &Options {
         &self.0.options
@@ -375,6 +380,18 @@ impl Desk {
             }
             case.course.told(now);
             Ok((What::Notified, how))
+        })
+    }
+
+    /// Somebody was told of a case: noted where it is the first time in this episode.
+    pub(super) fn told_first(&self, id: CaseId, how: &str, by: &Actor, now: i64) -> Result<()> {
+        self.change(|transaction| {
+            let mut case = self.case_in(transaction, id)?;
+            if case.course.told(now).is_some() {
+                self.step(transaction, &case, now, by, What::Notified, how)?;
+                store::update(transaction, &case).map_err(|source| self.failed(source))?;
+            }
+            Ok(())
         })
     }
 

@@ -8,6 +8,7 @@
 pub mod class;
 pub mod desk;
 pub mod lifecycle;
+pub mod notify;
 mod store;
 pub mod ticket;
 

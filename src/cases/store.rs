@@ -12,6 +12,8 @@
 //!
 //! The server and the commands write it, each change in one transaction; what is committed survives a power cut.
 
+pub(super) mod outbox;
+
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
@@ -85,7 +87,7 @@ pub enum StoreError {
     Newer(i64),
 }
 
-type Result<T> = std::result::Result<T, StoreError>;
+pub(super) type Result<T> = std::result::Result<T, StoreError>;
 
 /// Where it is, in the folder of cases.
 pub(super) fn path(folder: &Path) -> PathBuf {

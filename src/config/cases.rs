@@ -9,9 +9,11 @@ use jiff::tz::TimeZone;
 use super::faults::Problem;
 use super::file::{empty_or_text, network};
 use super::log::age;
+use super::notices;
 use super::reader::{Reader, Table, Value, count, integer, list, text};
 use crate::cases::desk::LONGEST_NAME;
-use crate::cases::{Classes, Options};
+use crate::cases::{Classes, Options, notify};
+use crate::client::Agency;
 
 /// What `[cases]` and the agencies' tables say of cases.
 #[derive(Debug, Clone)]
@@ -22,6 +24,8 @@ pub struct Cases {
     pub classes: Classes,
     /// Who looks after which agency.
     pub offices: Vec<Office>,
+    /// Who is told.
+    pub notices: notify::Options,
 }
 
 /// Who looks after an agency's machines, and which addresses are none.
@@ -50,6 +54,7 @@ pub(super) fn read<'a>(
     reader: &mut Reader<'a>,
     top: &mut Table<'a>,
     zone: &TimeZone,
+    agencies: &[Agency],
     offices: Vec<Office>,
 ) -> Cases {
     let mut table = reader.sub_table(top, "cases");
@@ -67,7 +72,9 @@ pub(super) fn read<'a>(
         phishing: reader.take(&mut table, "phishing", phishing, list(pattern)),
         scan: reader.take(&mut table, "scan", scan, list(pattern)),
     };
+    let syslog = reader.take(&mut table, "syslog", None, notices::syslog);
     reader.finish(table, &[]);
+    let notices = notify::Options { syslog, ..notices::read(reader, top, agencies, &offices) };
     let options = Options {
         quiet_days,
         keep: i64::try_from(keep.as_micros()).unwrap_or(i64::MAX),
@@ -75,7 +82,7 @@ pub(super) fn read<'a>(
         time_zone: zone.clone(),
         ..default
     };
-    Cases { options, classes, offices }
+    Cases { options, classes, offices, notices }
 }
 
 fn pattern(value: Value<'_>) -> Result<String, Problem> {

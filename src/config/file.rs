@@ -72,8 +72,7 @@ pub(super) fn read(path: &Path, text: &str) -> Result<Config, Faults> {
 #[cfg(test)]
 pub(super) fn all_settings() -> Vec<String> {
     // The arrays' settings are asked for only where there is an element.
-    let text =
-        "[[feed]]\n[[agency]]\n[[group]]\n[[route]]\n[[zone]]\n[[tsig_key]]\n[[publish]]\n[[outlet]]\n";
+    let text = "[[feed]]\n[[agency]]\n[[group]]\n[[route]]\n[[zone]]\n[[tsig_key]]\n[[publish]]\n[[outlet]]\n[[webhook]]\n";
     let mut reader = Reader::new(Path::new(""), text);
     let (document, _) = DeTable::parse_recoverable(text);
     settings(&mut reader, Path::new(""), document.get_ref());
@@ -116,7 +115,7 @@ fn settings<'a>(reader: &mut Reader<'a>, path: &Path, document: &'a DeTable<'a>)
     let gate = super::gate::read(reader, &mut top);
     let names: Vec<&str> = feeds.iter().map(|feed| &*feed.name).collect();
     let (agencies, offices) = agencies(reader, &mut top);
-    let cases = super::cases::read(reader, &mut top, &http.time_zone, offices);
+    let cases = super::cases::read(reader, &mut top, &http.time_zone, &agencies, offices);
     let publish = super::publish::read(reader, &mut top, &tsig_keys, &sinkhole, &names, &agencies);
     let reaches = audiences::reaches(reader, &mut top, &agencies, wishes);
     let log = super::log::read(reader, &mut top, &data_dir);

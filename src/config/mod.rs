@@ -13,6 +13,7 @@ mod file;
 mod gate;
 mod landing;
 mod log;
+mod notices;
 mod outlets;
 mod publish;
 mod reader;

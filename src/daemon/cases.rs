@@ -7,6 +7,7 @@
 
 mod counter;
 mod intake;
+mod post;
 mod who;
 
 use std::collections::HashMap;
@@ -18,7 +19,7 @@ use std::thread::JoinHandle;
 
 use counter::Counter;
 
-use crate::cases::{Classes, Desk, Options};
+use crate::cases::{Classes, Desk, Options, notify};
 use crate::client::prefix::PrefixMap;
 use crate::config::Config;
 use crate::evidence::ledger::Ledger;
@@ -32,6 +33,8 @@ pub(super) struct Facts {
     officers: HashMap<Arc<str>, String>,
     /// Agencies' own DNS servers.
     forwarders: PrefixMap<()>,
+    /// Who is told of cases.
+    notices: notify::Options,
 }
 
 impl Facts {
@@ -42,20 +45,21 @@ impl Facts {
         Self {
             classes: config.cases.classes.clone(),
             officers: officers.collect(),
+            notices: notify::Options { node: config.node(), ..config.cases.notices.clone() },
             forwarders: PrefixMap::new(networks).expect("one value cannot differ from itself"),
         }
     }
 }
 
-/// The thread that feeds the desk.
+/// The thread that feeds the desk, and the one that tells of what is there.
 pub(super) struct Cases {
     facts: Arc<Mutex<Arc<Facts>>>,
     counter: Arc<Counter>,
     stop: Arc<AtomicBool>,
-    thread: Mutex<Option<JoinHandle<()>>>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
-/// What the thread works with.
+/// What the threads work with.
 struct Means {
     ledger: Arc<Ledger>,
     pipeline: Arc<Pipeline>,
@@ -90,8 +94,13 @@ impl Cases {
             run: now,
         };
         let counter = Arc::new(Counter::new(&means));
-        let thread = super::thread("cases", move || intake::run(means))?;
-        Ok(Self { facts, counter, stop, thread: Mutex::new(Some(thread)) })
+        let means = Arc::new(means);
+        let feeding = Arc::clone(&means);
+        let threads = vec![
+            super::thread("cases", move || intake::run(feeding))?,
+            super::thread("notices", move || post::run(&means))?,
+        ];
+        Ok(Self { facts, counter, stop, threads: Mutex::new(threads) })
     }
 
     /// The desk as the landing page knows it.
@@ -107,8 +116,8 @@ impl Cases {
     /// Takes in what is recorded, as far as that is soon done, and ends.
     pub(super) fn stop(&self) {
         self.stop.store(true, Ordering::Release);
-        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(thread) = thread {
+        let threads = std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
+        for thread in threads {
             thread.thread().unpark();
             // It reports its panics itself.
             let _ = thread.join();

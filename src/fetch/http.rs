@@ -1,4 +1,4 @@
-//! One resource by HTTP/1.1: conditional, bounded in size, time and slowness, redirects followed with care.
+//! One resource by HTTP/1.1: conditional, bounded in size, time and slowness, redirects followed with care; or one message posted.
 //!
 //! Written to whatever is given, as it comes; what is in it is not looked at. hyper's connections are used as they are, so that every bound is ours; one is kept
 //! for the next request to the same server.
@@ -13,14 +13,14 @@ use std::time::Duration;
 
 use base64::prelude::{BASE64_STANDARD, Engine as _};
 use flate2::write::GzDecoder;
-use http_body_util::{BodyExt as _, Empty};
+use http_body_util::{BodyExt as _, Full};
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{
     ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, ETAG, HOST, HeaderMap,
     HeaderName, HeaderValue, IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED, LOCATION, PROXY_AUTHORIZATION,
     RETRY_AFTER, USER_AGENT,
 };
-use hyper::{Request, Response, StatusCode};
+use hyper::{Method, Request, Response, StatusCode};
 use jiff::Timestamp;
 use jiff::fmt::rfc2822;
 use tokio::time::{Instant, timeout, timeout_at};
@@ -135,6 +135,19 @@ pub struct Ask<'a> {
     pub etag: Option<&'a str>,
     /// … and the time of its last change, as the server wrote both.
     pub last_modified: Option<&'a str>,
+}
+
+/// What is posted.
+#[derive(Debug, Clone)]
+pub struct Post<'a> {
+    /// To whom.
+    pub url: &'a Url,
+    /// The body's media type.
+    pub content_type: &'a str,
+    /// Other header fields.
+    pub fields: &'a [(HeaderName, HeaderValue)],
+    /// The body.
+    pub body: Bytes,
 }
 
 /// What came.
@@ -362,6 +375,43 @@ impl<'a> Client<'a> {
         timeout(limit, self.follow(ask, out)).await.map_err(|_| HttpError::Timeout(limit))?
     }
 
+    /// Posts a message. What is answered is not read; redirects are not followed, since they would turn it into a question.
+    ///
+    /// # Errors
+    /// [`HttpError`]: anything but a status of 2xx. Whether the message arrived is not known then.
+    pub async fn post(&mut self, post: Post<'_>) -> Result<(), HttpError> {
+        let limit = self.options.timeout;
+        timeout(limit, self.send_post(post)).await.map_err(|_| HttpError::Timeout(limit))?
+    }
+
+    async fn send_post(
+        &mut self,
+        Post { url, content_type, fields, body }: Post<'_>,
+    ) -> Result<(), HttpError> {
+        let ask = Ask { url, accept: "*/*", etag: None, last_modified: None };
+        let via = self.via();
+        let mut request = self.request(url, ask, is_asked_for_us(url, via.as_ref()))?;
+        *request.method_mut() = Method::POST;
+        let headers = request.headers_mut();
+        let wrong = |_| HttpError::Url(Shown(url).to_string());
+        headers.insert(CONTENT_TYPE, HeaderValue::from_str(content_type).map_err(wrong)?);
+        headers.extend(fields.iter().cloned());
+        *request.body_mut() = Full::new(body);
+        let mut line = connect::open(url, via.as_ref(), self.options.ca.as_deref()).await?;
+        let response = line.sender.send_request(request).await.map_err(|error| HttpError::of(&error))?;
+        let status = response.status();
+        if status.is_success() {
+            return Ok(());
+        }
+        let retry_after = retry_after(response.headers(), Timestamp::now());
+        Err(HttpError::Status { status: status.as_u16(), retry_after })
+    }
+
+    fn via(&self) -> Option<Via<'_>> {
+        let proxy = self.options.proxy.as_ref()?;
+        Some(Via { url: &proxy.url, authorization: self.proxy_authorization.as_ref() })
+    }
+
     async fn follow(&mut self, ask: Ask<'_>, out: &mut (dyn Write + Send)) -> Result<Reply, HttpError> {
         let mut url = ask.url.clone();
         for _ in 0..=REDIRECTS {
@@ -420,7 +470,7 @@ impl<'a> Client<'a> {
         Ok(response)
     }
 
-    fn request(&self, url: &Url, ask: Ask<'_>, is_whole: bool) -> Result<Request<Empty<Bytes>>, HttpError> {
+    fn request(&self, url: &Url, ask: Ask<'_>, is_whole: bool) -> Result<Request<Full<Bytes>>, HttpError> {
         let mut target = url.clone();
         target.set_fragment(None);
         let path = &target[url::Position::BeforePath..url::Position::AfterQuery];
@@ -445,7 +495,7 @@ impl<'a> Client<'a> {
         field(IF_NONE_MATCH, validator(ask.etag).as_ref());
         field(IF_MODIFIED_SINCE, validator(ask.last_modified).as_ref());
         field(PROXY_AUTHORIZATION, self.proxy_authorization.as_ref().filter(|_| is_whole));
-        request.body(Empty::new()).map_err(|_| HttpError::Url(Shown(url).to_string()))
+        request.body(Full::default()).map_err(|_| HttpError::Url(Shown(url).to_string()))
     }
 }
 

@@ -65,7 +65,7 @@ enum Trouble {
 }
 
 /// Works until it is told to stop.
-pub(super) fn run(means: Means) {
+pub(super) fn run(means: Arc<Means>) {
     // Of this thread alone. Where it is not granted, it competes as any other.
     let _ = setpriority_process(None, NICE);
     let mut intake = Intake { means, open: None, told: None, refused: 0 };
@@ -86,7 +86,7 @@ pub(super) fn run(means: Means) {
 }
 
 struct Intake {
-    means: Means,
+    means: Arc<Means>,
     /// `None` until all of it could be opened.
     open: Option<Open>,
     /// When trouble was told last.
@@ -115,7 +115,7 @@ struct Open {
 
 impl Intake {
     fn open(&mut self) {
-        let Means { ledger, data_dir, run, .. } = &self.means;
+        let Means { ledger, data_dir, run, .. } = &*self.means;
         let opened = (|| {
             let desk = self.means.desk()?;
             Ok::<_, Trouble>(Open {

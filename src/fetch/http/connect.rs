@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http_body_util::Empty;
+use http_body_util::Full;
 use hyper::body::Bytes;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper::header::{HOST, HeaderValue, PROXY_AUTHORIZATION};
@@ -39,7 +39,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin + Send> Stream for T {}
 
 /// An open connection.
 pub(super) struct Line {
-    pub(super) sender: SendRequest<Empty<Bytes>>,
+    pub(super) sender: SendRequest<Full<Bytes>>,
     _driver: Driver,
 }
 
@@ -91,7 +91,7 @@ async fn within<T>(
     timeout(limit, doing).await.map_err(late)?
 }
 
-async fn shake_hands(stream: Box<dyn Stream>) -> Result<(SendRequest<Empty<Bytes>>, Driver), HttpError> {
+async fn shake_hands(stream: Box<dyn Stream>) -> Result<(SendRequest<Full<Bytes>>, Driver), HttpError> {
     let (sender, connection) = http1::Builder::new()
         .max_headers(HEADERS)
         .max_buf_size(HEAD)
@@ -145,7 +145,7 @@ async fn tunnel(stream: Box<dyn Stream>, url: &Url, via: &Via<'_>) -> Result<Box
     if let Some(authorization) = via.authorization {
         request = request.header(PROXY_AUTHORIZATION, authorization);
     }
-    let request = request.body(Empty::new()).map_err(|_| HttpError::Url(Shown(url).to_string()))?;
+    let request = request.body(Full::default()).map_err(|_| HttpError::Url(Shown(url).to_string()))?;
     let response = sender.send_request(request).await.map_err(|error| HttpError::of(&error))?;
     if !response.status().is_success() {
         return Err(HttpError::Proxy { proxy: peer(via.url), status: response.status().as_u16() });

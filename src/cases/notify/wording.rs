@@ -1,0 +1,251 @@
+//! Every sentence of the mails, in Vietnamese.
+//!
+//! The reader looks after an agency's machines. Names from strangers (hosts, families) lose their control characters; malicious
+//! names are written so that no mail program makes a link of them.
+
+use std::collections::HashMap;
+use std::fmt::Write as _;
+
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+
+use super::Agency;
+use crate::cases::{Case, Class, State, Step, What};
+
+/// A mail's subject and text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Letter {
+    pub(super) subject: String,
+    pub(super) text: String,
+}
+
+/// To whom, and what is known to write for them.
+pub(super) struct Reader<'a> {
+    pub(super) address: &'a str,
+    pub(super) agencies: &'a HashMap<String, Agency>,
+    pub(super) zone: &'a TimeZone,
+}
+
+impl Reader<'_> {
+    fn agency(&self, case: &Case) -> String {
+        let Some(id) = case.agency.as_deref() else { return "chưa xác định".to_owned() };
+        self.agencies.get(id).map_or_else(|| clean(id), |agency| clean(&agency.name))
+    }
+
+    fn greeting(&self) -> String {
+        let is_reader = |agency: &&Agency| agency.email.as_deref() == Some(self.address);
+        let officer = self.agencies.values().find(is_reader).and_then(|agency| agency.officer.as_deref());
+        officer.map_or_else(
+            || "Kính gửi Anh/Chị,".to_owned(),
+            |name| format!("Kính gửi Anh/Chị {},", clean(name)),
+        )
+    }
+
+    fn time(&self, time: i64) -> String {
+        Timestamp::from_microsecond(time).map_or_else(
+            |_| String::new(),
+            |it| it.to_zoned_datetime(self.zone.clone()).strftime("%H:%M:%S ngày %d/%m/%Y").to_string(),
+        )
+    }
+}
+
+/// What a stranger gave, in one line of bounded length.
+fn clean(text: &str) -> String {
+    text.chars().map(|letter| if letter.is_control() { ' ' } else { letter }).take(200).collect()
+}
+
+/// A name that nothing makes a link of.
+fn defanged(name: &str) -> String {
+    clean(name).replace('.', "[.]")
+}
+
+fn machine(case: &Case) -> String {
+    let address = case.client;
+    match &case.host {
+        Some(host) => format!("{} ({address})", clean(host)),
+        None => address.to_string(),
+    }
+}
+
+fn family(case: &Case) -> String {
+    if case.family.is_empty() { "chưa phân loại".to_owned() } else { clean(&case.family) }
+}
+
+/// What kind of trouble it is.
+fn trouble(class: Class) -> &'static str {
+    match class {
+        Class::C2 => "máy kết nối đến máy chủ điều khiển mã độc (C2)",
+        Class::Phishing => "người dùng mở trang lừa đảo",
+        Class::Address => "máy kết nối đến địa chỉ IP độc hại",
+        Class::Scan => "máy dò quét",
+        Class::Unknown => "máy truy vấn tên miền độc hại",
+    }
+}
+
+fn state(state: State) -> &'static str {
+    match state {
+        State::New => "mới",
+        State::Notified => "đã thông báo",
+        State::Cleaned => "đã báo làm sạch",
+        State::Watched => "đang theo dõi",
+        State::Closed => "đã đóng",
+    }
+}
+
+/// What to do, most urgent first.
+fn steps(class: Class) -> &'static [&'static str] {
+    match class {
+        Class::C2 => &[
+            "Ngắt máy khỏi mạng (rút dây mạng hoặc tắt Wi-Fi).",
+            "Quét toàn bộ máy bằng phần mềm phòng, chống mã độc của cơ quan (Bkav Endpoint, Viettel Endpoint) và công cụ làm sạch của chiến dịch.",
+            "Cập nhật hệ điều hành và phần mềm; gỡ bỏ phần mềm bẻ khóa (crack).",
+            "Đổi mật khẩu đã dùng trên máy này từ một máy khác đã bảo đảm an toàn.",
+            "Khi đã làm sạch, bấm nút “Tôi đã làm sạch máy” trên trang cảnh báo, hoặc báo mã phiếu cho đơn vị chuyên trách.",
+        ],
+        Class::Phishing => &[
+            "Hỏi người sử dụng đã nhập mật khẩu, mã OTP hoặc thông tin thẻ vào trang đó hay chưa.",
+            "Nếu có, đổi mật khẩu ngay từ một máy khác và báo ngân hàng hoặc đơn vị quản lý tài khoản.",
+            "Quét máy nếu người sử dụng đã tải tệp từ trang đó.",
+            "Báo mã phiếu cho đơn vị chuyên trách khi đã xử lý xong.",
+        ],
+        Class::Address | Class::Scan | Class::Unknown => &[
+            "Kiểm tra máy, tìm chương trình đã tạo ra kết nối.",
+            "Quét toàn bộ máy bằng phần mềm phòng, chống mã độc của cơ quan (Bkav Endpoint, Viettel Endpoint).",
+            "Cập nhật hệ điều hành và phần mềm; gỡ bỏ phần mềm không rõ nguồn gốc.",
+            "Nếu tên miền hoặc địa chỉ phục vụ công việc, báo đơn vị chuyên trách để xem xét.",
+        ],
+    }
+}
+
+/// The mail that tells of cases as they are opened, opened again or belied.
+pub(super) fn at_once(cases: &[(Case, Step)], reader: &Reader<'_>, quiet_days: u32) -> Letter {
+    let subject = match cases {
+        [(case, step)] => {
+            format!("[SachDNS] {}: {} – mã phiếu {}", headline(step.what), machine(case), case.ticket)
+        }
+        several => format!("[SachDNS] {} phiếu theo dõi mã độc mới hoặc tái diễn", several.len()),
+    };
+    let mut text = format!("{}\n\nHệ thống SachDNS của tỉnh vừa ghi nhận:\n", reader.greeting());
+    for (case, step) in cases {
+        let hits = match case.contacts {
+            0 => format!("{} truy vấn", case.queries),
+            contacts => format!("{} truy vấn, {contacts} kết nối", case.queries),
+        };
+        let rows = [
+            ("Mã phiếu", case.ticket.to_string()),
+            ("Cơ quan", reader.agency(case)),
+            ("Máy", machine(case)),
+            ("Dấu hiệu", trouble(case.class).to_owned()),
+            ("Họ mã độc", family(case)),
+            ("Tên miền", defanged(&case.name)),
+            ("Thấy lần đầu", reader.time(case.course.first_hit)),
+            ("Thấy lần cuối", reader.time(case.course.last_hit)),
+            ("Số lần", hits),
+        ];
+        let _ = write!(text, "\n{}\n", headline(step.what));
+        for (head, value) in rows {
+            let _ = writeln!(text, "  {head:<14} {value}");
+        }
+    }
+    let mut classes: Vec<Class> = cases.iter().map(|(case, _)| case.class).collect();
+    classes.sort();
+    classes.dedup();
+    for class in &classes {
+        match classes.len() {
+            1 => text.push_str("\nViệc cần làm:\n"),
+            _ => drop(write!(text, "\nViệc cần làm ({}):\n", trouble(*class))),
+        }
+        for (number, step) in (1..).zip(steps(*class)) {
+            let _ = writeln!(text, "  {number}. {step}");
+        }
+    }
+    let _ = write!(
+        text,
+        "\nPhiếu tự đóng sau {quiet_days} ngày máy vẫn hoạt động trên mạng mà dấu hiệu không tái diễn. Máy tắt không được tính là sạch.\n{SIGNATURE}"
+    );
+    Letter { subject, text }
+}
+
+fn headline(what: What) -> &'static str {
+    match what {
+        What::Reopened => "Mã độc tái diễn trên máy đã đóng phiếu",
+        What::Relapsed => "Máy đã báo làm sạch nhưng vẫn còn dấu hiệu",
+        _ => "Phát hiện máy có dấu hiệu mã độc",
+    }
+}
+
+const SIGNATURE: &str =
+    "\n--\nThư tự động của hệ thống SachDNS – mạng diện rộng của tỉnh. Thư này không bao giờ hỏi mật khẩu.\n";
+
+/// The mail of each morning. Of `count` cases, `cases` are in it.
+pub(super) fn digest(
+    cases: &[Case],
+    count: u64,
+    agency: Option<&str>,
+    reader: &Reader<'_>,
+    now: i64,
+) -> Letter {
+    let open = cases.iter().filter(|case| case.course.is_open());
+    let since = now - crate::cases::lifecycle::DAY;
+    let (mut new, mut remaining, mut said, mut again) = (0, 0, 0, 0);
+    for case in open {
+        remaining += 1;
+        new += u32::from(case.course.opened >= since);
+        again += u32::from(case.course.reopened > 0 && case.course.since >= since);
+        said += u32::from(matches!(case.course.state, State::Cleaned | State::Watched));
+    }
+    let closed = cases.len() - remaining;
+    let whom = agency.map_or_else(|| "toàn tỉnh".to_owned(), |id| reader.agency_name(id));
+    let day = Timestamp::from_microsecond(now).map_or_else(
+        |_| String::new(),
+        |it| it.to_zoned_datetime(reader.zone.clone()).strftime("%d/%m/%Y").to_string(),
+    );
+    let subject = format!("[SachDNS] Tổng hợp ngày {day}: {remaining} phiếu đang mở – {whom}");
+    let mut text = format!(
+        "{}\n\nTình hình xử lý mã độc của {whom}, ngày {day}:\n\n  \
+         Đang mở          {remaining}\n  \
+         Mới trong ngày   {new}\n  \
+         Tái diễn         {again}\n  \
+         Đã báo làm sạch  {said}\n  \
+         Đã đóng          {closed}\n",
+        reader.greeting()
+    );
+    if count > cases.len() as u64 {
+        let _ = writeln!(text, "\nCó {count} phiếu; thư này nêu {} phiếu mới nhất.", cases.len());
+    }
+    // C2 and phishing are never added up.
+    let classes = [Class::C2, Class::Phishing, Class::Address, Class::Unknown, Class::Scan];
+    for class in classes {
+        let of_class: Vec<&Case> = cases.iter().filter(|case| case.class == class).collect();
+        if of_class.is_empty() {
+            continue;
+        }
+        let heading = trouble(class);
+        let _ = write!(text, "\n{}: {}\n", capital(heading), of_class.len());
+        for case in of_class {
+            let _ = writeln!(
+                text,
+                "  {}  {}  {}  {}  {}  thấy lần cuối {}",
+                case.ticket,
+                state(case.course.state),
+                machine(case),
+                family(case),
+                reader.agency(case),
+                reader.time(case.course.last_hit)
+            );
+        }
+    }
+    text.push_str(SIGNATURE);
+    Letter { subject, text }
+}
+
+impl Reader<'_> {
+    fn agency_name(&self, id: &str) -> String {
+        self.agencies.get(id).map_or_else(|| clean(id), |agency| clean(&agency.name))
+    }
+}
+
+fn capital(text: &str) -> String {
+    let mut letters = text.chars();
+    letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
+}
