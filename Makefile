@@ -4,11 +4,11 @@ CARGO ?= cargo
 CONFIG := config/quickstart.toml
 SACHDNS := target/release/sachdns
 
-.PHONY: help run build test test-deps lint fmt doc bench bench-deps bench-write fuzz
+.PHONY: help run build test test-deps screenshots lint fmt doc bench bench-deps bench-write fuzz
 .DEFAULT_GOAL := help
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 build: ## Build the release binary, target/release/sachdns
 	@command -v cc >/dev/null || { echo 'cc: not found; install it with: apt-get install gcc libc6-dev' >&2; exit 1; }
@@ -41,6 +41,12 @@ test: test-deps ## Install what the tests need, and run all of them
 
 test-deps: ## Install the name server and tools that the tests run (Debian packages)
 	@tests/install-deps.sh
+
+# Sixteen colours are enough for a page, and keep each picture small.
+screenshots: test-deps ## Take the pictures of the landing page anew, docs/landing (pngquant)
+	@command -v pngquant >/dev/null || { echo 'pngquant: not found; install it with: apt-get install pngquant' >&2; exit 1; }
+	SACHDNS_SCREENSHOTS=$(CURDIR)/docs/landing $(CARGO) test --locked --test it -- landing_browser::everybody
+	pngquant --force --ext .png --speed 1 16 docs/landing/*.png
 
 lint: ## Check the format and the lints, warnings denied
 	$(CARGO) fmt --check

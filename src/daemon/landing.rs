@@ -6,12 +6,13 @@ use std::net::IpAddr;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Instant;
 
 use super::DaemonError;
 use super::error::folder_error;
+use crate::cases::{self, Classes};
 use crate::config::Config;
-use crate::name::Name;
-use crate::serve::pipeline::{self, Pipeline};
+use crate::serve::pipeline::{Listed, Pipeline};
 use crate::sinkhole::desk::{Class, Desk};
 use crate::sinkhole::http::{Finding, Site};
 use crate::sinkhole::page::{Agency, Design, Listing};
@@ -27,24 +28,43 @@ pub(super) fn reception(
 ) -> Result<Arc<Reception>, DaemonError> {
     let path = config.data_dir.join("landing.key");
     let key = key(&path).map_err(folder_error(&path))?;
-    let (site, zone) = (Landing(Arc::clone(pipeline)), config.http.time_zone.clone());
+    let (site, zone) = (
+        Landing { pipeline: Arc::clone(pipeline), classes: Classes::default() },
+        config.http.time_zone.clone(),
+    );
     Ok(Arc::new(Reception::new(site, desk, design, key, zone)))
 }
 
-struct Landing(Arc<Pipeline>);
+struct Landing {
+    pipeline: Arc<Pipeline>,
+    classes: Classes,
+}
 
 impl Site for Landing {
     fn look_up(&self, host: Option<&str>, client: IpAddr) -> Finding {
-        let state = self.0.state();
-        let listing = host
-            .and_then(|host| Name::from_host(host).ok())
-            .and_then(|name| pipeline::listing(&state, &name, client))
-            .map(|(feed, family)| Listing { feed: feed.to_string(), family, class: Class::Unknown });
+        let state = self.pipeline.state();
+        let listing =
+            host.and_then(|host| self.pipeline.listed(host, client, Instant::now())).map(|listed| {
+                let Listed { feed, family, is_address } = listed;
+                let class = class(self.classes.of(family.as_deref(), Some(&feed), is_address));
+                Listing { feed: feed.to_string(), family, class }
+            });
         let agency = state.agencies.of(client).map(|agency| Agency {
             name: agency.name.to_string(),
             contact: agency.contact.as_ref().map(ToString::to_string),
         });
         Finding { listing, agency }
+    }
+}
+
+/// The case desk's word in the page's.
+pub(super) fn class(class: cases::Class) -> Class {
+    match class {
+        cases::Class::C2 => Class::C2,
+        cases::Class::Phishing => Class::Phishing,
+        cases::Class::Address => Class::Address,
+        cases::Class::Scan => Class::Scan,
+        cases::Class::Unknown => Class::Unknown,
     }
 }
 

@@ -8,6 +8,7 @@ mod excess;
 mod local;
 mod met;
 mod notice;
+mod visited;
 
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -51,6 +52,7 @@ use crate::resolve::{Aged, Origin, Resolver, Served, Takeoff, routes};
 use crate::tsig::{Keys, Signer};
 use crate::wire::{self, Query, Reject, Response, option, rcode};
 use met::Met;
+pub use visited::Listed;
 
 /// What a reload replaces as one, with every new policy. Copies share their accounts and their rules.
 #[derive(Clone)]

@@ -129,6 +129,7 @@ impl Design {
         let kind = Kind::of(notice);
         let part = |language| Part {
             title: kind.message(self.texts.wording(language)).title.to_owned(),
+            is_done: false,
             body: landing::body(notice, kind, &self.texts, language),
         };
         self.draw(kind.tone(), Language::Vietnamese, part)
@@ -219,7 +220,7 @@ impl Design {
                             @if is_first && let Some(logo) = &self.logo { img src=(logo.uri) alt=""; }
                             (self.texts.wording(language).sender)
                         }
-                        (PreEscaped(SHIELD))
+                        (PreEscaped(SHIELD)) (PreEscaped(if part.is_done { DONE } else { WARNING }))
                         h1 { (part.title) }
                     }
                 }
@@ -229,15 +230,19 @@ impl Design {
     }
 }
 
-/// A shield with an exclamation mark, drawn in place: the page fetches no picture.
+/// A shield, drawn in place: the page fetches no picture.
 const SHIELD: &str = "<svg width=\"37\" height=\"44\" viewBox=\"0 0 37 44\" aria-hidden=\"true\" \
      focusable=\"false\"><path fill=\"none\" stroke=\"#fff\" stroke-width=\"3\" stroke-linejoin=\"round\" \
-     d=\"M18.5 2.5 34.5 8v13c0 10-6.5 17-16 20.5C9 38 2.5 31 2.5 21V8z\"/><path fill=\"#fff\" \
-     d=\"M16.3 12h4.4v12.5h-4.4zM16.3 27.5h4.4v4.4h-4.4z\"/></svg>";
+     d=\"M18.5 2.5 34.5 8v13c0 10-6.5 17-16 20.5C9 38 2.5 31 2.5 21V8z";
+/// What is on it: an exclamation mark …
+const WARNING: &str = "\"/><path fill=\"#fff\" d=\"M16.3 12h4.4v12.5h-4.4zM16.3 27.5h4.4v4.4h-4.4z\"/></svg>";
+/// … or a tick.
+const DONE: &str = "M11 21.5l5.5 5.5L26.5 16\"/></svg>";
 
 /// The page in one language.
 struct Part {
     title: String,
+    is_done: bool,
     body: Markup,
 }
 

@@ -81,7 +81,7 @@ wording! {
         address_title address_lead address_sure
         listed_title listed_lead listed_sure
         unlisted_title unlisted_lead unlisted_action
-        sure_heading facts_heading steps_heading said_heading
+        sure_heading facts_heading steps_heading said_heading said_lead
         ticket ticket_help host time family no_family feed machine client agency no_agency contact
         helpline_label since sightings
         clean_label clean_button wrong_label wrong_button said_clean said_wrong

@@ -5,7 +5,9 @@ use std::net::{IpAddr, SocketAddr};
 use crate::harness::house::Setup;
 use crate::harness::http::{self, Response};
 use crate::harness::nsd;
+use crate::harness::scripted::Scripted;
 use crate::harness::server::Server;
+use crate::harness::wire;
 
 const AGENCY: &str = "Sở Thông tin và Truyền thông";
 const CONTACT: &str = "Nguyễn Văn A, 0200 000 000";
@@ -136,4 +138,97 @@ fn one_clients_idle_connections_do_not_keep_others_out() {
     let _idle: Vec<_> = (0..100).map(|_| idle()).collect();
     assert_page(&http::fetch(http, "evil.example.test", "/"));
     server.assert_well();
+}
+
+#[test]
+fn programs_get_facts_and_parts_of_pages_nothing() {
+    let (_server, http) = serve();
+    let ask = |path: &str, accept: &str| {
+        let request = format!(
+            "GET {path} HTTP/1.1\r\nHost: www.evil.example.test\r\nAccept: {accept}\r\nConnection: close\r\n\r\n"
+        );
+        http::exchange(http, request.as_bytes())
+    };
+    let facts = ask("/api", "application/json");
+    let json: serde_json::Value = serde_json::from_str(&facts.body).unwrap();
+    for (key, expected) in [
+        ("name", "www.evil.example.test"),
+        ("feed", "authority"),
+        ("client", "127.0.0.1"),
+        ("agency", AGENCY),
+        ("contact", CONTACT),
+    ] {
+        assert_eq!(json[key], expected, "{json:#}");
+    }
+    assert_eq!(json["blocked"], true);
+    assert!(ask("/ad", "image/avif,image/webp,*/*;q=0.8").body.starts_with("GIF89a"));
+    assert!(ask("/favicon.ico", "*/*").body.starts_with("GIF89a"));
+    for (path, accept) in [("/a.js", "*/*"), ("/a", "text/css,*/*;q=0.1")] {
+        let part = ask(path, accept);
+        assert_eq!((part.status, &*part.body), (204, ""), "{part:#?}");
+    }
+    assert_page(&ask("/a.js", "text/html,application/xhtml+xml,*/*;q=0.8"));
+}
+
+/// The name itself is not listed; only the answer told that it leads there.
+#[test]
+fn a_name_that_leads_to_a_listed_address_is_told_as_that() {
+    let upstream = Scripted::answering(|query| match &*query.qname() {
+        "shop.example.test." if query.qtype() == wire::A => query.answer_a([203, 0, 113, 7]),
+        _ => query.answer(wire::RA, 0, &[], None),
+    });
+    let server = Setup::new(upstream.address)
+        .sinkhole("ipv4 = \"127.0.0.1\"\nhttp_listen = [\"127.0.0.1:0\"]\n")
+        .feed("addresses", "203.0.113.7\n")
+        .serve();
+    let page = |host: &str| http::fetch(server.http.unwrap(), host, "/").body;
+    const ADDRESS: &str = "Đã chặn kết nối đến một địa chỉ độc hại";
+    assert!(!page("shop.example.test").contains(ADDRESS), "nobody has asked for it");
+    assert_eq!(server.dig().ask("shop.example.test", "A").rdata("A"), ["127.0.0.1"]);
+    for host in ["shop.example.test", "203.0.113.7", "203.0.113.7:8080"] {
+        let page = page(host);
+        assert!(page.contains(ADDRESS) && page.contains("addresses"), "{host}: {page}");
+    }
+    assert!(!page("203.0.113.8").contains(ADDRESS));
+}
+
+#[test]
+fn logo_and_texts_are_the_administrators_and_a_reload_changes_them() {
+    const SVG: &str =
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 9 9\"><path d=\"M0 0h9v9z\"/></svg>";
+    let server = Setup::new(nsd::address())
+        .sinkhole("ipv4 = \"127.0.0.1\"\nhttp_listen = [\"127.0.0.1:0\"]\nlogo = \"logo.svg\"\ntexts = \"texts.toml\"\n")
+        .feed("authority", "evil.example.test\n")
+        .file("logo.svg", SVG)
+        .file("texts.toml", "[vi]\nsender = \"Tỉnh Một\"\nhelpline = \"0299 111 111\"\n")
+        .serve();
+    let page = || http::fetch(server.http.unwrap(), "evil.example.test", "/");
+    let first = page();
+    assert_page(&first);
+    for shown in ["Tỉnh Một", "0299 111 111", "<img src=\"data:image/svg+xml;base64,"] {
+        assert!(first.body.contains(shown), "{shown}: {first:#?}");
+    }
+    assert!(first.field("content-security-policy").unwrap().contains("img-src data:;"));
+
+    server.house().write("texts.toml", "[vi]\nsender = \"Tỉnh Hai\"\n");
+    server.reload().well();
+    assert!(page().body.contains("Tỉnh Hai"), "{:#?}", page());
+
+    // What is wrong changes nothing, and is told with its place and the mend.
+    server.house().write("texts.toml", "[vi]\nsender = \"Tỉnh Ba\"\nsendr = \"Tỉnh Ba\"\n");
+    let refused = server.reload();
+    assert_ne!(refused.code(), 0);
+    assert!(
+        refused.stderr.contains("texts.toml:3: vi.sendr: no such text; did you mean `sender`?"),
+        "{refused:#?}"
+    );
+    assert!(page().body.contains("Tỉnh Hai"));
+    server
+        .house()
+        .write("logo.svg", "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 9 9\"><script/></svg>");
+    let checked = server.house().run("check", &[]);
+    assert_ne!(checked.code(), 0);
+    for part in ["sinkhole.logo: logo.svg: holds <script>", "save it as plain SVG"] {
+        assert!(checked.stderr.contains(part), "{part}: {checked:#?}");
+    }
 }

@@ -127,7 +127,7 @@ fn said(case: &Case, token: &str, again: Option<Again<'_>>, wording: &Wording, l
             @match case.said {
                 Some(Said::Clean) => p.remark { (wording.said_clean) },
                 Some(Said::Wrong) => p.remark { (wording.said_wrong) },
-                None => {}
+                None => p { (wording.said_lead) },
             }
             (form(Said::Clean, &wording.clean_label, &wording.clean_button))
             (form(Said::Wrong, &wording.wrong_label, &wording.wrong_button))

@@ -51,5 +51,5 @@ pub(super) fn part(outcome: Outcome, notice: &Notice<'_>, wording: &Wording, lan
         // To the very page, not to this one, which would be posted again.
         p { a href="/" hreflang=(language.tag()) { (wording.back) } }
     };
-    Part { title: title.clone(), body }
+    Part { title: title.clone(), is_done: matches!(outcome, Outcome::Kept(_)), body }
 }

@@ -11,7 +11,7 @@ pub(crate) struct Response {
     pub(crate) status: u16,
     /// The status line and the header fields, as they came.
     pub(crate) head: String,
-    /// The body, taken as UTF-8.
+    /// The body, taken as UTF-8; what is none shows as such.
     pub(crate) body: String,
 }
 
@@ -43,7 +43,7 @@ pub(crate) fn exchange(server: SocketAddr, request: &[u8]) -> Response {
         // A server that refuses a request unread resets the connection behind its answer.
         assert!(!bytes.is_empty(), "no response: {error}");
     }
-    let text = String::from_utf8(bytes).unwrap();
+    let text = String::from_utf8_lossy(&bytes).into_owned();
     let (head, body) = text.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no HTTP response: {text:?}"));
     let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
     let status = status.unwrap_or_else(|| panic!("no status: {head:?}"));
