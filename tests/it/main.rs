@@ -10,6 +10,7 @@ mod archive;
 mod audiences;
 mod building;
 mod cache;
+mod clickhouse;
 mod clients;
 mod cookies;
 mod doh;

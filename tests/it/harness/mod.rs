@@ -4,6 +4,7 @@
 
 pub(crate) mod authority;
 pub(crate) mod browser;
+pub(crate) mod clickhouse;
 pub(crate) mod dig;
 pub(crate) mod house;
 pub(crate) mod http;
@@ -111,6 +112,7 @@ pub(crate) fn spawn(command: &mut Command) -> Child {
         let package = match &*program {
             "certutil" => "libnss3-tools",
             "chromedriver" => "chromium-driver",
+            "clickhouse-server" => "clickhouse-server",
             "chromium" => "chromium",
             "curl" => "curl",
             "dig" | "nsupdate" => "bind9-dnsutils",

@@ -163,6 +163,11 @@ impl Client {
         Ok(Self { options: options.clone(), peer, runtime })
     }
 
+    /// How long it may be silent.
+    pub(super) fn patience(&self) -> Duration {
+        self.options.timeout
+    }
+
     /// An answer that makes no sense.
     pub(super) fn nonsense(&self) -> ClientError {
         ClientError::Answer { peer: self.peer.clone() }

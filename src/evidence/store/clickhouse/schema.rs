@@ -222,9 +222,6 @@ const INSERTING: [(&str, &str); 3] =
     [("async_insert", "0"), ("insert_deduplicate", "1"), ("insert_distributed_sync", "1")];
 const TOKEN: &str = "insert_deduplication_token";
 
-/// How long an answer about tables may take.
-const PATIENCE: Duration = Duration::from_secs(30);
-
 /// Lines of an answer.
 pub(super) fn lines(
     client: &Client,
@@ -233,7 +230,7 @@ pub(super) fn lines(
 ) -> Result<Vec<String>, ClientError> {
     const MOST: usize = 16 << 20;
     let mut octets = Vec::new();
-    client.ask(&Ask::new(sql), PATIENCE, is_over, &mut |part| {
+    client.ask(&Ask::new(sql), client.patience(), is_over, &mut |part| {
         octets.extend(part);
         if octets.len() > MOST { Err(client.nonsense()) } else { Ok(()) }
     })?;
@@ -327,7 +324,7 @@ impl Target {
 
 /// A statement whose answer says nothing.
 pub(super) fn done(client: &Client, sql: &str, is_over: &mut dyn FnMut() -> bool) -> Result<(), ClientError> {
-    client.ask(&Ask::new(sql), PATIENCE, is_over, &mut |_| Ok(()))
+    client.ask(&Ask::new(sql), client.patience(), is_over, &mut |_| Ok(()))
 }
 
 /// The columns of the table there, and their types; none where there is no table.

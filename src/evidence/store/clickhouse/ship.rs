@@ -37,7 +37,7 @@ use crate::evidence::store::embedded::store_folder;
 use crate::evidence::store::{Catalogue, CatalogueError, Entry, FileError, FileName, Filter, Rows, Stored};
 
 /// How often is looked for new files.
-const LOOK_EVERY: Duration = Duration::from_secs(2);
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// How long after a failure it is tried again: at first, and at most.
 const RETRY: Duration = Duration::from_secs(1);
 const LONGEST_RETRY: Duration = Duration::from_secs(30);
