@@ -301,11 +301,21 @@ impl<'c> Writer<'c> {
         }
         let party = Party::of(claim);
         let rows = self.rows(claim, start, 16)?;
+        // Another machine's lease that began in the same moment: what the newest file says last counts.
+        let (at_once, rows): (Vec<Row>, Vec<Row>) =
+            rows.into_iter().partition(|row| row.start == start && row.party != party);
+        if !at_once.is_empty() && as_of < newest {
+            return Ok(Ok(Entered { is_new_machine: false, what: What::Known }));
+        }
+        for row in &at_once {
+            if row.seen > start {
+                self.connection.execute("UPDATE claims SET start = seen WHERE id = ?1", [row.id])?;
+            } else {
+                self.connection.execute("DELETE FROM claims WHERE id = ?1", [row.id])?;
+            }
+        }
         let before = rows.first();
-        let same = rows
-            .iter()
-            .take_while(|row| Some(row.start) == before.map(|it| it.start))
-            .find(|row| row.party == party);
+        let same = before.filter(|row| row.party == party);
         let is_known = same.is_some_and(|row| start <= row.seen);
         let (machine, is_new_machine) = if party.is_nobody {
             (NOBODY, false)
@@ -318,10 +328,9 @@ impl<'c> Writer<'c> {
         let done = |what| Ok(Ok(Entered { is_new_machine, what }));
         if let Some(row) = same {
             if is_known {
-                let is_news = match claim.manner {
-                    Manner::Released => until < row.until,
-                    Manner::Holds | Manner::Nobody => until != row.until && as_of >= newest,
-                };
+                // A release that an older copy tells is one all the same.
+                let is_release = claim.manner == Manner::Released && until < row.until;
+                let is_news = is_release || (until != row.until && as_of >= newest);
                 if is_news && start == row.seen {
                     self.update.execute(params![row.id, row.seen, until.max(row.start), None::<String>])?;
                     return done(What::Changed);
