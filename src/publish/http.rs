@@ -10,7 +10,7 @@
 //! A list is never held whole: a thread makes it while the device takes it. What it was made of is in its ETag, so that a
 //! device which has it already is told so (304) and nothing is made. Devices come from the networks of [`Terms::allow`], and
 //! with a token where there is one: as a bearer's, or as the password of whatever user, which is all that some know. Connections,
-//! lists at once and a connection's life are bounded; nothing here is on the way of a query.
+//! requests a second, lists at once and a connection's life are bounded; nothing here is on the way of a query.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -19,7 +19,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use base64::engine::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -42,6 +42,7 @@ use super::list::{self, Format, Kind};
 use super::rpz::Sinkholed;
 use super::select::Feeds;
 use crate::client::admission::{Admission, Ticket};
+use crate::client::rate::{Rate, RateLimit};
 use crate::listener;
 
 /// Who may have lists, and what is in them. A reload replaces it.
@@ -105,6 +106,9 @@ const CONNECTIONS_EACH: usize = 8;
 /// Most lists that are made at once, in all and for one device: each takes a thread.
 const LISTS: usize = 8;
 const LISTS_EACH: usize = 2;
+/// Requests a second, of one device and in all. A device polls every few minutes, and with as many lists as it likes.
+const RATE_EACH: u32 = 30;
+const RATE: u32 = 300;
 /// The time in which the head of a request must have come.
 const HEAD: Duration = Duration::from_secs(10);
 /// The longest life of a connection: time for ten million names over a slow line.
@@ -122,11 +126,31 @@ pub async fn serve(
     shutdown: impl Future<Output = ()>,
 ) {
     let admission = Admission::new(CONNECTIONS, CONNECTIONS_EACH);
-    let lists = Admission::new(LISTS, LISTS_EACH);
+    let desk = Arc::new(Desk {
+        lists: Admission::new(LISTS, LISTS_EACH),
+        each: RateLimit::new(RATE_EACH, Instant::now()),
+        all: RateLimit::new(RATE, Instant::now()),
+    });
     listener::attend("lists over HTTP", listeners, &admission, shutdown, |stream, client, ticket| {
-        connection(stream, client, ticket, Arc::clone(&source), lists.clone())
+        connection(stream, client, ticket, Arc::clone(&source), Arc::clone(&desk))
     })
     .await;
+}
+
+/// What bounds requests.
+struct Desk {
+    lists: Admission,
+    each: RateLimit,
+    all: RateLimit,
+}
+
+impl Desk {
+    /// Whether a request is one too many. Who asks too often alone takes nothing from the others' share.
+    fn is_exceeded(&self, client: IpAddr) -> bool {
+        let now = Instant::now();
+        self.each.count(client.to_canonical(), now) == Rate::Exceeded
+            || self.all.count((), now) == Rate::Exceeded
+    }
 }
 
 async fn connection(
@@ -134,10 +158,10 @@ async fn connection(
     client: IpAddr,
     _ticket: Ticket,
     source: Arc<impl Source>,
-    lists: Admission,
+    desk: Arc<Desk>,
 ) {
     let service = service_fn(|request: Request<Incoming>| {
-        let answer = answer(&request, client, &*source, &lists);
+        let answer = answer(&request, client, &*source, &desk);
         async { Ok::<_, Infallible>(answer) }
     });
     let served = http1::Builder::new()
@@ -153,7 +177,13 @@ async fn connection(
 
 type Answer = Response<Either<Full<Bytes>, Chunks>>;
 
-fn answer(request: &Request<Incoming>, client: IpAddr, source: &impl Source, lists: &Admission) -> Answer {
+fn answer(request: &Request<Incoming>, client: IpAddr, source: &impl Source, desk: &Desk) -> Answer {
+    // Before all else: guesses of tokens are requests too.
+    if desk.is_exceeded(client) {
+        let mut answer = text(StatusCode::TOO_MANY_REQUESTS, "too many requests; come again\n");
+        answer.headers_mut().insert(header::RETRY_AFTER, RETRY);
+        return answer;
+    }
     let terms = source.terms();
     if !terms.allow.iter().any(|network| network.contains(&client)) {
         return text(StatusCode::FORBIDDEN, "this address is not in export.allow\n");
@@ -189,7 +219,7 @@ fn answer(request: &Request<Incoming>, client: IpAddr, source: &impl Source, lis
     } else if request.method() == Method::HEAD {
         Response::new(Either::Left(Full::default()))
     } else {
-        let Some(ticket) = lists.admit(client) else {
+        let Some(ticket) = desk.lists.admit(client) else {
             let mut answer = text(StatusCode::SERVICE_UNAVAILABLE, "too many lists at once; come again\n");
             answer.headers_mut().insert(header::RETRY_AFTER, RETRY);
             return answer;

@@ -206,6 +206,22 @@ fn devices_fetch_lists_and_fetch_them_again_only_when_they_changed() {
 }
 
 #[test]
+fn who_asks_too_often_is_told_to_come_again() {
+    let setup = Setup::new(nsd::address()).feed("own", "malware.example\n");
+    let server = setup.more("[export]\nlisten = [\"127.0.0.1:0\"]\n").serve();
+    let address = server.export.unwrap();
+    let mut many = Command::new("curl");
+    many.args(["-s", "-o", "/dev/null", "-w", "%{http_code} %header{retry-after}\n", "--max-time", "20"]);
+    // One connection: they come as fast as they are answered.
+    let text = run(many.arg(format!("http://{address}/v1/names.txt?limit=[1-300]"))).well().stdout;
+    let refused = text.lines().filter(|line| *line == "429 30").count();
+    let given = text.lines().filter(|line| *line == "200 ").count();
+    assert!(given >= 30 && refused >= 1 && given + refused == 300, "{text}");
+    // Another device has a share of its own.
+    assert_eq!(curl(address, "/v1/names.txt", &["--interface", "127.0.0.9"]).0, "200");
+}
+
+#[test]
 fn lists_are_for_those_who_may_have_them() {
     let export = "[export]\nlisten = [\"127.0.0.1:0\"]\nallow = [\"127.0.0.1/32\"]\ntoken_file = \"token\"\n";
     let setup =
