@@ -139,7 +139,7 @@ pub fn run(config: Config, ready: impl FnOnce(&Listening)) -> Result<(), DaemonE
     press.print(&config);
     let stand = publish::Stand::new(&pipeline, &config);
     let cases = Arc::new(cases::Cases::start(&config, &ledger, &pipeline, clock::now())?);
-    let reception = landing::reception(&config, design, &pipeline, Some(cases.counter()))?;
+    let reception = landing::reception(&config, design, &pipeline, &cases)?;
     let control = control::bind(&config.data_dir)?;
     let stop = StopOnDrop(Arc::default());
     let (stop_sender, stop_receiver) = watch::channel(false);

@@ -42,6 +42,7 @@ fn page(text: &str) -> String {
     let case = Case {
         ticket: "K7-M2Q".to_owned(),
         class: Class::C2,
+        name: Some(text.to_owned()),
         family: Some(text.to_owned()),
         machine: Some(text.to_owned()),
         since: 0,

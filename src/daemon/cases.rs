@@ -19,7 +19,7 @@ use std::thread::JoinHandle;
 
 use counter::Counter;
 
-use crate::cases::{Classes, Desk, Options, notify};
+use crate::cases::{Class, Classes, Desk, Options, notify};
 use crate::client::prefix::PrefixMap;
 use crate::config::Config;
 use crate::evidence::ledger::Ledger;
@@ -106,6 +106,15 @@ impl Cases {
     /// The desk as the landing page knows it.
     pub(super) fn counter(&self) -> Arc<dyn page::Desk> {
         Arc::clone(&self.counter) as Arc<dyn page::Desk>
+    }
+
+    /// Says of what class a rule is of this family and feed, by the configuration in force; `true`: an address met it.
+    pub(super) fn classify(&self) -> impl Fn(Option<&str>, &str, bool) -> Class + Send + Sync + 'static {
+        let facts = Arc::clone(&self.facts);
+        move |family, feed, is_address| {
+            let facts = Arc::clone(&facts.lock().unwrap_or_else(PoisonError::into_inner));
+            facts.classes.of(family, Some(feed), is_address)
+        }
     }
 
     /// Takes what a reload changed.

@@ -9,35 +9,37 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::DaemonError;
+use super::cases::Cases;
 use super::error::folder_error;
-use crate::cases::{self, Classes};
+use crate::cases;
 use crate::config::Config;
 use crate::serve::pipeline::{Listed, Pipeline};
-use crate::sinkhole::desk::{Class, Desk};
+use crate::sinkhole::desk::Class;
 use crate::sinkhole::http::{Finding, Site};
 use crate::sinkhole::page::{Agency, Design, Listing};
 use crate::sinkhole::reception::Reception;
 use crate::sinkhole::token::Key;
 
-/// Receives who comes to the sinkhole; `desk` where cases are followed.
+/// Receives who comes to the sinkhole.
 pub(super) fn reception(
     config: &Config,
     design: Design,
     pipeline: &Arc<Pipeline>,
-    desk: Option<Arc<dyn Desk>>,
+    cases: &Cases,
 ) -> Result<Arc<Reception>, DaemonError> {
     let path = config.data_dir.join("landing.key");
     let key = key(&path).map_err(folder_error(&path))?;
-    let (site, zone) = (
-        Landing { pipeline: Arc::clone(pipeline), classes: Classes::default() },
-        config.http.time_zone.clone(),
-    );
-    Ok(Arc::new(Reception::new(site, desk, design, key, zone)))
+    let site = Landing { pipeline: Arc::clone(pipeline), classify: Box::new(cases.classify()) };
+    let zone = config.http.time_zone.clone();
+    Ok(Arc::new(Reception::new(site, Some(cases.counter()), design, key, zone)))
 }
+
+/// Of a family, a feed, and whether an address is listed.
+type Classify = dyn Fn(Option<&str>, &str, bool) -> cases::Class + Send + Sync;
 
 struct Landing {
     pipeline: Arc<Pipeline>,
-    classes: Classes,
+    classify: Box<Classify>,
 }
 
 impl Site for Landing {
@@ -46,7 +48,7 @@ impl Site for Landing {
         let listing =
             host.and_then(|host| self.pipeline.listed(host, client, Instant::now())).map(|listed| {
                 let Listed { feed, family, is_address } = listed;
-                let class = class(self.classes.of(family.as_deref(), Some(&feed), is_address));
+                let class = class((self.classify)(family.as_deref(), &feed, is_address));
                 Listing { feed: feed.to_string(), family, class }
             });
         let agency = state.agencies.of(client).map(|agency| Agency {

@@ -69,6 +69,8 @@ pub struct Case {
     pub ticket: String,
     /// What it is about.
     pub class: Class,
+    /// The listed name, or the address, that the machine was seen with last.
+    pub name: Option<String>,
     /// The malware family, where the desk knows it better than the list does.
     pub family: Option<String>,
     /// What people call the machine, where it is known.

@@ -42,11 +42,12 @@ struct Whose<'a> {
 
 pub(super) fn facts(notice: &Notice<'_>, reader: Reader) -> String {
     let case = notice.case.map(|(case, _)| case);
-    let class = case.map(|case| case.class).filter(|class| *class != Class::Unknown);
+    let case_of_host = case.filter(|_| notice.is_blocked());
+    let class = case_of_host.map(|case| case.class).filter(|class| *class != Class::Unknown);
     let class = class.or_else(|| notice.listing.map(|listing| listing.class));
-    let family = case.and_then(|case| case.family.as_deref());
+    let family = case_of_host.and_then(|case| case.family.as_deref());
     let facts = Facts {
-        blocked: notice.listing.is_some() || case.is_some(),
+        blocked: notice.is_blocked(),
         name: notice.host,
         class: class.map(word),
         family: family.or_else(|| notice.listing.and_then(|listing| listing.family.as_deref())),

@@ -63,6 +63,16 @@ pub struct Notice<'a> {
     pub again: Option<Again<'a>>,
 }
 
+impl Notice<'_> {
+    /// Whether the host is listed, or was when the machine was seen with it: what was resolved for it need not be known
+    /// any more.
+    pub(super) fn is_blocked(&self) -> bool {
+        let of_case = self.case.and_then(|(case, _)| case.name.as_deref());
+        let is_of_case = of_case.zip(self.host).is_some_and(|(name, host)| name.eq_ignore_ascii_case(host));
+        self.listing.is_some() || is_of_case
+    }
+}
+
 /// A statement that came too late, or from an address that is not the form's any more.
 #[derive(Debug, Clone, Copy)]
 pub struct Again<'a> {
@@ -150,6 +160,7 @@ impl Design {
         let case = Case {
             ticket: "W".repeat(Case::LONGEST_TICKET),
             class: Class::C2,
+            name: None,
             family: None,
             machine: Some(long.clone()),
             since: 0,
@@ -272,10 +283,11 @@ impl Kind {
     fn of(notice: &Notice<'_>) -> Self {
         // The desk has seen more than this one request.
         let class = match (notice.case, notice.listing) {
-            (Some((case, _)), _) if case.class != Class::Unknown => case.class,
+            (Some((case, _)), _) if notice.is_blocked() && case.class != Class::Unknown => case.class,
             (_, Some(listing)) => listing.class,
-            (Some(_), None) => Class::Unknown,
-            (None, None) => return Self::Unlisted,
+            (Some(_), None) if notice.is_blocked() => Class::Unknown,
+            // Whatever the machine did before, this name is not why the page is shown.
+            (_, None) => return Self::Unlisted,
         };
         match class {
             Class::C2 => {

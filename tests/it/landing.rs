@@ -232,3 +232,39 @@ fn logo_and_texts_are_the_administrators_and_a_reload_changes_them() {
         assert!(checked.stderr.contains(part), "{part}: {checked:#?}");
     }
 }
+
+/// With the case desk behind it: the ticket, what is said, and that it is said once.
+#[test]
+fn what_a_person_says_reaches_the_case() {
+    let (server, http) = serve();
+    let page = || http::fetch(http, "www.evil.example.test", "/").body;
+    let between = |text: &str, start: &str, end: &str| {
+        let rest = text.split_once(start).unwrap_or_else(|| panic!("no {start}: {text}")).1;
+        rest.split_once(end).unwrap().0.to_owned()
+    };
+    let first = page();
+    let ticket = between(&first, "name=\"ticket\" value=\"", "\"");
+    let token = between(&first, "name=\"token\" value=\"", "\"");
+    assert!(first.contains(&format!("<strong class=\"exact\">{ticket}</strong>")), "{first}");
+    assert_eq!(between(&page(), "name=\"ticket\" value=\"", "\""), ticket, "the same machine, another case");
+    let say = |origin: &str, token: &str| {
+        let body = format!("token={token}&ticket={ticket}&language=vi&note=xong&said=clean");
+        let request = format!(
+            "POST /~sachdns/said HTTP/1.1\r\nHost: www.evil.example.test\r\nOrigin: {origin}\r\nContent-Length: {}\r\n\
+             Connection: close\r\n\r\n{body}",
+            body.len()
+        );
+        http::exchange(http, request.as_bytes())
+    };
+    const NOTED: &str = "máy này được báo là đã làm sạch";
+    assert_eq!(say("http://other.example.test", &token).status, 403);
+    assert_eq!(say("http://www.evil.example.test", "AAAA").status, 403);
+    assert!(!page().contains(NOTED));
+    for _ in 0..2 {
+        let thanks = say("http://www.evil.example.test", &token);
+        assert_eq!(thanks.status, 200, "{thanks:#?}");
+        assert!(thanks.body.contains("Cảm ơn Anh/Chị") && thanks.body.contains(&ticket), "{thanks:#?}");
+    }
+    assert!(page().contains(NOTED), "{}", page());
+    assert!(!server.stderr().text().contains("panicked"), "{}", server.stderr().text());
+}

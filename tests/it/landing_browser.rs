@@ -94,6 +94,7 @@ impl Desk for Notebook {
         Some(Case {
             ticket: "7KQ-M2X-9".to_owned(),
             class,
+            name: visit.host.map(str::to_owned),
             family: None,
             machine: Some("PC-KETOAN-03".to_owned()),
             since: visit.time - 26 * 3_600_000_000,

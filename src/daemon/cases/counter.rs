@@ -7,6 +7,7 @@ use super::who::who;
 use super::{Facts, Means};
 use crate::cases::desk::visitor;
 use crate::cases::{self, Desk, DeskError, Effect, Evidence, Sighting, State, Subject, Ticket, What};
+use crate::daemon::landing;
 use crate::identity::{Book, BookError, Hints};
 use crate::serve::pipeline::Pipeline;
 use crate::sinkhole::desk::{self as page, Case, Class, Filed, Said, Statement, Visit};
@@ -63,7 +64,8 @@ impl Counter {
             let known = desk.open_cases(person.subject)?;
             return known.first().map(|case| told(desk, case)).transpose();
         };
-        let class = facts.classes.of(listing.family.as_deref(), Some(&listing.feed), false);
+        let class =
+            facts.classes.of(listing.family.as_deref(), Some(&listing.feed), listing.class == Class::Address);
         let agency = person.agency.or(agency);
         let sighting = Sighting {
             time: visit.time,
@@ -130,13 +132,8 @@ fn told(desk: &Desk, case: &cases::Case) -> Result<Case, CounterError> {
     };
     Ok(Case {
         ticket: case.ticket.to_string(),
-        class: match case.class {
-            cases::Class::C2 => Class::C2,
-            cases::Class::Phishing => Class::Phishing,
-            cases::Class::Address => Class::Address,
-            cases::Class::Scan => Class::Scan,
-            cases::Class::Unknown => Class::Unknown,
-        },
+        class: landing::class(case.class),
+        name: Some(case.name.clone()),
         family: Some(case.family.clone()).filter(|family| !family.is_empty()),
         machine: case.host.clone(),
         since: case.course.first_hit,

@@ -52,7 +52,7 @@ fn facts(notice: &Notice<'_>, wording: &Wording, language: Language) -> Markup {
         html! { time datetime=(time) { (zoned.strftime(language.time_form())) } }
     };
     let feeds = |text: &str| html! { bdi { (shown_text(text, MAX_FAMILY)) } };
-    let family = case.and_then(|case| case.family.as_deref());
+    let family = case.filter(|_| notice.is_blocked()).and_then(|case| case.family.as_deref());
     let family = family.or_else(|| notice.listing.and_then(|listing| listing.family.as_deref()));
     html! {
         table {

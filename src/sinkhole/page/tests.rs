@@ -14,6 +14,7 @@ fn case(class: Class, sightings: u64) -> Case {
     Case {
         ticket: "K7-M2Q".to_owned(),
         class,
+        name: Some("evil.example".to_owned()),
         family: None,
         machine: Some("PC-KETOAN-03".to_owned()),
         since: 1_661_700_000_000_000,
@@ -166,9 +167,14 @@ fn without_a_listing_nothing_is_called_malicious_and_no_step_is_asked() {
         assert!(!page.contains("<ol>") && page.contains("<body class=\"calm\">"), "{page}");
         assert_eq!(page.contains("<span class=\"exact\">intranet.example"), host == Some("intranet.example"));
     }
-    // A case tells that there is something, even where the list does not.
+    // A case tells that there is something, even where the list does not …
     let page = Told { listing: None, case: Some(case(Class::Address, 1)), ..Told::default() }.page();
     assert!(page.contains(&texts.wording(Language::Vietnamese).address_title), "{page}");
+    // … if it is of this name. If not, it can be spoken about all the same.
+    let case = Some(case(Class::Address, 1));
+    let page = Told { host: Some("10.10.10.10"), listing: None, case, ..Told::default() }.page();
+    assert!(page.contains(&texts.wording(Language::Vietnamese).unlisted_title), "{page}");
+    assert!(page.contains("K7-M2Q") && page.contains("<form"), "{page}");
 }
 
 #[test]

@@ -63,6 +63,7 @@ impl Desk for Notebook {
         Some(Case {
             ticket: ticket_of(visit.client),
             class: Class::C2,
+            name: visit.host.map(str::to_owned),
             family: None,
             machine: Some("PC-KETOAN-03".to_owned()),
             since: NOW,
