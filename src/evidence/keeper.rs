@@ -459,6 +459,28 @@ mod tests {
     }
 
     #[test]
+    fn what_somebody_else_has_goes_before_what_nobody_has() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = store_folder(folder.path());
+        fs::create_dir_all(&store).unwrap();
+        for number in 1..=3 {
+            let name = FileName { number, earliest: 0, latest: number as i64 };
+            fs::write(store.join(name.to_string()), [0; 1000]).unwrap();
+        }
+        let left = |room: u64| {
+            let ledger =
+                Ledger::open(&Options { max_size: room * 16 / 15 + 1, ..options(folder.path()) }).unwrap();
+            // The last one is there too; the others are still to be had.
+            ledger.owed().begin(std::collections::HashSet::from([3]));
+            Work::new(&ledger).retire(Instant::now());
+            archived(folder.path()).unwrap().iter().map(|file| file.number).sum::<u64>()
+        };
+        assert_eq!(left(3000), 6);
+        assert_eq!(left(2000), 3, "the newest, which is in another place");
+        assert_eq!(left(1000), 2, "then the oldest");
+    }
+
+    #[test]
     fn the_next_segment_is_made_ahead_and_closed_ones_are_sealed() {
         let folder = tempfile::tempdir().unwrap();
         let ledger = Ledger::open(&Options { max_size: 1 << 20, ..options(folder.path()) }).unwrap();

@@ -362,6 +362,49 @@ fn old_queries_go_and_their_hits_stay() {
 }
 
 #[test]
+fn files_that_are_owed_stay_and_are_a_gap_where_they_had_to_go() {
+    let folder = tempfile::tempdir().unwrap();
+    fill(folder.path(), 60);
+    let kept = Options { keep_queries: Duration::from_secs(1), ..options() };
+    let mut work = work(folder.path(), &kept);
+    work.ledger.owed().begin(HashSet::new());
+    let late = START + 3600 * SECOND;
+    work.round(Instant::now(), late).unwrap();
+    let before = all(folder.path(), &Filter::default());
+    assert_eq!(before.len(), 60, "too old, and owed");
+    let file = work.catalogue().unwrap().files().unwrap().remove(0);
+    // As the keeper does where all together are too large.
+    fs::remove_file(store_folder(folder.path()).join(file.name.to_string())).unwrap();
+    work.expired = None;
+    work.round(Instant::now(), late).unwrap();
+    let hits = before.iter().filter(|record| record.is_hit).count();
+    let gaps = Embedded::new(folder.path()).gaps(None, None).unwrap();
+    let [gap] = &*gaps else { panic!("{gaps:?}") };
+    assert_eq!((gap.why, gap.count), (Why::Unshipped, (60 - hits) as u64));
+    assert_eq!((gap.earliest, gap.latest), (file.name.earliest, file.name.latest));
+    let catalogue = work.catalogue().unwrap();
+    assert_eq!(catalogue.retired().unwrap().len(), 1);
+    assert_eq!(catalogue.hits_of(file.id).unwrap().len(), hits, "they are still to be had");
+}
+
+#[test]
+fn what_is_not_owed_any_more_goes_by_its_age() {
+    let folder = tempfile::tempdir().unwrap();
+    fill(folder.path(), 60);
+    let kept = Options { keep_queries: Duration::from_secs(1), ..options() };
+    let mut work = work(folder.path(), &kept);
+    work.ledger.owed().begin(HashSet::new());
+    let late = START + 3600 * SECOND;
+    work.round(Instant::now(), late).unwrap();
+    let file = work.catalogue().unwrap().files().unwrap().remove(0);
+    work.ledger.owed().settle(file.name.number);
+    work.expired = None;
+    work.round(Instant::now(), late).unwrap();
+    assert_eq!(work.catalogue().unwrap().files().unwrap().len(), 0);
+    assert_eq!(Embedded::new(folder.path()).gaps(None, None).unwrap(), []);
+}
+
+#[test]
 fn old_clients_are_made_unknown_but_for_hits() {
     for anonymise in [Anonymise::Truncate, Anonymise::Hash] {
         let folder = tempfile::tempdir().unwrap();

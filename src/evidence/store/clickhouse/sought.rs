@@ -153,20 +153,21 @@ impl Sought {
         !self.addresses.is_empty()
     }
 
-    /// Whether a row's qname is looked for.
-    pub(super) fn names(&self) -> String {
-        let last =
-            |count: &usize| format!("arrayStringConcat(arraySlice(splitByChar('.', qname), -{count}), '.')");
+    /// Whether the name in a column is looked for.
+    pub(super) fn names(&self, column: &str) -> String {
+        let last = |count: &usize| {
+            format!("arrayStringConcat(arraySlice(splitByChar('.', {column}), -{count}), '.')")
+        };
         let mut parts = Vec::new();
         if !self.exact.is_empty() {
-            parts.push(format!("qname IN {}", List(&self.exact)));
+            parts.push(format!("{column} IN {}", List(&self.exact)));
         }
         for (count, names) in &self.subtrees {
             parts.push(format!("{} IN {}", last(count), List(names)));
         }
         for (count, names) in &self.below {
             let list = List(names).to_string();
-            parts.push(format!("{} IN {list} AND qname NOT IN {list}", last(count)));
+            parts.push(format!("{} IN {list} AND {column} NOT IN {list}", last(count)));
         }
         if parts.is_empty() { "0".to_owned() } else { parts.join(" OR ") }
     }
