@@ -10,6 +10,7 @@ mod error;
 mod feeds;
 mod files;
 mod hunting;
+mod identity;
 mod landing;
 mod publish;
 mod rules;
@@ -46,6 +47,7 @@ use crate::evidence::journal::Journal;
 use crate::evidence::keeper::Keeper;
 use crate::evidence::ledger::Ledger;
 use crate::fetch::schedule::Orders;
+use crate::identity::Book;
 use crate::image::Image;
 use crate::listener;
 use crate::outlet::Outlets;
@@ -71,6 +73,7 @@ use files::affordable;
 
 pub use control::{ask_for_rules, ask_to_refresh, ask_to_reload};
 pub use error::DaemonError;
+pub use identity::folder as identity_folder;
 pub use rules::{RulesError, guard};
 
 /// How long a stop waits for queries on their way, beyond the resolver's own deadline.
@@ -162,6 +165,8 @@ pub fn run(config: Config, ready: impl FnOnce(&Listening)) -> Result<(), DaemonE
     let outlets = Arc::new(Outlets::new(&ledger, clock::now()));
     outlets.replace(&config.outlets, &Origin { node: config.node() })?;
     let archiver = Archiver::start(&ledger, &config.archive)?;
+    let book = Arc::new(Book::open(&identity_folder(&config.data_dir))?);
+    let registry = Arc::new(identity::Registry::start(Arc::clone(&book), config.identity.clone())?);
     let contacts = Arc::new(Contacts::open(&contacts::folder(&config.data_dir), &config.watch.contacts)?);
 
     let config = Arc::new(config);
@@ -175,6 +180,7 @@ pub fn run(config: Config, ready: impl FnOnce(&Listening)) -> Result<(), DaemonE
         workshop: Arc::clone(&workshop),
         outlets: Arc::clone(&outlets),
         cases: Arc::clone(&cases),
+        registry: Arc::clone(&registry),
         turn: Arc::new(Mutex::new(configured)),
         rules: rules.clone(),
         press: Arc::clone(&press),
@@ -544,6 +550,7 @@ struct Reloader {
     workshop: Arc<Workshop>,
     outlets: Arc<Outlets>,
     cases: Arc<cases::Cases>,
+    registry: Arc<identity::Registry>,
     /// Two reloads must not overtake each other. Holds who is asked as the configuration in force has it.
     turn: Arc<Mutex<routes::Options>>,
     rules: rules::Rules,
@@ -640,6 +647,7 @@ impl Reloader {
         if let Err(error) = self.outlets.replace(&config.outlets, &Origin { node: config.node() }) {
             line.push_str(&format!("; not every outlet was started: {error}"));
         }
+        self.registry.renew(config.identity.clone());
         for trouble in troubles.unwrap_or_else(|| known_troubles(&config)) {
             line.push_str("; ");
             line.push_str(&trouble);

@@ -70,8 +70,8 @@ const ONLY: &[(&str, &[&str])] = &[
     (
         "config",
         &[
-            "cases", "client", "evidence", "feed", "fetch", "name", "outlet", "publish", "resolve", "serve",
-            "sinkhole", "tsig",
+            "cases", "client", "evidence", "feed", "fetch", "identity", "name", "outlet", "publish",
+            "resolve", "serve", "sinkhole", "tsig",
         ],
     ),
 ];

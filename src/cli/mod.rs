@@ -13,6 +13,7 @@ mod export;
 mod feed;
 mod fetch;
 mod hunt;
+mod identity;
 mod log;
 mod policy;
 mod reload;
@@ -35,6 +36,8 @@ use crate::evidence::store::StoreError;
 use crate::evidence::store::clickhouse::ship::ShipError;
 use crate::feed::ReadError;
 use crate::fetch::bundle::BundleError;
+use crate::identity::BookError;
+use crate::identity::follow::ImportError;
 use crate::image::ImageError;
 use crate::publish::list::Format;
 use crate::sinkhole::authority::AuthorityError;
@@ -70,6 +73,9 @@ enum Command {
     /// Make the sinkhole's own certificate authority, and give out its certificate.
     #[command(subcommand)]
     Ca(ca::Command),
+    /// Machines, and which addresses they had when.
+    #[command(subcommand)]
+    Identity(Box<identity::Command>),
     /// Read feeds.
     #[command(subcommand)]
     Feed(feed::Command),
@@ -129,6 +135,12 @@ enum CliError {
     Authority(#[from] AuthorityError),
     #[error("{what} is not for a terminal: write it to a file by --output FILE")]
     Binary { what: &'static str },
+    #[error(transparent)]
+    Book(#[from] BookError),
+    #[error(transparent)]
+    Import(#[from] ImportError),
+    #[error("no source speaks of {what:?}; `sachdns identity list` shows the machines that are known")]
+    NoMachine { what: String },
     #[error(transparent)]
     Rule(#[from] rules::RuleError),
     #[error(
@@ -213,6 +225,7 @@ pub fn run() -> ExitCode {
         Command::Case(command) => case::run(&command),
         Command::Contacts(arguments) => contacts::run(&arguments),
         Command::Ca(command) => ca::run(&command),
+        Command::Identity(command) => identity::run(&command),
         Command::Feed(command) => feed::run(&command),
         Command::Policy(command) => policy::run(&command),
     };

@@ -72,7 +72,7 @@ pub(super) fn read(path: &Path, text: &str) -> Result<Config, Faults> {
 #[cfg(test)]
 pub(super) fn all_settings() -> Vec<String> {
     // The arrays' settings are asked for only where there is an element.
-    let text = "[[feed]]\n[[agency]]\n[[group]]\n[[route]]\n[[zone]]\n[[tsig_key]]\n[[publish]]\n[[outlet]]\n[[webhook]]\n";
+    let text = "[[feed]]\n[[agency]]\n[[group]]\n[[route]]\n[[zone]]\n[[tsig_key]]\n[[publish]]\n[[outlet]]\n[[webhook]]\n[[identity]]\n";
     let mut reader = Reader::new(Path::new(""), text);
     let (document, _) = DeTable::parse_recoverable(text);
     settings(&mut reader, Path::new(""), document.get_ref());
@@ -121,6 +121,7 @@ fn settings<'a>(reader: &mut Reader<'a>, path: &Path, document: &'a DeTable<'a>)
     let log = super::log::read(reader, &mut top, &data_dir);
     watch.contacts.keep = log.archive.keep_hits;
     let outlets = super::outlets::outlets(reader, &mut top);
+    let identity = super::identity::read(reader, &mut top, &agencies);
     reader.finish(top, &["console"]);
     let mut config = Config {
         path: path.to_owned(),
@@ -153,6 +154,7 @@ fn settings<'a>(reader: &mut Reader<'a>, path: &Path, document: &'a DeTable<'a>)
         archive: log.archive,
         clickhouse: log.clickhouse,
         outlets,
+        identity,
         limits,
         unused: Vec::new(),
         lines: std::collections::BTreeMap::new(),

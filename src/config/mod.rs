@@ -11,6 +11,7 @@ mod faults;
 mod fetch;
 mod file;
 mod gate;
+mod identity;
 mod landing;
 mod log;
 mod notices;
@@ -49,6 +50,7 @@ use crate::feed::source::{Origin, Source};
 use crate::feed::store::Store;
 use crate::fetch::Remote;
 use crate::fetch::bundle::PublicKey;
+use crate::identity::follow;
 use crate::name::Name;
 use crate::outlet;
 use crate::resolve::validate::anchor::{AnchorFault, Anchors};
@@ -125,6 +127,8 @@ pub struct Config {
     pub clickhouse: Option<clickhouse_store::Options>,
     /// Whom they are sent on to.
     pub outlets: Vec<outlet::Options>,
+    /// Files that say which machine had which address.
+    pub identity: follow::Options,
     /// Bounds.
     pub limits: Limits,
     /// Settings that a later release will know: they do nothing yet, which people should be told.

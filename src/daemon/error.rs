@@ -8,6 +8,7 @@ use super::rules::RulesError;
 use super::zones::ZoneErrors;
 use crate::config::Faults;
 use crate::evidence::contacts::ContactsError;
+use crate::identity::BookError;
 use crate::update::UpdateError;
 
 /// Why the daemon does not start, or a reload changes nothing.
@@ -28,6 +29,9 @@ pub enum DaemonError {
     /// What the sinkhole saw cannot be kept.
     #[error(transparent)]
     Contacts(#[from] ContactsError),
+    /// Machines and their addresses cannot be kept.
+    #[error("{0}; move it away if it is damaged: the files of [[identity]] are read again")]
+    Book(#[from] BookError),
     /// An address cannot be used.
     #[error("{place}: {address}: {source}{mend}")]
     Bind {

@@ -166,7 +166,7 @@ pub enum Fault {
     TooMany,
     /// More machines than the book holds.
     #[error(
-        "the book is full: it has a million machines; `[identity] keep` says how long those are kept that nobody saw"
+        "the book is full: it has a million machines; identity_keep says how long those are kept that nobody spoke of"
     )]
     Full,
     /// A sheet that is hidden.

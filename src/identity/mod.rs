@@ -15,6 +15,8 @@
 mod book;
 pub mod claim;
 mod conflicts;
+pub mod follow;
+pub mod list;
 mod matching;
 pub mod read;
 mod take;

@@ -24,6 +24,7 @@ mod forwarding;
 mod harness;
 mod hostile;
 mod hostile_servers;
+mod identity;
 mod images;
 mod landing;
 mod landing_browser;

@@ -1,0 +1,99 @@
+//! Machines by what they are called.
+
+use std::net::IpAddr;
+
+use rusqlite::{OptionalExtension as _, params};
+
+use super::book::{Book, BookError, address_at, host_key, id_at, machine, signed};
+use super::{Machine, MachineId};
+use crate::mac::Mac;
+use crate::tabular::heading::bare;
+
+/// Which machines are listed.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Query<'a> {
+    /// Of this agency.
+    pub agency: Option<&'a str>,
+    /// With this in their name, owner, unit or MAC; marks on letters do not count.
+    pub find: Option<&'a str>,
+    /// That a source spoke of since.
+    pub since: Option<i64>,
+    /// Only those that are known by randomised MACs alone.
+    pub is_randomised: bool,
+    /// At most so many.
+    pub limit: Option<u64>,
+}
+
+impl Book {
+    /// Machines with the address that each had last, those seen last first.
+    ///
+    /// # Errors
+    /// [`BookError::Database`].
+    pub fn list(&self, query: &Query<'_>) -> Result<Vec<(Machine, Option<IpAddr>)>, BookError> {
+        self.with(|connection| {
+            let mut statement = connection.prepare(
+                "SELECT id FROM machines WHERE (?1 IS NULL OR agency = ?1) AND last >= ?2 ORDER BY last DESC, id",
+            )?;
+            let since = query.since.unwrap_or(i64::MIN);
+            let ids = statement.query_map(params![query.agency, since], |row| id_at(row, 0))?;
+            let mut last = connection
+                .prepare("SELECT address FROM claims WHERE machine = ?1 ORDER BY seen DESC, id DESC LIMIT 1")?;
+            let most = query.limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
+            let mut found = Vec::new();
+            for id in ids {
+                if found.len() >= most {
+                    break;
+                }
+                let Some(machine) = machine(connection, id?)? else { continue };
+                if query.is_randomised && !machine.mac.is_some_and(Mac::is_random)
+                    || query.find.is_some_and(|text| !is_called(&machine, text))
+                {
+                    continue;
+                }
+                let address =
+                    last.query_row([signed(machine.id.0)], |row| address_at(row, 0)).optional()?;
+                found.push((machine, address));
+            }
+            Ok(found)
+        })
+    }
+
+    /// The machines with this MAC.
+    ///
+    /// # Errors
+    /// [`BookError::Database`].
+    pub fn with_mac(&self, mac: Mac) -> Result<Vec<Machine>, BookError> {
+        self.marked("kind <= 1", &mac.0)
+    }
+
+    /// The machines with this host name, of whatever agency.
+    ///
+    /// # Errors
+    /// [`BookError::Database`].
+    pub fn with_host(&self, host: &str) -> Result<Vec<Machine>, BookError> {
+        self.marked("kind = 3", &host_key(host))
+    }
+
+    fn marked(&self, condition: &str, value: &[u8]) -> Result<Vec<Machine>, BookError> {
+        self.with(|connection| {
+            let select =
+                format!("SELECT DISTINCT machine FROM marks WHERE {condition} AND value = ?1 ORDER BY machine LIMIT 1000");
+            let mut statement = connection.prepare(&select)?;
+            let ids: Vec<MachineId> = statement.query_map([value], |row| id_at(row, 0))?.collect::<Result<_, _>>()?;
+            let mut found = Vec::new();
+            for id in ids {
+                found.extend(machine(connection, id)?);
+            }
+            Ok(found)
+        })
+    }
+}
+
+fn is_called(machine: &Machine, text: &str) -> bool {
+    let wanted = bare(text);
+    let has = |name: &Option<String>| name.as_deref().is_some_and(|name| bare(name).contains(&wanted));
+    has(&machine.host)
+        || has(&machine.owner)
+        || has(&machine.unit)
+        || machine.macs.iter().any(|mac| bare(&mac.to_string()).contains(&wanted))
+}
