@@ -7,6 +7,7 @@ missing=''
 need() {
     command -v "$1" >/dev/null 2>&1 || [ -x "/usr/sbin/$1" ] || missing="$missing $2"
 }
+need aiosmtpd python3-aiosmtpd
 need cc 'gcc libc6-dev'
 need certutil libnss3-tools
 need chromedriver chromium-driver
@@ -15,7 +16,9 @@ need clickhouse-server clickhouse-server
 need curl curl
 need dig bind9-dnsutils
 need dnsdist dnsdist
+need dnsmasq dnsmasq-base
 need dnstap-ldns dnstap-ldns
+need faketime faketime
 need fstrm_capture fstrm-bin
 need ip iproute2
 need kdig knot-dnsutils

@@ -511,3 +511,6 @@ impl Default for Mail {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

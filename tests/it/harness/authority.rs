@@ -30,6 +30,11 @@ impl Authority {
         (parameters.signed_by(&key, &self.0).unwrap().pem(), key.serialize_pem())
     }
 
+    /// Its own certificate, as PEM.
+    pub(crate) fn certificate(&self) -> String {
+        self.0.pem()
+    }
+
     /// What a client trusts that trusts this authority alone.
     pub(crate) fn roots(&self) -> RootCertStore {
         let mut roots = RootCertStore::empty();

@@ -87,6 +87,11 @@ impl Setup {
         self.feed_of("plain", name, action, "", text)
     }
 
+    /// Adds a table with a heading whose names are sinkholed.
+    pub(crate) fn csv(self, name: &str, text: &str) -> Self {
+        self.feed_of("csv", name, "sinkhole", "", text)
+    }
+
     /// Adds a response policy zone with this action and more lines of settings.
     pub(crate) fn rpz(self, name: &str, action: &str, settings: &str, text: &str) -> Self {
         self.feed_of("rpz", name, action, settings, text)

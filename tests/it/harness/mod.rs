@@ -15,6 +15,7 @@ pub(crate) mod namespace;
 pub(crate) mod nsd;
 pub(crate) mod peer;
 pub(crate) mod primary;
+pub(crate) mod province;
 pub(crate) mod publisher;
 pub(crate) mod receiver;
 pub(crate) mod record;
@@ -117,6 +118,7 @@ pub(crate) fn spawn(command: &mut Command) -> Child {
             "curl" => "curl",
             "dig" | "nsupdate" => "bind9-dnsutils",
             "dnsdist" => "dnsdist",
+            "dnsmasq" => "dnsmasq-base",
             "dnstap-ldns" => "dnstap-ldns",
             "fstrm_capture" => "fstrm-bin",
             "kdig" => "knot-dnsutils",
