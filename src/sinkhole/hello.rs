@@ -63,7 +63,9 @@ pub fn parse(octets: &[u8]) -> Result<Hello, HelloError> {
 /// The first handshake message, taken out of its records.
 fn message(octets: &[u8]) -> Result<Vec<u8>, HelloError> {
     let mut message = Vec::new();
-    let mut rest = octets;
+    // Past that no more is waited for.
+    let cut = if octets.len() < MOST { HelloError::Cut } else { HelloError::Other };
+    let mut rest = &octets[..octets.len().min(MOST)];
     loop {
         // What can be told already is told before the rest has come.
         let is_odd =
@@ -71,7 +73,7 @@ fn message(octets: &[u8]) -> Result<Vec<u8>, HelloError> {
         if is_odd(0, |kind| kind == HANDSHAKE) || is_odd(1, |major| major == 3) {
             return Err(HelloError::Other);
         }
-        let (head, behind) = rest.split_at_checked(5).ok_or(HelloError::Cut)?;
+        let (head, behind) = rest.split_at_checked(5).ok_or(cut)?;
         let len = usize::from(u16::from_be_bytes([head[3], head[4]]));
         if len == 0 {
             return Err(HelloError::Other);
@@ -91,11 +93,8 @@ fn message(octets: &[u8]) -> Result<Vec<u8>, HelloError> {
                 return Ok(message);
             }
         }
-        if octets.len() >= MOST {
-            return Err(HelloError::Other);
-        }
         if part.len() < len {
-            return Err(HelloError::Cut);
+            return Err(cut);
         }
         rest = &behind[len..];
     }

@@ -141,3 +141,36 @@ fn it_may_come_in_several_records() {
     let endless = records(&[&[CLIENT_HELLO, 0, 0x3f, 0][..], &[0; 20_000]].concat(), 1);
     assert_eq!(parse(&endless), Err(HelloError::Other));
 }
+
+/// What real programs sent (the fuzzer's seeds), and the fingerprints that come of tshark's fields of these octets by the
+/// description: curl 7.88 and OpenSSL 3.0, Python 3.11, Chromium.
+#[test]
+fn real_clients_have_their_known_fingerprints() {
+    fn check(octets: &[u8], name: Option<&str>, expected: &str) {
+        let hello = parse(octets).unwrap();
+        assert_eq!((hello.server_name.as_deref(), &*hello.ja4), (name, expected));
+    }
+    let name = Some("www.evil.example");
+    let curl = include_bytes!("../../../fuzz/corpus/hello/curl");
+    check(curl, name, "t13d3112h2_e8f1e7e78f70_b26ce05bbdd6");
+    let openssl = include_bytes!("../../../fuzz/corpus/hello/openssl");
+    check(openssl, name, "t13d3111h2_e8f1e7e78f70_1f22a2ca17c4");
+    let openssl = include_bytes!("../../../fuzz/corpus/hello/openssl12");
+    check(openssl, None, "t12i280600_d943125447b4_e7e480e5a997");
+    let python = include_bytes!("../../../fuzz/corpus/hello/python");
+    check(python, name, "t13d181100_85036bcba153_d41ae481755e");
+    let chromium = include_bytes!("../../../fuzz/corpus/hello/chromium");
+    check(chromium, name, "t13d1517h2_8daaf6152771_cb7bf5808d99");
+}
+
+proptest::proptest! {
+    #[test]
+    fn odd_octets_do_no_harm(at in 0_usize..1988, octet: u8, cut in 0_usize..1989) {
+        let mut octets = include_bytes!("../../../fuzz/corpus/hello/chromium").to_vec();
+        octets[at] = octet;
+        octets.truncate(cut);
+        if let Ok(hello) = parse(&octets) {
+            assert_eq!(hello.ja4.len(), 36);
+        }
+    }
+}
