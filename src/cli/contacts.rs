@@ -278,9 +278,9 @@ fn write_sight(out: &mut impl io::Write, sight: &Sight, name: &str) -> io::Resul
         Some(Advice::Forwarder) => writeln!(
             out,
             "  All hits come from one or two addresses: most likely the agency's own DNS server, or its NAT.\n  \
-             Have that server send who asks (dnsmasq: add-subnet=32,128 and add-mac; server.trusted_forwarders\n  \
-             here), or let its machines ask this server by themselves; and route the sinkhole's addresses\n  \
-             here without NAT, so that contacts show the machines."
+             Have that server send who asks (dnsmasq: add-mac, add-subnet=32,128; here: server.trusted_forwarders),\n  \
+             or let its machines ask this server by themselves; and route the sinkhole's addresses here\n  \
+             without NAT, so that contacts show the machines."
         ),
         Some(Advice::Route) => writeln!(
             out,

@@ -220,6 +220,13 @@ impl Database {
         Ok(ids)
     }
 
+    /// Lets it have this many pages more, as a full disk does.
+    #[cfg(test)]
+    pub(super) fn leave(&self, more: i64) {
+        let pages: i64 = self.connection.pragma_query_value(None, "page_count", |row| row.get(0)).unwrap();
+        self.connection.pragma_update_and_check(None, "max_page_count", pages + more, |_| Ok(())).unwrap();
+    }
+
     /// Drops what came before a time, and the oldest of what is more than so many octets, a part at once; true when
     /// there may be more to drop.
     pub(super) fn expire(&mut self, before: i64, size: u64) -> Result<bool, DatabaseError> {

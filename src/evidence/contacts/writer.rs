@@ -146,3 +146,45 @@ impl Writer {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::IpAddr;
+
+    use super::super::tests::contact;
+    use super::super::{ContactFilter, Reader};
+    use super::*;
+
+    #[test]
+    fn what_a_full_disk_refuses_is_written_once_there_is_room() {
+        let folder = tempfile::tempdir().unwrap();
+        let missed = Arc::<Missed>::default();
+        let database = Database::open(folder.path()).unwrap();
+        let mut writer = Writer::new(database, Options::default(), Arc::clone(&missed));
+        let from = |n: u32| Contact {
+            client: IpAddr::from((0x0a00_0000 + n).to_be_bytes()),
+            path: Some("x".repeat(500)),
+            ..contact("evil.example")
+        };
+        writer.take_in(from(0));
+        writer.write().unwrap();
+        writer.database.leave(1);
+        for n in 0..200 {
+            writer.take_in(from(n));
+        }
+        missed.add(7, 3, Why::Disk);
+        assert!(writer.write().is_err());
+        assert!(writer.write().is_err());
+        writer.take_in(from(0));
+        writer.database.leave(10_000);
+        writer.write().unwrap();
+        let reader = Reader::open(folder.path()).unwrap();
+        let rows = reader.find(&ContactFilter::default()).unwrap();
+        assert_eq!((rows.len(), rows.iter().map(|row| row.count).sum::<u32>()), (200, 202));
+        let gaps = reader.gaps(None, None).unwrap();
+        assert_eq!(gaps.iter().map(|gap| (gap.count, gap.why)).collect::<Vec<_>>(), [(3, Why::Disk)]);
+        // And nothing is written twice.
+        writer.write().unwrap();
+        assert_eq!(reader.find(&ContactFilter::default()).unwrap(), rows);
+    }
+}
