@@ -104,17 +104,19 @@ pub async fn attend<F>(
 ) where
     F: Future<Output = ()> + Send + 'static,
 {
-    attend_all(purpose, listeners, admission, shutdown, |_| {}, serve).await;
+    let serve = |stream, peer: SocketAddr, ticket| serve(stream, peer.ip().to_canonical(), ticket);
+    attend_all(purpose, listeners, admission, shutdown, |_, _| {}, serve).await;
 }
 
-/// As [`attend`], and tells `turned_away` of each connection that was not let in before that is closed.
+/// As [`attend`], and tells `turned_away` of each connection that was not let in before that is closed. The other end is as accept(2)
+/// told it: one that has gone since is known all the same.
 pub async fn attend_all<F>(
     purpose: &'static str,
     listeners: Vec<TcpListener>,
     admission: &Admission,
     shutdown: impl Future<Output = ()>,
-    turned_away: impl Fn(&TcpStream),
-    serve: impl Fn(TcpStream, IpAddr, Ticket) -> F,
+    turned_away: impl Fn(&TcpStream, SocketAddr),
+    serve: impl Fn(TcpStream, SocketAddr, Ticket) -> F,
 ) where
     F: Future<Output = ()> + Send + 'static,
 {
@@ -131,11 +133,11 @@ pub async fn attend_all<F>(
         let client = peer.ip().to_canonical();
         match admission.admit(client) {
             Some(ticket) => {
-                connections.spawn(serve(stream, client, ticket));
+                connections.spawn(serve(stream, peer, ticket));
             }
             None => {
                 tracing::debug!(%client, "{purpose}: too many connections");
-                turned_away(&stream);
+                turned_away(&stream, peer);
             }
         }
     }

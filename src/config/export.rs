@@ -74,6 +74,8 @@ impl Config {
             upstreams.flat_map(|options| options.upstreams.iter().map(|upstream| upstream.address.ip()));
         let own = own.chain(self.server.listen.iter().map(of_socket));
         let own = own.chain(self.http.listen.iter().map(of_socket));
+        let ports = &self.watch.ports;
+        let own = own.chain(ports.https.iter().chain(&ports.tcp).chain(&ports.udp).map(of_socket));
         let own = own.chain(self.sinkhole.addresses.iter().copied());
         let private = PRIVATE.iter().filter_map(|net| net.parse().ok());
         let clients = self.server.allow.iter().copied().filter(|net| net.prefix_len() > 0);

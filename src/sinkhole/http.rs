@@ -104,15 +104,15 @@ pub async fn serve(
 ) {
     let admission = Admission::new(options.connections, options.per_client);
     let options = Arc::new(options);
-    let turned_away = |stream: &TcpStream| ports::turn_away(stream, &visits);
+    let turned_away = |stream: &TcpStream, peer| ports::turn_away(stream, peer, &visits);
     listener::attend_all(
         "landing page",
         listeners,
         &admission,
         shutdown,
         turned_away,
-        |stream, _, ticket| {
-            connection(stream, ticket, Arc::clone(&reception), Arc::clone(&options), visits.clone())
+        |stream, peer, ticket| {
+            connection(stream, peer, ticket, Arc::clone(&reception), Arc::clone(&options), visits.clone())
         },
     )
     .await;
@@ -120,12 +120,13 @@ pub async fn serve(
 
 async fn connection(
     mut stream: TcpStream,
+    peer: SocketAddr,
     _ticket: Ticket,
     reception: Arc<Reception>,
     options: Arc<Options>,
     visits: Visits,
 ) {
-    let Some(visitor) = Visitor::of(&stream) else { return };
+    let Some(visitor) = Visitor::of(&stream, peer) else { return };
     let beginning = capture::read(&mut stream, options.head_timeout.min(options.life)).await;
     visits.note(visitor, &beginning);
     if beginning.spoken != Spoken::Nothing {

@@ -59,18 +59,18 @@ pub async fn serve_tcp(
     visits: Visits,
     shutdown: impl Future<Output = ()>,
 ) {
-    let turned_away = |stream: &TcpStream| turn_away(stream, &visits);
+    let turned_away = |stream: &TcpStream, peer| turn_away(stream, peer, &visits);
     listener::attend_all(
         "sinkhole",
         listeners,
         &admission,
         shutdown,
         turned_away,
-        |mut stream, _, ticket| {
+        |mut stream, peer, ticket| {
             let visits = visits.clone();
             async move {
                 let _ticket = ticket;
-                let Some(visitor) = Visitor::of(&stream) else { return };
+                let Some(visitor) = Visitor::of(&stream, peer) else { return };
                 visits.note(visitor, &capture::read(&mut stream, patience).await);
             }
         },
@@ -79,8 +79,8 @@ pub async fn serve_tcp(
 }
 
 /// Takes down one that comes past a cap.
-pub(super) fn turn_away(stream: &TcpStream, visits: &Visits) {
-    if let Some(visitor) = Visitor::of(stream) {
+pub(super) fn turn_away(stream: &TcpStream, peer: SocketAddr, visits: &Visits) {
+    if let Some(visitor) = Visitor::of(stream, peer) {
         visits.note(visitor, &Beginning::default());
     }
 }

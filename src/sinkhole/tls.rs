@@ -4,7 +4,7 @@
 //! Without an authority, for a name that is not listed (any more) and for whoever speaks no TLS the connection ends with an
 //! alert: a browser shows its error page then, instead of waiting. What is spoken inside is the caller's.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -112,15 +112,15 @@ pub async fn serve<F>(
 ) where
     F: Future<Output = ()> + Send + 'static,
 {
-    let turned_away = |stream: &TcpStream| ports::turn_away(stream, &visits);
+    let turned_away = |stream: &TcpStream, peer| ports::turn_away(stream, peer, &visits);
     listener::attend_all(
         "sinkhole (TLS)",
         listeners,
         &admission,
         shutdown,
         turned_away,
-        |stream, _, ticket| {
-            connection(stream, ticket, patience, visits.clone(), Arc::clone(&gate), converse.clone())
+        |stream, peer, ticket| {
+            connection(stream, peer, ticket, patience, visits.clone(), Arc::clone(&gate), converse.clone())
         },
     )
     .await;
@@ -128,13 +128,14 @@ pub async fn serve<F>(
 
 async fn connection<F: Future<Output = ()>>(
     mut stream: TcpStream,
+    peer: SocketAddr,
     _ticket: Ticket,
     patience: Duration,
     visits: Visits,
     gate: Arc<Gate>,
     converse: impl Fn(Inside, IpAddr) -> F,
 ) {
-    let Some(visitor) = Visitor::of(&stream) else { return };
+    let Some(visitor) = Visitor::of(&stream, peer) else { return };
     let beginning = capture::read(&mut stream, patience).await;
     let server_name = match &beginning.spoken {
         Spoken::Tls(hello) => hello.server_name.as_deref(),

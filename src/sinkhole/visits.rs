@@ -61,9 +61,9 @@ pub(super) struct Visitor {
 }
 
 impl Visitor {
-    /// `None` where the connection is gone already.
-    pub(super) fn of(stream: &TcpStream) -> Option<Self> {
-        let (peer, local) = (stream.peer_addr().ok()?, stream.local_addr().ok()?);
+    /// `None` where the system does not say where the connection came to.
+    pub(super) fn of(stream: &TcpStream, peer: SocketAddr) -> Option<Self> {
+        let local = stream.local_addr().ok()?;
         Some(Self { client: peer.ip().to_canonical(), source_port: peer.port(), local })
     }
 

@@ -143,9 +143,19 @@ fn whoever_comes_is_recorded() {
     udp.set_read_timeout(Some(Duration::from_millis(300))).unwrap();
     assert!(udp.recv(&mut [0; 10]).is_err(), "UDP is never answered");
 
+    // A port scanner, which takes its connection back at once.
+    let scanner = TcpStream::connect(ports[1]).unwrap();
+    socket2::SockRef::from(&scanner).set_linger(Some(Duration::ZERO)).unwrap();
+    let scanners_port = scanner.local_addr().unwrap().port();
+    drop(scanner);
+    let port = ports[1].port().to_string();
+    let seen = await_contacts(&server, &["--via", "tcp", "--port", &port], 1).remove(0);
+    assert_eq!((seen.source_port, seen.first), (scanners_port, String::new()));
+
     // Who says nothing is recorded too, when his time is over.
     let silent = TcpStream::connect(ports[0]).unwrap();
-    let mut rows = await_contacts(&server, &["--via", "tcp"], 2);
+    let port = ports[0].port().to_string();
+    let mut rows = await_contacts(&server, &["--via", "tcp", "--port", &port], 2);
     assert_eq!(rows.pop().map(|it| it.first), Some(String::new()));
     drop(silent);
     // Filters, and the table for people.

@@ -128,7 +128,7 @@ fn thousands_of_bots_take_neither_descriptors_nor_memory_nor_dns() {
     assert!(most_files <= files_before + PAGE + OTHERS + 16, "{told}");
     assert!(grown <= MOST_MEMORY, "{told}");
     assert!(slowest < Duration::from_secs(5), "{told}");
-    assert!(made.load(Ordering::Relaxed) > u64::from(SILENT), "{told}");
+    assert!(made.load(Ordering::Relaxed) >= u64::from(SILENT), "{told}");
     // Nothing is lost without a word: what came is in the rows or in the gaps.
     let text = server.house().run("contacts gaps", &["--format", "jsonl"]).well().stdout;
     let missed: u64 = text
