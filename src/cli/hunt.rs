@@ -7,6 +7,8 @@ use std::sync::Arc;
 
 use clap::Args;
 
+mod summary;
+
 use super::log::filters::Filters;
 use super::log::print;
 use super::log::printer::Form;
@@ -33,6 +35,9 @@ pub(super) struct Arguments {
     names_format: Format,
     #[command(flatten)]
     filters: Filters,
+    /// Who asked for what, instead of each query: from when to when and how often, also where the queries are gone.
+    #[arg(long, conflicts_with = "limit")]
+    summary: bool,
     /// At most this many, the newest.
     #[arg(long, value_name = "N")]
     limit: Option<u64>,
@@ -61,7 +66,11 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), CliError> {
     let mut filter = arguments.filters.filter(&config, "hunt")?;
     filter.since = filter.since.or_else(|| Some(clock::now().saturating_sub(SINCE)));
     let indicators = needles.len();
-    let filter = Filter { sought: Some(Arc::new(needles)), ..filter };
+    let needles = Arc::new(needles);
+    let filter = Filter { sought: Some(Arc::clone(&needles)), ..filter };
+    if arguments.summary {
+        return summary::print(&*arguments.filters.store(&config), &filter, &needles, arguments.format);
+    }
     let page = Page { limit: arguments.limit, after: None };
     let found = print(&*arguments.filters.store(&config), &config, &filter, page, arguments.format)?;
     eprintln!("{found} queries met one of {indicators} names, addresses or networks");

@@ -218,7 +218,7 @@ pub(super) fn print(
     if scan.is_stopped || stop.is_asked() { Err(CliError::Stopped) } else { Ok(printer.count) }
 }
 
-fn tell(scan: &Scan) {
+pub(super) fn tell(scan: &Scan) {
     for (path, octets) in &scan.damaged {
         // A record is being written at this moment, the power failed while one was, or the disk is bad.
         eprintln!(
@@ -230,6 +230,12 @@ fn tell(scan: &Scan) {
         eprintln!(
             "note: {}: {why}; its records are missing here. Check the disk, and restore the file from a backup if there is one",
             path.display()
+        );
+    }
+    if scan.gone > 0 {
+        eprintln!(
+            "note: of queries that are gone, {} sums are left, each of a client, a name or address and a day: `sachdns hunt --summary` adds them up",
+            scan.gone
         );
     }
 }

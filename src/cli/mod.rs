@@ -181,6 +181,8 @@ enum CliError {
     NoLog { path: PathBuf },
     #[error(transparent)]
     Versions(#[from] crate::feed::store::StoreError),
+    #[error("a summary has other columns than that format: write --format table, jsonl or csv")]
+    SummaryForm,
     #[error("no feed is called {name:?}; the configuration has {known}")]
     UnknownFeed { name: String, known: String },
     #[error("which feed? write --feed NAME; the configuration has {known}")]

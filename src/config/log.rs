@@ -44,6 +44,7 @@ pub(super) fn read<'a>(reader: &mut Reader<'a>, top: &mut Table<'a>, data_dir: &
     let archive = archive::Options {
         after: reader.take(&mut table, "archive_after", default.after, duration),
         keep_queries: reader.take(&mut table, "keep_queries", default.keep_queries, age),
+        keep_summaries: reader.take(&mut table, "keep_summaries", default.keep_summaries, age),
         keep_hits: reader.take(&mut table, "keep_hits", default.keep_hits, age),
         hits_size: reader.take(&mut table, "hits_max_size", default.hits_size, hits_size),
         anonymise: reader.take(&mut table, "anonymise", default.anonymise, anonymise),

@@ -8,18 +8,15 @@ use std::sync::Arc;
 
 use super::Reloader;
 use crate::clock;
-use crate::evidence::archive::Hunter;
+use crate::evidence::archive::{Hunter, OrderError};
 use crate::evidence::record;
-use crate::evidence::store::names::{Gathering, Label, Needles, Reach};
+use crate::evidence::store::names::{Label, Reach};
 use crate::policy::action::Action;
 use crate::policy::index::Index;
 use crate::policy::rule::{FeedKind, Mode, Rule, Severity};
 use crate::policy::trigger::{Scope, Subject, Trigger};
 use crate::serve::rulebook::Rulebook;
 
-/// Most that is sought at once, some ten megabytes: a server's memory does not move with its lists. More is a new feed,
-/// which people can hunt for.
-const MOST: usize = 200_000;
 /// Keys of the old image that are looked at together.
 const PART: usize = 4096;
 
@@ -37,42 +34,40 @@ fn begin(hunter: &Hunter, old: &Rulebook, new: &Rulebook, since: i64) {
     if old.image.facts.digest == new.image.facts.digest {
         return;
     }
-    match added(&old.image.index, &new.image.index) {
-        Some(needles) => hunter.hunt(needles, since),
-        None => tracing::warn!(
-            "more than {MOST} indicators are new: the log is not searched for them; `sachdns hunt` does it"
-        ),
+    if let Err(error) = order(hunter, &old.image.index, &new.image.index, since) {
+        tracing::warn!(%error, "the log is not searched for new indicators; `sachdns hunt` does it");
     }
 }
 
-/// What `new` lists and `old` does not; `None` where that is too much, which is counted before any of it is kept.
-fn added<D: AsRef<[u8]>, E: AsRef<[u8]>>(old: &Index<D>, new: &Index<E>) -> Option<Needles> {
-    let mut count = 0;
-    let flow = for_each_added(old, new, |_, _| {
-        count += 1;
-        if count > MOST { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-    });
-    if flow.is_break() {
-        return None;
-    }
-    let mut gathering = Gathering::default();
+/// Orders a search for what `new` lists and `old` does not, however much it is: it goes to the disk, not into memory.
+fn order<D: AsRef<[u8]>, E: AsRef<[u8]>>(
+    hunter: &Hunter,
+    old: &Index<D>,
+    new: &Index<E>,
+    since: i64,
+) -> Result<u64, OrderError> {
+    let mut order = hunter.order(since)?;
+    let mut written = Ok(());
     let _ = for_each_added(old, new, |key, rule| {
         let label = label(rule, new);
-        match Subject::of(key) {
+        written = match Subject::of(key) {
             Some(Subject::Name(Trigger::Qname, name)) => {
                 let reach = match rule.scope {
                     Scope::Exact => Reach::Exact,
                     Scope::Subtree => Reach::Subtree,
                     Scope::Below => Reach::Below,
                 };
-                gathering.add_name(name, reach, &label);
+                order.add_name(name, reach, &label)
             }
-            Some(Subject::Network(Trigger::Ip, net)) => gathering.add_net(net, &label),
-            _ => {}
-        }
-        ControlFlow::Continue(())
+            Some(Subject::Network(Trigger::Ip, net)) => order.add_net(net, &label),
+            _ => Ok(()),
+        };
+        if written.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     });
-    Some(gathering.finish())
+    match written {
+        Ok(()) => order.finish(),
+        Err(error) => Err(order.give_up(error)),
+    }
 }
 
 /// Visits what is sought of all that `new` lists and `old` does not, in the order of keys.
@@ -185,7 +180,10 @@ mod tests {
         let known = |name| (name, Action::Sinkhole, Mode::Enforced);
         let mut listed: Vec<Listed<'_>> = old.iter().map(|name| known(name.as_str())).collect();
         let before = index(&listed);
-        assert!(added(&before, &before).unwrap().is_empty());
+        let folder = tempfile::tempdir().unwrap();
+        let hunter = Hunter::new(folder.path());
+        let ordered = |old: &Index<Vec<u8>>, new: &Index<Vec<u8>>| order(&hunter, old, new, 0).unwrap();
+        assert_eq!(ordered(&before, &before), 0);
         listed.truncate(8000);
         listed.extend([
             known("evil.example"),
@@ -194,7 +192,7 @@ mod tests {
             ("good.example", Action::Passthru, Mode::Enforced),
         ]);
         let after = index(&listed);
-        assert_eq!(added(&before, &after).unwrap().len(), 2);
-        assert_eq!(added(&index(&[]), &before).unwrap().len(), 9000);
+        assert_eq!(ordered(&before, &after), 2);
+        assert_eq!(ordered(&index(&[]), &before), 9000);
     }
 }

@@ -16,11 +16,13 @@
 mod anonymise;
 mod hunting;
 mod mend;
+mod orders;
 mod retire;
 mod seal;
+mod summarise;
 pub(in crate::evidence) mod veil;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::fs;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -30,14 +32,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-pub use hunting::Hunter;
-use hunting::Hunts;
+use hunting::{Attempts, Search};
+pub use orders::{Hunter, Order, OrderError};
+use summarise::Summarising;
 use veil::Veil;
 
 use super::ledger::Ledger;
 use super::segment::{Id, Span};
 use super::store::embedded::store_folder;
-use super::store::{Catalogue, CatalogueError, FileError, FileName, StoreError};
+use super::store::{Catalogue, CatalogueError, FileError, FileName, StoreError, SummaryError};
 use crate::clock;
 
 /// How often is looked for closed segments, unless the keeper tells of one.
@@ -58,6 +61,8 @@ pub struct Options {
     pub after: Duration,
     /// How long records are kept.
     pub keep_queries: Duration,
+    /// How long it is kept, by the day, who asked for what.
+    pub keep_summaries: Duration,
     /// How long hits are.
     pub keep_hits: Duration,
     /// Octets of hits and all that is counted; the oldest hits go first.
@@ -74,6 +79,7 @@ impl Default for Options {
         Self {
             after: Duration::from_secs(3600),
             keep_queries: 90 * DAY,
+            keep_summaries: 90 * DAY,
             keep_hits: 1095 * DAY,
             hits_size: 4 << 30,
             anonymise: Anonymise::Never,
@@ -97,7 +103,8 @@ pub enum Anonymise {
 #[derive(Debug)]
 pub struct Archiver {
     is_stopping: Arc<AtomicBool>,
-    hunts: Hunts,
+    /// Where searches are ordered.
+    orders: PathBuf,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -105,21 +112,24 @@ impl Archiver {
     /// Starts archiving the log of these journals.
     ///
     /// # Errors
-    /// The system has no threads left.
+    /// The system has no threads left, or the log's folder cannot be read.
     pub fn start(ledger: &Arc<Ledger>, options: &Options) -> io::Result<Self> {
-        let (is_stopping, hunts) = (Arc::new(AtomicBool::new(false)), Hunts::default());
-        let mut work = Work::new(ledger, options, &hunts, &is_stopping);
+        let is_stopping = Arc::new(AtomicBool::new(false));
+        let orders = orders::orders_folder(ledger.folder());
+        // Before anybody can order anything.
+        orders::tidy(&orders)?;
+        let mut work = Work::new(ledger, options, &is_stopping);
         let thread = std::thread::Builder::new().name("archive".to_owned()).spawn(move || {
             // Of this thread only, as Linux has it.
             let _ = rustix::process::setpriority_process(None, NICE);
             work.run();
         })?;
-        Ok(Self { is_stopping, hunts, thread: Some(thread) })
+        Ok(Self { is_stopping, orders, thread: Some(thread) })
     }
 
     /// Who asks for searches.
     pub fn hunter(&self) -> Hunter {
-        Hunter { hunts: self.hunts.clone(), thread: self.thread.as_ref().map(|it| it.thread().clone()) }
+        Hunter { folder: self.orders.clone(), thread: self.thread.as_ref().map(|it| it.thread().clone()) }
     }
 }
 
@@ -142,6 +152,8 @@ enum ArchiveError {
     #[error("{path}: {source}")]
     File { path: PathBuf, source: FileError },
     #[error("{path}: {source}")]
+    Summary { path: PathBuf, source: SummaryError },
+    #[error("{path}: {source}")]
     Catalogue { path: PathBuf, source: CatalogueError },
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -150,11 +162,22 @@ enum ArchiveError {
     Stopped,
 }
 
+impl ArchiveError {
+    /// Whether it may be otherwise the next time: the disk is full, or somebody holds the catalogue.
+    fn is_passing(&self) -> bool {
+        match self {
+            Self::System { source, .. } => {
+                !matches!(source.kind(), io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof)
+            }
+            _ => true,
+        }
+    }
+}
+
 /// What the thread has to do, a round at a time.
 struct Work {
     ledger: Arc<Ledger>,
     options: Options,
-    hunts: Hunts,
     is_stopping: Arc<AtomicBool>,
     /// Where the segments are.
     log: PathBuf,
@@ -164,6 +187,9 @@ struct Work {
     catalogue: Option<Catalogue>,
     /// What sealed segments hold, as far as it was asked for.
     spans: HashMap<Id, Span>,
+    summarising: Option<Summarising>,
+    search: Option<Search>,
+    attempts: Attempts,
     expired: Option<Instant>,
     told: Option<Instant>,
     veil: Veil,
@@ -173,17 +199,19 @@ struct Work {
 }
 
 impl Work {
-    fn new(ledger: &Arc<Ledger>, options: &Options, hunts: &Hunts, is_stopping: &Arc<AtomicBool>) -> Self {
+    fn new(ledger: &Arc<Ledger>, options: &Options, is_stopping: &Arc<AtomicBool>) -> Self {
         let log = ledger.options().folder.clone();
         Self {
             ledger: Arc::clone(ledger),
             options: options.clone(),
-            hunts: hunts.clone(),
             is_stopping: Arc::clone(is_stopping),
             folder: store_folder(&log),
             log,
             catalogue: None,
             spans: HashMap::new(),
+            summarising: None,
+            search: None,
+            attempts: Attempts::default(),
             expired: None,
             told: None,
             veil: Veil::new(options.anonymise),
@@ -198,7 +226,8 @@ impl Work {
             // A panic is a bug; it must not end the archiving.
             let done = catch_unwind(AssertUnwindSafe(|| self.round(Instant::now(), clock::now())));
             let wait = match done {
-                Ok(Ok(())) => LOOK_EVERY.min(self.options.after),
+                Ok(Ok(true)) => Duration::ZERO,
+                Ok(Ok(false)) => LOOK_EVERY.min(self.options.after),
                 Ok(Err(error)) => {
                     self.tell(&error);
                     RETRY
@@ -210,6 +239,11 @@ impl Work {
         }
         // What was lost at last is told, too.
         let _ = self.enter_gaps();
+    }
+
+    /// The time before which something is too old.
+    fn before(&self, clock: i64, kept: Duration) -> i64 {
+        clock.saturating_sub(i64::try_from(kept.as_micros()).unwrap_or(i64::MAX))
     }
 
     fn is_stopping(&self) -> bool {
@@ -236,18 +270,18 @@ impl Work {
         let now = Instant::now();
         if self.told.is_none_or(|told| now.saturating_duration_since(told) >= REPORT) {
             self.told = Some(now);
-            tracing::error!(%error, "the query log cannot be archived; it is tried again, and its segments stay until then");
+            tracing::error!(%error, "archiving the query log failed; it is tried again, and its segments stay until then");
         }
     }
 
-    /// Does what is due.
-    fn round(&mut self, now: Instant, clock: i64) -> Result<(), ArchiveError> {
+    /// Does what is due; whether there is more to do at once.
+    fn round(&mut self, now: Instant, clock: i64) -> Result<bool, ArchiveError> {
         self.open()?;
         self.enter_gaps()?;
         while let Some(batch) = self.due(clock)? {
             self.archive(&batch)?;
             if self.is_stopping() {
-                return Ok(());
+                return Ok(false);
             }
         }
         let is_due = |last: Option<Instant>| {
@@ -256,12 +290,15 @@ impl Work {
         if is_due(self.expired) {
             self.expire(clock)?;
             self.anonymise(clock)?;
+            self.begin_summary(clock)?;
             self.expired = Some(now);
         }
-        while let Some(hunt) = self.hunts.with(VecDeque::pop_front) {
-            self.hunt(&hunt)?;
+        let is_more = self.summarise(clock)?;
+        let hunted = self.go_hunting();
+        if hunted.as_ref().is_err_and(ArchiveError::is_passing) {
+            self.attempts = Attempts::default();
         }
-        Ok(())
+        Ok(hunted? || is_more)
     }
 
     fn step(&mut self) -> Result<(), ArchiveError> {
@@ -305,6 +342,13 @@ impl Work {
 fn system(path: &Path) -> impl Fn(io::Error) -> ArchiveError + use<> {
     let path = path.to_owned();
     move |source| ArchiveError::System { path: path.clone(), source }
+}
+
+/// Where a file is written before it is put in its place.
+fn beside(path: &Path) -> PathBuf {
+    let mut path = path.as_os_str().to_owned();
+    path.push(".new");
+    path.into()
 }
 
 fn remove(path: &Path) -> Result<(), ArchiveError> {

@@ -1,8 +1,8 @@
 //! The keeper: the thread that does the disk work which must not hold up a query.
 //!
 //! Syncs what was written, makes each journal's next segment ahead, seals those that were closed,
-//! keeps all of them, and what was archived of them, together within `log.max_size`, looks how much room the disk has, and seals what killed
-//! processes left.
+//! keeps all of them, and what was archived of them, together within `log.max_size` (of which summaries may take a quarter), looks how much
+//! room the disk has, and seals what killed processes left.
 //!
 //! A leftover that ends with a whole record gets its trailer, one without any record is removed, and
 //! one whose tail is torn stays as it is: the tail is evidence too, and nothing is ever written
@@ -253,6 +253,9 @@ impl Work {
             Err(error) => return self.fault(now, &folder, &error, "reading the query log's folder failed"),
         };
         segments.retain(|segment| !in_use.contains(&segment.id));
+        let (summaries, files): (Vec<Old>, Vec<Old>) = files.into_iter().partition(|it| it.is_summary);
+        let summaries = self.shrink(summaries, max_size / 4, now);
+        let max_size = max_size.saturating_sub(summaries);
         let lens = segments.iter().map(|segment| segment.len).chain(files.iter().map(|file| file.len));
         let mut total = lens.fold(self.ledger.reserve(), u64::saturating_add);
         if total <= max_size {
@@ -266,7 +269,8 @@ impl Work {
         let mut oldest: Vec<Old> = files;
         oldest.extend(segments.into_iter().map(|it| {
             let latest = self.latest.get(&it.id).copied().unwrap_or(it.modified);
-            Old { latest, number: it.id.number, len: it.len, paths: vec![it.path.clone()], segment: Some(it) }
+            let (number, len, paths) = (it.id.number, it.len, vec![it.path.clone()]);
+            Old { latest, number, len, paths, segment: Some(it), is_summary: false }
         }));
         // What somebody else has goes before what nobody has.
         let owed = self.ledger.owed();
@@ -281,18 +285,8 @@ impl Work {
                 break;
             }
             let lost = old.segment.as_ref().and_then(|it| it.sealed_span().ok().flatten());
-            let removed = old.paths.iter().try_for_each(|path| match std::fs::remove_file(path) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => Err((path, error)),
-                _ => Ok(()),
-            });
-            if let Err((path, error)) = removed {
+            if !self.remove(old, now) {
                 // The next ones are newer: better too much than a gap.
-                self.fault(
-                    now,
-                    path,
-                    &error,
-                    "an old part of the query log cannot be removed: it outgrows log.max_size",
-                );
                 break;
             }
             if let Some(Span { earliest, latest, count }) = lost {
@@ -305,6 +299,33 @@ impl Work {
         if count > 0 {
             tracing::info!(parts = count, "retired the oldest records: log.max_size is reached");
         }
+    }
+
+    /// Removes the oldest summaries until the others take no more than `most`; returns what these take.
+    fn shrink(&mut self, mut summaries: Vec<Old>, most: u64, now: Instant) -> u64 {
+        summaries.sort_by_key(|old| (old.latest, old.number));
+        let mut total = summaries.iter().map(|old| old.len).fold(0, u64::saturating_add);
+        for old in &summaries {
+            if total <= most || !self.remove(old, now) {
+                break;
+            }
+            total -= old.len;
+            tracing::info!("retired the oldest summary: summaries have reached a quarter of log.max_size");
+        }
+        total
+    }
+
+    /// Removes a part of the log; whether it is gone.
+    fn remove(&mut self, old: &Old, now: Instant) -> bool {
+        let removed = old.paths.iter().try_for_each(|path| match std::fs::remove_file(path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err((path, error)),
+            _ => Ok(()),
+        });
+        if let Err((path, error)) = &removed {
+            let what = "an old part of the query log cannot be removed: it outgrows log.max_size";
+            self.fault(now, path, error, what);
+        }
+        removed.is_ok()
     }
 
     /// Reports a trouble, unless it was reported a short while ago; it is tried again soon.
@@ -339,9 +360,10 @@ struct Old {
     paths: Vec<PathBuf>,
     /// Itself, where it is not archived.
     segment: Option<Segment>,
+    is_summary: bool,
 }
 
-/// The files that segments became part of.
+/// The files that segments became part of, and the summaries of these.
 fn archived(folder: &Path) -> io::Result<Vec<Old>> {
     let folder = store_folder(folder);
     let entries = match std::fs::read_dir(&folder) {
@@ -352,15 +374,22 @@ fn archived(folder: &Path) -> io::Result<Vec<Old>> {
     let mut files = Vec::new();
     for entry in entries {
         let path = entry?.path();
-        let Some(name) = path.file_name().and_then(|name| FileName::parse(name.to_str()?)) else { continue };
-        let names = name.names_path(&folder);
-        let len = [&path, &names].map(|path| std::fs::metadata(path).map_or(0, |facts| facts.len()));
+        let Some(text) = path.file_name().and_then(|name| name.to_str()) else { continue };
+        let (name, is_summary) = match (FileName::parse(text), FileName::parse_summary(text)) {
+            (Some(name), _) => (name, false),
+            (_, Some(name)) => (name, true),
+            (None, None) => continue,
+        };
+        let names = Some(name.names_path(&folder)).filter(|_| !is_summary);
+        let paths: Vec<PathBuf> = std::iter::once(path).chain(names).collect();
+        let lens = paths.iter().map(|path| std::fs::metadata(path).map_or(0, |facts| facts.len()));
         files.push(Old {
             latest: name.latest,
             number: name.number,
-            len: len[0].saturating_add(len[1]),
-            paths: vec![path, names],
+            len: lens.fold(0, u64::saturating_add),
+            paths,
             segment: None,
+            is_summary,
         });
     }
     Ok(files)
@@ -411,6 +440,21 @@ mod tests {
             let newest = (0..count).rev().filter(|time| time % 2 == writer);
             assert!(own.iter().copied().eq(newest.take(own.len())), "the newest, without a gap");
         }
+    }
+
+    #[test]
+    fn summaries_take_a_quarter_and_the_newest_stay() {
+        let folder = tempfile::tempdir().unwrap();
+        let ledger = Ledger::open(&Options { max_size: 1 << 20, ..options(folder.path()) }).unwrap();
+        let store = store_folder(folder.path());
+        fs::create_dir(&store).unwrap();
+        let name = |number: u64| FileName { number, earliest: 0, latest: 100 - number as i64 }.summary_name();
+        for number in 0..8 {
+            fs::write(store.join(name(number)), vec![0; 50_000]).unwrap();
+        }
+        Work::new(&ledger).retire(Instant::now());
+        let left: Vec<u64> = (0..8).filter(|number| store.join(name(*number)).exists()).collect();
+        assert_eq!(left, [0, 1, 2, 3, 4]);
     }
 
     #[test]

@@ -272,6 +272,11 @@ impl Severity {
         SEVERITIES[self as usize].0
     }
 
+    /// The severity of this number.
+    pub(super) fn from_number(number: u8) -> Option<Self> {
+        SEVERITIES.get(usize::from(number)).map(|(_, severity)| *severity)
+    }
+
     /// The severity of this word.
     pub fn from_word(word: &str) -> Option<Self> {
         of_word(&SEVERITIES, word)
@@ -404,7 +409,7 @@ impl<'a> Record<'a> {
         let family = if has(FAMILY) { text(&mut rest)? } else { None };
         let severity = if has(SEVERITY) {
             let [severity] = take(&mut rest)?;
-            Some(SEVERITIES.get(usize::from(severity))?.1)
+            Some(Severity::from_number(severity)?)
         } else {
             None
         };
@@ -445,7 +450,7 @@ impl<'a> Record<'a> {
 }
 
 /// LEB128: seven bits an octet, the lowest first; the highest bit says that more follow.
-fn put_number(mut number: u64, out: &mut Vec<u8>) {
+pub(super) fn put_number(mut number: u64, out: &mut Vec<u8>) {
     while number > 0x7f {
         out.push(number as u8 | 0x80);
         number >>= 7;
@@ -453,7 +458,7 @@ fn put_number(mut number: u64, out: &mut Vec<u8>) {
     out.push(number as u8);
 }
 
-fn number(rest: &mut &[u8]) -> Option<u64> {
+pub(super) fn number(rest: &mut &[u8]) -> Option<u64> {
     let mut number = 0u64;
     for shift in (0..u64::BITS).step_by(7) {
         let [octet] = take(rest)?;
@@ -469,7 +474,7 @@ fn number(rest: &mut &[u8]) -> Option<u64> {
     None
 }
 
-fn put_address(address: IpAddr, out: &mut Vec<u8>) {
+pub(super) fn put_address(address: IpAddr, out: &mut Vec<u8>) {
     match address {
         IpAddr::V4(address) => {
             out.push(4);
@@ -482,7 +487,7 @@ fn put_address(address: IpAddr, out: &mut Vec<u8>) {
     }
 }
 
-fn address(rest: &mut &[u8]) -> Option<IpAddr> {
+pub(super) fn address(rest: &mut &[u8]) -> Option<IpAddr> {
     match take(rest)? {
         [4] => take::<4>(rest).map(IpAddr::from),
         [16] => take::<16>(rest).map(IpAddr::from),
@@ -490,7 +495,7 @@ fn address(rest: &mut &[u8]) -> Option<IpAddr> {
     }
 }
 
-fn put_text(text: Option<&str>, out: &mut Vec<u8>) {
+pub(super) fn put_text(text: Option<&str>, out: &mut Vec<u8>) {
     let text = text.unwrap_or("");
     let text = &text[..text.floor_char_boundary(255)];
     out.push(text.len() as u8);
@@ -510,7 +515,7 @@ fn sized<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
     Some(taken)
 }
 
-fn text<'a>(rest: &mut &'a [u8]) -> Option<Option<Cow<'a, str>>> {
+pub(super) fn text<'a>(rest: &mut &'a [u8]) -> Option<Option<Cow<'a, str>>> {
     let text = std::str::from_utf8(sized(rest)?).ok()?;
     Some(Some(text).filter(|text| !text.is_empty()).map(Cow::from))
 }

@@ -152,6 +152,22 @@ fn a_hunt_finds_names_subtrees_addresses_and_networks() {
     let many: String = (0..20_000).map(|n| format!("n{n}.filler.test\n")).collect();
     check(&many, &[]);
     check(&(many + "www.example.test\n"), &["www.example.test"]);
+    house.write("list.txt", "evil.example.test\n10.10.0.0/16\n");
+    let summary = |format: &str| {
+        let arguments = ["--names", "list.txt", "--summary", "--format", format];
+        house.run("hunt", &arguments).well().stdout
+    };
+    let sums: Vec<serde_json::Value> =
+        summary("jsonl").lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(sums.len(), 2, "{sums:?}");
+    for sum in &sums {
+        assert_eq!((sum["client"].as_str(), sum["count"].as_u64()), (Some("127.1.0.5"), Some(1)));
+        assert_eq!(sum["agency"].as_str(), Some("so-y-te"));
+    }
+    assert_eq!(summary("csv").lines().filter(|line| line.contains(",127.1.0.5,so-y-te,")).count(), 2);
+    assert_eq!(summary("table").lines().filter(|line| line.contains(" 127.1.0.5 ")).count(), 2);
+    let refused = house.run("hunt", &["--names", "list.txt", "--summary", "--format", "ocsf"]);
+    assert_eq!((refused.code(), refused.stdout.as_str()), (1, ""));
     house.write("list.txt", "# nothing\n");
     let nothing = house.run("hunt", &["--names", "list.txt"]);
     assert_eq!(nothing.code(), 1);

@@ -6,6 +6,7 @@ use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
 
 use super::seal::{leave, read_segment};
+use super::summarise::adopt_summary;
 use super::{ArchiveError, Work, remove, remove_file, system};
 use crate::evidence::segment::{self, Id, Records};
 use crate::evidence::store::{Catalogue, FileName, Filter, NewFile, Rows, Stored};
@@ -24,12 +25,14 @@ impl Work {
         let archived = catalogue.segments().map_err(self.database())?;
         let segments = segment::list(&self.log).map_err(system(&self.log))?;
         let present: HashSet<Id> = segments.iter().map(|segment| segment.id).collect();
+        let mut summaries = Vec::new();
         for entry in fs::read_dir(&self.folder).map_err(system(&self.folder))? {
             let path = entry.map_err(system(&self.folder))?.path();
             let Some(text) = path.file_name().and_then(|name| name.to_str()) else { continue };
-            let is_of_file = |text: &str| text.ends_with(".parquet") || text.ends_with(".names");
-            if text.strip_suffix(".new").is_some_and(is_of_file) {
+            if text.ends_with(".new") {
                 remove(&path)?;
+            } else if let Some(name) = FileName::parse_summary(text) {
+                summaries.push(name);
             } else if let Some(name) = FileName::parse(text) {
                 match known.get(text) {
                     Some(false) => {}
@@ -39,6 +42,11 @@ impl Work {
             } else if text.ends_with(".names") && !path.with_extension("parquet").exists() {
                 remove(&path)?;
             }
+        }
+        // Now that all their files are known.
+        let counted = catalogue.summaries().map_err(self.database())?;
+        for name in summaries.iter().filter(|name| counted.iter().all(|it| it.name != **name)) {
+            adopt_summary(&mut catalogue, &self.folder, name)?;
         }
         for segment in &segments {
             let is_archived = archived

@@ -13,12 +13,13 @@ const HOURS_KEPT: Duration = Duration::from_secs(400 * 86_400);
 impl Work {
     /// Lets go what is too old, and says of files that went that they did.
     pub(super) fn expire(&mut self, clock: i64) -> Result<(), ArchiveError> {
-        let before =
-            |kept: Duration| clock.saturating_sub(i64::try_from(kept.as_micros()).unwrap_or(i64::MAX));
+        let before = |kept: Duration| self.before(clock, kept);
         let (failed, folder) = (self.database(), self.folder.clone());
         let oldest = before(self.options.keep_queries);
         let (keep_hits, most) = (before(self.options.keep_hits), self.options.hits_size);
         let ledger = std::sync::Arc::clone(&self.ledger);
+        let (minutes, hours) = (before(MINUTES_KEPT), before(HOURS_KEPT));
+        let keep_summaries = before(self.options.keep_summaries);
         let catalogue = self.catalogue()?;
         let mut files = 0;
         for file in catalogue.files().map_err(&failed)? {
@@ -36,8 +37,16 @@ impl Work {
             remove_file(&folder, &file.name)?;
             files += usize::from(is_there);
         }
+        for summary in catalogue.summaries().map_err(&failed)? {
+            let path = folder.join(summary.name.summary_name());
+            if !path.exists() || summary.name.latest < keep_summaries {
+                // One that is known to nobody would be entered at a start.
+                remove(&path)?;
+                catalogue.remove_summary(summary.id).map_err(&failed)?;
+            }
+        }
         let hits = catalogue
-            .expire(keep_hits, before(MINUTES_KEPT), before(HOURS_KEPT))
+            .expire(keep_hits, minutes, hours)
             .and_then(|old| Ok(old + catalogue.shrink(most)?))
             .map_err(&failed)?;
         if files > 0 || hits > 0 {

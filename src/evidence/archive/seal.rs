@@ -3,9 +3,8 @@
 use std::collections::HashSet;
 use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
 
-use super::{ArchiveError, Work, remove, system};
+use super::{ArchiveError, Work, beside, remove, system};
 use crate::evidence::segment::{self, Records, Segment, Span};
 use crate::evidence::store::{FileName, Gap, NewFile, Rows, Source, Why, sync_folder, write, write_octets};
 
@@ -131,12 +130,6 @@ impl Work {
         self.step()?;
         fs::rename(&new_path, &path).map_err(system(&path))
     }
-}
-
-fn beside(path: &Path) -> PathBuf {
-    let mut path = path.as_os_str().to_owned();
-    path.push(".new");
-    path.into()
 }
 
 /// Whether there was something to read.

@@ -1,5 +1,7 @@
 //! Archiving: what is asked before and after it, and when it is stopped in between. No threads, no clock.
 
+mod summaries;
+
 use std::collections::{BTreeMap, HashSet};
 use std::net::{IpAddr, Ipv6Addr};
 use std::ops::ControlFlow;
@@ -11,7 +13,6 @@ use super::super::segment;
 use super::super::store::embedded::Embedded;
 use super::super::store::names::{Gathering, Label, Needles, Reach};
 use super::super::store::{By, Filter, Kind, Page, Place, Scan, Store as _, Unwatched, Why};
-use super::hunting::Hunt;
 use super::*;
 use crate::name::{self, Name};
 
@@ -83,7 +84,7 @@ fn options() -> Options {
 
 fn work(folder: &Path, options: &Options) -> Work {
     let ledger = Ledger::open(&journal_options(folder)).unwrap();
-    Work::new(&ledger, options, &Hunts::default(), &Arc::default())
+    Work::new(&ledger, options, &Arc::default())
 }
 
 fn archive(folder: &Path) -> Work {
@@ -126,6 +127,21 @@ fn needles(names: &[&str], nets: &[&str]) -> Needles {
         gathering.add_net(net.parse().unwrap(), &label);
     }
     gathering.finish()
+}
+
+/// Has these names and networks sought.
+fn order(folder: &Path, names: &[&str], nets: &[&str]) {
+    let label =
+        Label { feed: Some("new".into()), family: Some("late".into()), severity: Some(Severity::High) };
+    let mut order = Hunter::new(folder).order(i64::MIN).unwrap();
+    for name in names {
+        let name = Name::from_host(name).unwrap();
+        order.add_name(name::Key::from(&name).as_bytes(), Reach::Subtree, &label).unwrap();
+    }
+    for net in nets {
+        order.add_net(net.parse().unwrap(), &label).unwrap();
+    }
+    order.finish().unwrap();
 }
 
 /// Filters of every kind, alone and together.
@@ -316,7 +332,8 @@ fn finds_are_hits_before_listed_and_entered_once() {
     work.archive(&batch).unwrap();
     // Half of it lies in segments yet; and what was found is found again.
     for round in 0..3 {
-        work.hunt(&Hunt { needles: Arc::clone(&sought), since: i64::MIN }).unwrap();
+        order(folder.path(), &["n5.example", "1.example"], &["192.0.2.1/32"]);
+        while work.go_hunting().unwrap() {}
         let late: Vec<_> = all(folder.path(), &hits())
             .into_iter()
             .filter(|it| it.family.as_deref() == Some("late"))

@@ -57,6 +57,13 @@ CREATE TABLE counts (
     PRIMARY KEY (span, start, agency, action, family, hit)) STRICT, WITHOUT ROWID;
 ";
 
+/// What came later, and what older releases do not miss.
+const ADDED: &str = "
+CREATE TABLE IF NOT EXISTS summaries (
+    id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, octets INTEGER NOT NULL, truncated INTEGER NOT NULL DEFAULT 0) STRICT;
+CREATE TABLE IF NOT EXISTS summarised (file INTEGER PRIMARY KEY, summary INTEGER NOT NULL) STRICT;
+";
+
 /// Why the catalogue cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub(in crate::evidence) enum CatalogueError {
@@ -138,6 +145,17 @@ pub(in crate::evidence) struct Entry {
     pub(in crate::evidence) name: FileName,
     pub(in crate::evidence) octets: u64,
     pub(in crate::evidence) is_truncated: bool,
+    /// The summary that it is part of, also where that is gone.
+    pub(in crate::evidence) summary: Option<i64>,
+}
+
+/// A summary that counts.
+#[derive(Debug, Clone)]
+pub(in crate::evidence) struct SummaryEntry {
+    pub(in crate::evidence) id: i64,
+    pub(in crate::evidence) name: FileName,
+    pub(in crate::evidence) octets: u64,
+    pub(in crate::evidence) is_truncated: bool,
 }
 
 /// What a file is made of, to be made to count.
@@ -190,6 +208,7 @@ impl Catalogue {
             }
             newer => return Err(CatalogueError::Newer(newer)),
         }
+        connection.execute_batch(ADDED)?;
         Ok(Self { connection })
     }
 
@@ -238,24 +257,101 @@ impl Catalogue {
     }
 
     fn entries(&self, condition: &str) -> Result<Vec<Entry>, CatalogueError> {
-        let select =
-            format!("SELECT id, name, octets, truncated FROM files WHERE {condition} ORDER BY latest, id");
-        let mut statement = self.connection.prepare(&select)?;
-        let rows = statement.query_map([], |row| {
-            Ok((
-                row.get::<_, i64>(0)?,
-                row.get::<_, String>(1)?,
-                row.get::<_, i64>(2)?,
-                row.get::<_, bool>(3)?,
-            ))
-        })?;
+        let of =
+            if self.has_summaries()? { "(SELECT summary FROM summarised WHERE file = id)" } else { "NULL" };
+        let mut statement = self.connection.prepare(&format!(
+            "SELECT id, name, octets, truncated, {of} FROM files WHERE {condition} ORDER BY latest, id"
+        ))?;
+        let mut rows = statement.query([])?;
         let mut files = Vec::new();
-        for row in rows {
-            let (id, name, octets, is_truncated) = row?;
-            let Some(name) = FileName::parse(&name) else { continue };
-            files.push(Entry { id, name, octets: octets.unsigned_abs(), is_truncated });
+        while let Some(row) = rows.next()? {
+            let Some(name) = FileName::parse(&row.get::<_, String>(1)?) else { continue };
+            files.push(Entry {
+                id: row.get(0)?,
+                name,
+                octets: row.get::<_, i64>(2)?.unsigned_abs(),
+                is_truncated: row.get(3)?,
+                summary: row.get(4)?,
+            });
         }
         Ok(files)
+    }
+
+    /// Whether a release has written here that knows summaries.
+    fn has_summaries(&self) -> Result<bool, CatalogueError> {
+        let select = "SELECT count(*) = 2 FROM sqlite_schema WHERE name IN ('summaries', 'summarised')";
+        Ok(self.connection.query_row(select, [], |row| row.get(0))?)
+    }
+
+    /// The summaries that count.
+    pub(in crate::evidence) fn summaries(&self) -> Result<Vec<SummaryEntry>, CatalogueError> {
+        let mut summaries = Vec::new();
+        if !self.has_summaries()? {
+            return Ok(summaries);
+        }
+        let mut statement =
+            self.connection.prepare("SELECT id, name, octets, truncated FROM summaries ORDER BY id")?;
+        let mut rows = statement.query([])?;
+        while let Some(row) = rows.next()? {
+            let Some(name) = FileName::parse_summary(&row.get::<_, String>(1)?) else { continue };
+            summaries.push(SummaryEntry {
+                id: row.get(0)?,
+                name,
+                octets: row.get::<_, i64>(2)?.unsigned_abs(),
+                is_truncated: row.get(3)?,
+            });
+        }
+        Ok(summaries)
+    }
+
+    /// Makes a summary count, and the files of these names part of it.
+    pub(in crate::evidence) fn add_summary(
+        &mut self,
+        name: &FileName,
+        octets: u64,
+        is_truncated: bool,
+        files: &[FileName],
+    ) -> Result<(), CatalogueError> {
+        let transaction = self.connection.transaction()?;
+        transaction.execute(
+            "INSERT INTO summaries (name, octets, truncated) VALUES (?1, ?2, ?3)",
+            params![name.summary_name(), signed(octets), is_truncated],
+        )?;
+        let id = transaction.last_insert_rowid();
+        {
+            let mut add = transaction
+                .prepare("INSERT OR REPLACE INTO summarised SELECT id, ?1 FROM files WHERE name = ?2")?;
+            for file in files {
+                add.execute(params![id, file.to_string()])?;
+            }
+        }
+        transaction.commit()?;
+        Ok(())
+    }
+
+    /// Says that no summary will know a file.
+    pub(in crate::evidence) fn leave_unsummarised(&self, file: i64) -> Result<(), CatalogueError> {
+        self.connection.execute("INSERT OR REPLACE INTO summarised VALUES (?1, 0)", [file])?;
+        Ok(())
+    }
+
+    /// Says that a summary is gone. Its files do not become part of another.
+    pub(in crate::evidence) fn remove_summary(&self, id: i64) -> Result<(), CatalogueError> {
+        self.connection.execute("DELETE FROM summaries WHERE id = ?1", [id])?;
+        Ok(())
+    }
+
+    /// Says that the clients in a summary are no longer whole.
+    pub(in crate::evidence) fn mark_summary_truncated(
+        &self,
+        id: i64,
+        octets: u64,
+    ) -> Result<(), CatalogueError> {
+        self.connection.execute(
+            "UPDATE summaries SET truncated = 1, octets = ?2 WHERE id = ?1",
+            params![id, signed(octets)],
+        )?;
+        Ok(())
     }
 
     /// The name of every file that is known, and whether it is retired.
@@ -394,15 +490,15 @@ impl Catalogue {
 
     /// A part of the hits that `filter` takes, the newest; and before which time there may be more.
     ///
-    /// Where all kinds of records are asked for, only hits count whose file is retired: the others are in it.
     pub(super) fn hits(
         &self,
         filter: &Filter,
+        scope: HitScope,
         most: Option<usize>,
     ) -> Result<(Loaded, Option<i64>), CatalogueError> {
         let mut loaded = Loaded::default();
         let chunk = most.map_or(CHUNK, |most| most.clamp(64, CHUNK));
-        let (condition, values) = condition(filter);
+        let (condition, values) = condition(filter, scope);
         let select =
             format!("SELECT time, record FROM hits WHERE {condition} ORDER BY time DESC LIMIT {chunk}");
         let mut statement = self.connection.prepare(&select)?;
@@ -422,7 +518,7 @@ impl Catalogue {
             // Those of the oldest time all together, so that the next part begins before it.
             part.retain(|(time, _)| *time > oldest);
             let at = Filter { since: Some(oldest), until: oldest.checked_add(1), ..filter.clone() };
-            let (condition, values) = self::condition(&at);
+            let (condition, values) = self::condition(&at, scope);
             let select = format!("SELECT time, record FROM hits WHERE {condition}");
             let mut statement = self.connection.prepare(&select)?;
             let mut rows = statement.query(params_from_iter(&values))?;
@@ -553,6 +649,7 @@ impl Catalogue {
             "DELETE FROM files WHERE retired = 1 AND NOT EXISTS (SELECT 1 FROM hits WHERE hits.time <= files.latest)",
             [],
         )?;
+        transaction.execute("DELETE FROM summarised WHERE file NOT IN (SELECT id FROM files)", [])?;
         transaction.commit()?;
         Ok(gone)
     }
@@ -585,6 +682,25 @@ impl Catalogue {
     }
 }
 
+/// Which hits are asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum HitScope {
+    All,
+    /// Those whose rows are gone: the others are found there.
+    WithoutRow,
+    /// … and that no summary knows.
+    WithoutRowOrSummary,
+}
+
+impl HitScope {
+    pub(super) fn of(kind: Kind) -> Self {
+        match kind {
+            Kind::All => Self::WithoutRow,
+            Kind::Hits => Self::All,
+        }
+    }
+}
+
 /// Where the row of a hit lies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::evidence) enum Origin {
@@ -592,6 +708,8 @@ pub(in crate::evidence) enum Origin {
     File(i64),
     /// In the segment of this number, which is not archived yet.
     Segment(u64),
+    /// Nowhere any more: a summary knew it.
+    Gone,
 }
 
 /// SQLite has numbers with a sign; ours are far below.
@@ -616,6 +734,8 @@ fn insert_hit(
     let (file, segment) = match origin {
         Origin::File(id) => (Some(id), None),
         Origin::Segment(number) => (None, Some(signed(number))),
+        // No file has this id.
+        Origin::Gone => (Some(0), None),
     };
     Ok(statement.execute(params![
         record.time,
@@ -623,12 +743,18 @@ fn insert_hit(
         record.agency.as_deref(),
         record.feed.as_deref(),
         record.family.as_deref(),
-        names::key_of_name(&record.qname).as_deref().unwrap_or(UNREADABLE),
+        key_of(record).as_deref().unwrap_or(UNREADABLE),
         is_late,
         file,
         segment,
         octets
     ])?)
+}
+
+/// What a hit is known by, beside its time and client: where a summary knew only the address, this.
+fn key_of(record: &Record<'_>) -> Option<Box<[u8]>> {
+    let address = || record.matched.as_deref()?.parse().ok().map(names::key_of_address);
+    names::key_of_name(&record.qname).or_else(address)
 }
 
 fn insert_gap(transaction: &Transaction<'_>, gap: &Gap) -> Result<(), CatalogueError> {
@@ -671,7 +797,7 @@ fn insert_count(
 }
 
 /// The condition on hits that a filter is, as far as SQLite can tell, and its values.
-fn condition(filter: &Filter) -> (String, Vec<Value>) {
+fn condition(filter: &Filter, scope: HitScope) -> (String, Vec<Value>) {
     let mut parts = vec!["1".to_owned()];
     let mut values: Vec<Value> = Vec::new();
     let mut add = |part: &str, value: Value| {
@@ -694,8 +820,12 @@ fn condition(filter: &Filter) -> (String, Vec<Value>) {
             add(part, value.clone().into());
         }
     }
-    if filter.kind == Kind::All {
-        parts.push("file IN (SELECT id FROM files WHERE retired = 1)".to_owned());
+    if scope != HitScope::All {
+        parts.push("(file = 0 OR file IN (SELECT id FROM files WHERE retired = 1))".to_owned());
+    }
+    if scope == HitScope::WithoutRowOrSummary {
+        let summarised = "SELECT file FROM summarised WHERE summary IN (SELECT id FROM summaries)";
+        parts.push(format!("file <> 0 AND file NOT IN ({summarised})"));
     }
     (parts.join(" AND "), values)
 }

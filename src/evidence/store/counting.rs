@@ -102,7 +102,7 @@ pub(super) fn is_rolled_up(filter: &Filter, by: By) -> bool {
 }
 
 /// When a minute's day begins, by the machine's time zone.
-pub(super) fn day_of(minute: i64) -> i64 {
+pub(in crate::evidence) fn day_of(minute: i64) -> i64 {
     start_of(minute, Unit::Day, &TimeZone::system())
         .map_or(minute, |start| start.timestamp().as_microsecond())
 }

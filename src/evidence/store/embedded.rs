@@ -5,23 +5,23 @@
 //! retired. Hits come from the catalogue where only they are asked for; otherwise they are rows of files, and of the
 //! catalogue where their file is retired.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
-use super::catalogue::{self, Catalogue, CatalogueError, Entry, Unit};
+use super::catalogue::{Catalogue, CatalogueError, HitScope, Unit};
 use super::counting::{self, By, Count, Tally};
 use super::loaded::{Loaded, Origin, merge};
-use super::names::{Gathering, Label, Needles, Reach, Set};
-use super::parquet::{FileError, Stored};
+use super::parquet::Stored;
 use super::rows::{Group, MINUTE};
 use super::segments::{self, Raw};
+use super::sightings::{Sighting, Sum};
+use super::summary::Summary;
+use super::view::{View, gone_until, is_summed, needles_of, note, note_file, sightings};
 use super::{Filter, Gap, Kind, Page, Scan, Store, StoreError, Watch};
 use crate::evidence::record::{Outcome, Record};
 use crate::evidence::segment::{Id, Span};
-use crate::name;
 
 /// Microseconds of an hour.
 const HOUR: i64 = 60 * MINUTE;
@@ -30,14 +30,6 @@ const HOUR: i64 = 60 * MINUTE;
 #[derive(Debug, Clone)]
 pub struct Embedded {
     folder: PathBuf,
-}
-
-/// What there is at one moment.
-pub(in crate::evidence) struct View {
-    folder: PathBuf,
-    raws: Vec<Raw>,
-    files: Vec<Entry>,
-    catalogue: Option<Arc<Catalogue>>,
 }
 
 impl Embedded {
@@ -55,141 +47,41 @@ impl Embedded {
         let mut raws = segments::list(&self.folder)?;
         let folder = store_folder(&self.folder);
         let catalogue = Catalogue::read(&folder).map_err(self.failed())?;
-        let (mut files, mut archived) = (Vec::new(), HashMap::<Id, Span>::new());
+        let (mut files, mut summaries) = (Vec::new(), Vec::new());
+        let mut archived = HashMap::<Id, Span>::new();
         if let Some(catalogue) = &catalogue {
+            summaries = catalogue.summaries().map_err(self.failed())?;
             archived = catalogue.segments().map_err(self.failed())?;
             files = catalogue.files().map_err(self.failed())?;
         }
         raws.retain(|raw| archived.get(&raw.segment.id) != Some(&raw.survey.span));
-        Ok(View { folder, raws, files, catalogue: catalogue.map(Arc::new) })
+        Ok(View { folder, raws, files, summaries, catalogue: catalogue.map(Arc::new) })
+    }
+}
+
+impl Embedded {
+    /// How many clients a question is about whose rows are gone, by what they asked and by the day.
+    fn gone(&self, view: &View, filter: &Filter, scan: &mut Scan) -> u64 {
+        let Some(needles) = needles_of(filter).filter(|_| is_summed(filter)) else { return 0 };
+        let mut count = 0;
+        for entry in &view.summaries {
+            let path = view.folder.join(entry.name.summary_name());
+            let read = Summary::open(&path).and_then(|summary| match gone_until(&view.folder, &summary) {
+                Some(until) => sightings(&summary, &needles, filter, until, &mut |_| {
+                    count += 1;
+                    ControlFlow::Continue(())
+                }),
+                None => Ok(()),
+            });
+            note(scan, &path, read.as_ref().err().filter(|error| !error.is_absent()));
+        }
+        count
     }
 }
 
 /// Where files and catalogue of the log in `folder` are.
 pub(in crate::evidence) fn store_folder(folder: &Path) -> PathBuf {
     folder.join("store")
-}
-
-impl View {
-    /// Keeps only what may hold what `filter` takes.
-    pub(super) fn narrow(&mut self, filter: &Filter, scan: &mut Scan) {
-        self.raws.retain(|raw| raw.is_wanted(filter, scan));
-        self.files.retain(|file| filter.may_take(file.name.earliest, file.name.latest));
-        if let Some(needles) = needles_of(filter) {
-            let folder = &self.folder;
-            let wanted = in_parallel(&self.files, |file| {
-                let names = Set::load(&file.name.names_path(folder)).ok().flatten();
-                names.is_none_or(|names| names.is_met_by(&needles))
-            });
-            let mut wanted = wanted.into_iter();
-            self.files.retain(|_| wanted.next().unwrap_or(true));
-        }
-    }
-
-    /// Keeps only these of its files, and no hits beside them.
-    pub(super) fn keep_files(&mut self, keep: impl Fn(&Entry) -> bool) {
-        self.files.retain(|file| keep(file));
-        self.catalogue = None;
-    }
-
-    /// Its files.
-    pub(super) fn files(&self) -> &[Entry] {
-        &self.files
-    }
-
-    /// The numbers of the segments that no file stands for.
-    pub(super) fn segment_numbers(&self) -> impl Iterator<Item = u64> {
-        self.raws.iter().map(|raw| raw.segment.id.number)
-    }
-
-    /// Where its records come from, as far as `filter` may take them.
-    pub(super) fn sources(self, filter: &Filter) -> Vec<Source<'_>> {
-        let Self { folder, raws, files, catalogue } = self;
-        let mut ahead: Vec<Source<'_>> = raws.into_iter().map(|raw| Source::Raw(filter, raw)).collect();
-        ahead.extend(files.into_iter().map(|file| {
-            Source::File(filter, file.name.latest, folder.join(file.name.to_string()), file.octets)
-        }));
-        let until = filter.until.unwrap_or(i64::MAX);
-        ahead.extend(catalogue.map(|it| Source::Hits(filter.clone(), until, it, folder.clone())));
-        ahead
-    }
-
-    /// Calls `visit` with each wanted record that is in a segment or a file, and with where it is, in no order.
-    pub(in crate::evidence) fn each(
-        mut self,
-        filter: &Filter,
-        visit: &mut dyn FnMut(&Record<'_>, catalogue::Origin) -> ControlFlow<()>,
-    ) -> Result<Scan, StoreError> {
-        let mut scan = Scan::default();
-        self.narrow(filter, &mut scan);
-        let mut flow = ControlFlow::Continue(());
-        for raw in &self.raws {
-            raw.read(&mut scan, &mut |record| {
-                if flow.is_continue() && filter.takes(record) {
-                    flow = visit(record, catalogue::Origin::Segment(raw.segment.id.number));
-                }
-            })?;
-        }
-        for file in &self.files {
-            if flow.is_break() {
-                break;
-            }
-            let path = self.folder.join(file.name.to_string());
-            let read = Stored::open(&path).and_then(|stored| {
-                stored.read(filter, None, &mut |record| {
-                    if flow.is_continue() {
-                        flow = visit(record, catalogue::Origin::File(file.id));
-                    }
-                })
-            });
-            note(&mut scan, &path, read);
-        }
-        scan.is_stopped = flow.is_break();
-        Ok(scan)
-    }
-}
-
-/// What names and addresses a filter looks for.
-fn needles_of(filter: &Filter) -> Option<Arc<Needles>> {
-    if let Some(needles) = &filter.sought {
-        return Some(Arc::clone(needles));
-    }
-    let name = filter.name.as_ref().filter(|name| !name.is_root())?;
-    let mut gathering = Gathering::default();
-    gathering.add_name(name::Key::from(name).as_bytes(), Reach::Subtree, &Label::default());
-    Some(Arc::new(gathering.finish()))
-}
-
-/// What `judge` says of each, by as many threads as there are cores.
-pub(in crate::evidence) fn in_parallel<T: Sync>(all: &[T], judge: impl Fn(&T) -> bool + Sync) -> Vec<bool> {
-    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    let next = AtomicUsize::new(0);
-    let work = || {
-        let mut verdicts = Vec::new();
-        loop {
-            let at = next.fetch_add(1, Ordering::Relaxed);
-            let Some(one) = all.get(at) else { return verdicts };
-            verdicts.push((at, judge(one)));
-        }
-    };
-    let mut verdicts = vec![true; all.len()];
-    std::thread::scope(|scope| {
-        let helpers: Vec<_> = (1..cores.min(all.len())).map(|_| scope.spawn(work)).collect();
-        let done = work();
-        // A helper that panicked leaves its share in: it is read.
-        let all = helpers.into_iter().filter_map(|helper| helper.join().ok()).flatten().chain(done);
-        for (at, verdict) in all {
-            verdicts[at] = verdict;
-        }
-    });
-    verdicts
-}
-
-fn note(scan: &mut Scan, path: &Path, read: Result<(), FileError>) {
-    match read {
-        Err(error) if !error.is_absent() => scan.unreadable.push((path.to_owned(), error.to_string())),
-        _ => {}
-    }
 }
 
 /// Where records come from.
@@ -228,12 +120,12 @@ impl Origin for Source<'_> {
                 let mut loaded = Loaded::default();
                 let read = Stored::open(&path)
                     .and_then(|stored| stored.read(filter, most, &mut |record| loaded.add(record)));
-                note(scan, &path, read);
+                note_file(scan, &path, &read);
                 Ok((loaded.sorted(), None))
             }
             Self::Hits(filter, _, catalogue, path) => {
                 let (loaded, more) = catalogue
-                    .hits(&filter, most)
+                    .hits(&filter, HitScope::of(filter.kind), most)
                     .map_err(|error| StoreError::Catalogue { path: path.clone(), why: error.to_string() })?;
                 let rest = more
                     .map(|until| Self::Hits(Filter { until: Some(until), ..filter }, until, catalogue, path));
@@ -262,6 +154,7 @@ impl Store for Embedded {
             view.files.clear();
         }
         view.narrow(&filter, &mut scan);
+        scan.gone = self.gone(&view, &filter, &mut scan);
         let ahead = view.sources(&filter);
         merge(ahead, page, &mut scan, watch, visit)?;
         Ok(scan)
@@ -329,7 +222,8 @@ impl Store for Embedded {
                 let mut until = part.until.unwrap_or(i64::MAX);
                 loop {
                     let filter = Filter { until: Some(until), ..part.clone() };
-                    let (loaded, more) = catalogue.hits(&filter, None).map_err(self.failed())?;
+                    let (loaded, more) =
+                        catalogue.hits(&filter, HitScope::of(filter.kind), None).map_err(self.failed())?;
                     loaded.each(&mut |record| tally.add(record));
                     let Some(more) = more else { break };
                     until = more;
@@ -351,12 +245,77 @@ impl Store for Embedded {
                     None if by.is_time() => stored.count_times(part, &mut |time| tally.add_time(time, 1)),
                     None => stored.count_times(part, &mut |_| tally.add_text("", 1)),
                 });
-                note(&mut scan, &path, read);
+                note_file(&mut scan, &path, &read);
                 done += file.octets;
             }
         }
         let _ = watch.progress(total, total);
         Ok((tally.finish()?, scan))
+    }
+
+    fn sightings(&self, filter: &Filter, watch: &mut dyn Watch) -> Result<(Vec<Sighting>, Scan), StoreError> {
+        let (mut scan, mut sum) = (Scan::default(), Sum::default());
+        let Some(needles) = needles_of(filter) else { return Ok((Vec::new(), scan)) };
+        let mut view = self.view()?;
+        view.narrow(filter, &mut scan);
+        for raw in &view.raws {
+            raw.read(&mut scan, &mut |record| {
+                if filter.takes(record) {
+                    sum.add_record(record, &needles);
+                }
+            })?;
+        }
+        let summaries: Vec<_> = view.summaries.iter().filter(|_| is_summed(filter)).collect();
+        let lens =
+            summaries.iter().map(|entry| entry.octets).chain(view.files.iter().map(|file| file.octets));
+        let total = lens.fold(0, u64::saturating_add);
+        let (mut done, mut summed) = (0, HashSet::new());
+        for entry in summaries {
+            if watch.progress(done, total).is_break() {
+                scan.is_stopped = true;
+                return Ok((sum.finish()?, scan));
+            }
+            done += entry.octets;
+            let path = view.folder.join(entry.name.summary_name());
+            let read = Summary::open(&path).and_then(|summary| {
+                let is_whole = filter.since.is_none_or(|since| since <= entry.name.earliest)
+                    && filter.until.is_none_or(|until| until > entry.name.latest);
+                // Rows tell exactly what was within the time that is asked for.
+                if !is_whole && gone_until(&view.folder, &summary).is_none() {
+                    return Ok(());
+                }
+                summed.insert(entry.id);
+                sightings(&summary, &needles, filter, i64::MAX, &mut |sighting| {
+                    sum.add(sighting);
+                    ControlFlow::Continue(())
+                })
+            });
+            note(&mut scan, &path, read.as_ref().err().filter(|error| !error.is_absent()));
+        }
+        for file in view.files.iter().filter(|file| file.summary.is_none_or(|it| !summed.contains(&it))) {
+            if watch.progress(done, total).is_break() {
+                scan.is_stopped = true;
+                return Ok((sum.finish()?, scan));
+            }
+            done += file.octets;
+            let path = view.folder.join(file.name.to_string());
+            let read = Stored::open(&path)
+                .and_then(|stored| stored.read(filter, None, &mut |record| sum.add_record(record, &needles)));
+            note_file(&mut scan, &path, &read);
+        }
+        if let Some(catalogue) = &view.catalogue {
+            let mut until = filter.until.unwrap_or(i64::MAX);
+            loop {
+                let part = Filter { until: Some(until), ..filter.clone() };
+                let scope = HitScope::WithoutRowOrSummary;
+                let (loaded, more) = catalogue.hits(&part, scope, None).map_err(self.failed())?;
+                loaded.each(&mut |record| sum.add_record(record, &needles));
+                let Some(more) = more else { break };
+                until = more;
+            }
+        }
+        let _ = watch.progress(total, total);
+        Ok((sum.finish()?, scan))
     }
 
     fn gaps(&self, since: Option<i64>, until: Option<i64>) -> Result<Vec<Gap>, StoreError> {

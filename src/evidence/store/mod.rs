@@ -12,6 +12,9 @@ pub mod names;
 mod parquet;
 mod rows;
 mod segments;
+mod sightings;
+mod summary;
+mod view;
 
 use std::io;
 use std::net::IpAddr;
@@ -23,13 +26,17 @@ use super::record::{Outcome, Record};
 use crate::name::{self, Name};
 use names::Needles;
 
-pub(in crate::evidence) use catalogue::{Catalogue, CatalogueError, Entry, NewFile, Origin};
+pub(in crate::evidence) use catalogue::{Catalogue, CatalogueError, Entry, NewFile, Origin, SummaryEntry};
 pub use catalogue::{Gap, Why};
+pub(in crate::evidence) use counting::day_of;
 pub use counting::{By, Count};
 pub(in crate::evidence) use parquet::{
     FileError, FileName, Source, Stored, sync_folder, write, write_octets,
 };
 pub(in crate::evidence) use rows::Rows;
+pub use sightings::Sighting;
+pub(in crate::evidence) use summary::{Facts, Slices, Summary, SummaryError, merge, rewrite};
+pub(in crate::evidence) use view::Found;
 
 /// Which records are asked for; everything that is set must fit.
 #[derive(Debug, Clone, Default)]
@@ -152,6 +159,9 @@ pub struct Scan {
     pub unreadable: Vec<(PathBuf, String)>,
     /// Whether it was stopped before its end.
     pub is_stopped: bool,
+    /// What was looked for and found in summaries only, since the records are gone: clients, by what they asked and by the
+    /// day. [`Store::sightings`] has them.
+    pub gone: u64,
 }
 
 /// Why a store cannot answer.
@@ -222,6 +232,21 @@ pub trait Store {
     /// [`StoreError`], when the records cannot be read.
     fn count(&self, filter: &Filter, by: By, watch: &mut dyn Watch)
     -> Result<(Vec<Count>, Scan), StoreError>;
+
+    /// Who asked for the names, or was answered the addresses, that `filter` looks for (`name`, `sought`): also where the
+    /// records are gone, and without reading them where a summary knows. The last seen first.
+    ///
+    /// # Errors
+    /// [`StoreError`], when the records cannot be read, or there are too many sightings to add up.
+    fn sightings(&self, filter: &Filter, watch: &mut dyn Watch) -> Result<(Vec<Sighting>, Scan), StoreError> {
+        let mut sum = sightings::Sum::default();
+        let Some(needles) = view::needles_of(filter) else { return Ok((Vec::new(), Scan::default())) };
+        let scan = self.newest_first(filter, Page::default(), watch, &mut |record| {
+            sum.add_record(record, &needles);
+            ControlFlow::Continue(())
+        })?;
+        Ok((sum.finish()?, scan))
+    }
 
     /// The times in which records could not be kept, the newest first.
     ///

@@ -22,7 +22,7 @@ use fst::{IntoStreamer as _, Streamer as _};
 use ipnet::IpNet;
 
 use crate::evidence::record::{Record, Severity};
-use crate::name;
+use crate::name::{self, Name};
 
 const MAGIC: &[u8; 8] = b"SACHNAM\x01";
 /// In front of an address.
@@ -42,10 +42,44 @@ pub(super) fn key_of_octets(octets: &[u8]) -> Box<[u8]> {
     key.into()
 }
 
-fn key_of_address(address: IpAddr) -> Box<[u8]> {
+pub(super) fn key_of_address(address: IpAddr) -> Box<[u8]> {
     match address {
         IpAddr::V4(address) => key_of_octets(&address.octets()),
         IpAddr::V6(address) => key_of_octets(&address.octets()),
+    }
+}
+
+/// The address that a key is of; `None` for one of a name.
+pub(super) fn address_of_key(key: &[u8]) -> Option<IpAddr> {
+    match key.split_first_chunk::<2>()? {
+        (&[ADDRESS, 4], octets) => <[u8; 4]>::try_from(octets).ok().map(IpAddr::from),
+        (&[ADDRESS, 16], octets) => <[u8; 16]>::try_from(octets).ok().map(IpAddr::from),
+        _ => None,
+    }
+}
+
+/// What is asked for or answered.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum What {
+    /// A qname.
+    Name(Name),
+    /// An address in an answer.
+    Address(IpAddr),
+}
+
+impl What {
+    /// What a key is of; `None` where it is none.
+    pub(super) fn of_key(key: &[u8]) -> Option<Self> {
+        address_of_key(key).map(Self::Address).or_else(|| name::from_key(key).map(Self::Name))
+    }
+}
+
+impl std::fmt::Display for What {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Name(name) => name.fmt(f),
+            Self::Address(address) => address.fmt(f),
+        }
     }
 }
 
@@ -98,7 +132,7 @@ impl Set {
         // One seek costs about as much as passing twenty keys.
         if needles.tops.len().saturating_mul(20) < self.0.len() {
             return needles.tops.iter().any(|&top| {
-                let lowest = needles.key(&needles.entries[top as usize]);
+                let lowest = needles.lowest(top);
                 let mut keys = self.0.range().ge(lowest).into_stream();
                 let mut next = keys.next();
                 if next == Some(lowest) && !needles.covers(top, lowest) {
@@ -108,22 +142,58 @@ impl Set {
                 next.is_some_and(|key| needles.covers(top, key))
             });
         }
-        let mut keys = self.0.stream();
-        let mut tops = needles.tops.iter().peekable();
+        let (mut keys, mut meeting) = (self.0.stream(), Meeting::new(needles));
         while let Some(key) = keys.next() {
-            while let Some(&&top) = tops.peek() {
-                if needles.key(&needles.entries[top as usize]) > key {
-                    break;
-                }
-                if needles.covers(top, key) {
-                    return true;
-                }
-                // What is below it comes next.
-                if needles.key(&needles.entries[top as usize]) == key {
-                    break;
-                }
-                tops.next();
+            if meeting.meets(key) {
+                return true;
             }
+        }
+        false
+    }
+}
+
+/// Meets keys that come in their order with what is looked for.
+pub(super) struct Meeting<'n> {
+    needles: &'n Needles,
+    tops: &'n [u32],
+}
+
+impl<'n> Meeting<'n> {
+    pub(super) fn new(needles: &'n Needles) -> Self {
+        Self { needles, tops: &needles.tops }
+    }
+
+    /// Whether a key is looked for, which is not before any that was asked for.
+    pub(super) fn meets(&mut self, key: &[u8]) -> bool {
+        while let Some((&top, rest)) = self.tops.split_first() {
+            let own = self.needles.lowest(top);
+            if own > key {
+                break;
+            }
+            if self.needles.covers(top, key) {
+                return true;
+            }
+            // What is below it comes next.
+            if own == key {
+                break;
+            }
+            self.tops = rest;
+        }
+        false
+    }
+
+    /// Whether any key from this one on and before the next may be looked for; none is before what was asked for.
+    pub(super) fn may_meet(&mut self, first: &[u8], next: Option<&[u8]>) -> bool {
+        while let Some((&top, rest)) = self.tops.split_first() {
+            let own = self.needles.lowest(top);
+            if own >= first {
+                return next.is_none_or(|next| own < next);
+            }
+            // What it covers is in one piece from itself on.
+            if self.needles.covers(top, first) {
+                return true;
+            }
+            self.tops = rest;
         }
         false
     }
@@ -183,7 +253,7 @@ enum Covers {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Top {
     /// A name, and how much of what is below it.
-    Name(name::Name, Reach),
+    Name(Name, Reach),
     /// A network, or an address as one of all its bits.
     Net(IpNet),
 }
@@ -270,6 +340,11 @@ impl Needles {
         &self.keys[entry.start..entry.start + usize::from(entry.len)]
     }
 
+    /// The lowest key that a needle may cover.
+    fn lowest(&self, number: u32) -> &[u8] {
+        self.key(&self.entries[number as usize])
+    }
+
     fn covers(&self, number: u32, key: &[u8]) -> bool {
         let entry = &self.entries[number as usize];
         let own = self.key(entry);
@@ -328,11 +403,7 @@ impl Needles {
                     }
                 }
                 Covers::Net(bits) => {
-                    // Behind the mark and its length.
-                    let octets = key.get(2..).unwrap_or_default();
-                    let address = <[u8; 4]>::try_from(octets).map(IpAddr::from);
-                    let address = address.or_else(|_| <[u8; 16]>::try_from(octets).map(IpAddr::from));
-                    if let Ok(net) = address.map(|address| IpNet::new_assert(address, bits)) {
+                    if let Some(net) = address_of_key(key).map(|address| IpNet::new_assert(address, bits)) {
                         visit(Top::Net(net));
                     }
                 }
@@ -340,23 +411,45 @@ impl Needles {
         }
     }
 
+    /// All that is looked for in a record.
+    pub(super) fn all_in(&self, record: &Record<'_>) -> Vec<What> {
+        let mut found = Vec::new();
+        if self.takes_name(&record.qname) {
+            found.extend(Name::from_wire(&record.qname).map(What::Name));
+        }
+        let taken = record.answers.iter().copied().filter(|address| self.takes_address(*address));
+        found.extend(taken.map(What::Address));
+        found
+    }
+
+    /// The label of what is looked for.
+    pub fn label_of(&self, what: &What) -> Option<&Label> {
+        let number = match what {
+            What::Name(name) => self.find(name::Key::from(name).as_bytes()),
+            What::Address(address) => self.find(&key_of_address(*address)),
+        };
+        number.map(|number| self.label(number))
+    }
+
+    fn label(&self, number: u32) -> &Label {
+        &self.labels[self.entries[number as usize].label as usize]
+    }
+
     /// What of a record is looked for: the label of the needle, and the address where it is not the qname.
     pub fn find_in(&self, record: &Record<'_>) -> Option<(&Label, Option<IpAddr>)> {
-        let label = |number: u32| &self.labels[self.entries[number as usize].label as usize];
         if let Some(key) = name::Key::from_wire(&record.qname)
             && let Some(number) = self.find(key.as_bytes())
         {
-            return Some((label(number), None));
+            return Some((self.label(number), None));
         }
         let found = |address: &IpAddr| Some((self.find(&key_of_address(*address))?, *address));
-        record.answers.iter().find_map(found).map(|(number, address)| (label(number), Some(address)))
+        record.answers.iter().find_map(found).map(|(number, address)| (self.label(number), Some(address)))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::name::Name;
 
     fn key(text: &str) -> Box<[u8]> {
         match text.parse::<IpAddr>() {

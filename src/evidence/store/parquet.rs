@@ -25,7 +25,7 @@ use parquet::file::writer::{SerializedColumnWriter, SerializedFileWriter};
 use parquet::schema::parser::parse_message_type;
 use parquet::schema::types::{ColumnPath, Type};
 
-pub(in crate::evidence) use read::Stored;
+pub(in crate::evidence) use read::{Sieve, Stored};
 
 use super::rows::{Rows, Text};
 use crate::evidence::segment::{Id, Span};
@@ -118,6 +118,11 @@ impl From<ParquetError> for FileError {
 }
 
 impl FileError {
+    /// Whether it is the file's fault: reading it again does not help.
+    pub(in crate::evidence) fn is_of_content(&self) -> bool {
+        !matches!(self, Self::System(_))
+    }
+
     /// Whether the file went away: it was retired.
     pub(in crate::evidence) fn is_absent(&self) -> bool {
         matches!(self, Self::System(error) if error.kind() == io::ErrorKind::NotFound)
@@ -149,6 +154,16 @@ impl FileName {
         };
         // Nothing but what we would write ourselves.
         (name.to_string() == text).then_some(name)
+    }
+
+    /// Of a summary, whose name is made the same way.
+    pub(in crate::evidence) fn parse_summary(text: &str) -> Option<Self> {
+        Self::parse(&format!("{}.parquet", text.strip_suffix(".summary")?))
+    }
+
+    /// As that of a summary.
+    pub(in crate::evidence) fn summary_name(&self) -> String {
+        format!("{:010}_{}_{}.summary", self.number, self.earliest, self.latest)
     }
 
     /// Where its set of names is.

@@ -23,9 +23,10 @@ use crate::evidence::archive::Anonymise;
 use crate::evidence::record::Record;
 use crate::evidence::store::catalogue::Catalogue;
 use crate::evidence::store::counting::{By, Count, Tally};
-use crate::evidence::store::embedded::{self, Embedded, View, store_folder};
+use crate::evidence::store::embedded::{self, Embedded, store_folder};
 use crate::evidence::store::loaded::{Loaded, Origin, merge};
 use crate::evidence::store::rows::MINUTE;
+use crate::evidence::store::view::View;
 use crate::evidence::store::{Filter, Gap, Kind, Page, Scan, Store, StoreError, Watch};
 
 /// Rows that are asked for at once.

@@ -1,6 +1,7 @@
 //! Reading a file: which rows are wanted, column by column, and then these rows.
 
 use std::collections::HashMap;
+use std::convert::Infallible;
 use std::fs::File;
 use std::ops::Range;
 use std::path::Path;
@@ -157,20 +158,46 @@ const MOST_KNOWN: usize = 1 << 18;
 
 impl<T: Copy> Known<T> {
     fn get(&mut self, value: &ByteArray, find: impl FnOnce(&ByteArray) -> T) -> T {
+        let Ok(found) = self.try_get(value, |value| Ok::<T, Infallible>(find(value)));
+        found
+    }
+
+    fn try_get<E>(
+        &mut self,
+        value: &ByteArray,
+        find: impl FnOnce(&ByteArray) -> Result<T, E>,
+    ) -> Result<T, E> {
         let place = value.data().as_ptr() as usize;
         if let Some((held, found)) = self.0.get(&place)
             && held.len() == value.len()
         {
-            return *found;
+            return Ok(*found);
         }
-        let found = find(value);
+        let found = find(value)?;
         if self.0.len() >= MOST_KNOWN {
             self.0.clear();
         }
         self.0.insert(place, (value.clone(), found));
-        found
+        Ok(found)
     }
 }
+
+/// Takes the texts of rows as numbers.
+pub(in crate::evidence) trait Sieve<const N: usize> {
+    type Error: From<FileError>;
+
+    /// Gives a text of one of the columns a number; equal texts are mostly asked for once before a cut.
+    fn number(&mut self, column: usize, text: Option<&str>) -> Result<u32, Self::Error>;
+
+    /// Takes a row: its time, whether it is a hit, and the numbers of its texts.
+    fn row(&mut self, time: i64, is_hit: bool, numbers: [u32; N]);
+
+    /// From here on all numbers are given anew; before the first row, in between, and behind the last.
+    fn cut(&mut self) -> Result<(), Self::Error>;
+}
+
+/// Rows between two cuts: what they say takes some ten megabytes, were each name another.
+const CUT: usize = 32 * CHUNK;
 
 /// A file that is read.
 pub(in crate::evidence) struct Stored {
@@ -194,6 +221,10 @@ impl Stored {
             let rows = usize::try_from(reader.metadata().num_rows()).map_err(|_| FileError::Rows)?;
             Ok(Group { reader, places: &self.places, number, rows })
         })
+    }
+
+    pub(in crate::evidence) fn rows(&self) -> u64 {
+        self.reader.metadata().file_metadata().num_rows().unsigned_abs()
     }
 
     /// The segments that it was made of.
@@ -270,6 +301,64 @@ impl Stored {
             }
             Ok(())
         })
+    }
+
+    /// Shows a sieve all rows.
+    pub(in crate::evidence) fn sift<const N: usize, S: Sieve<N>>(
+        &self,
+        columns: [Text; N],
+        sieve: &mut S,
+    ) -> Result<(), S::Error> {
+        guarded(|| Ok(self.sift_all(columns, sieve)))?
+    }
+
+    fn sift_all<const N: usize, S: Sieve<N>>(
+        &self,
+        columns: [Text; N],
+        sieve: &mut S,
+    ) -> Result<(), S::Error> {
+        for group in self.groups() {
+            let group = group?;
+            let mut times = group.cursor::<Int64Type>(Column::Time)?;
+            let mut hits = group.cursor::<BoolType>(Column::Hit)?;
+            let mut texts = Vec::with_capacity(N);
+            for text in columns {
+                texts.push(group.cursor::<ByteArrayType>(Column::Text(text))?);
+            }
+            let mut known: [Known<u32>; N] = std::array::from_fn(|_| Known::default());
+            let mut nulls = [None; N];
+            for rows in chunks(&whole(group.rows)) {
+                if rows.start % CUT == 0 {
+                    sieve.cut()?;
+                    known = std::array::from_fn(|_| Known::default());
+                    nulls = [None; N];
+                }
+                times.read(rows.clone())?;
+                hits.read(rows.clone())?;
+                for text in &mut texts {
+                    text.read(rows.clone())?;
+                }
+                let mut values: Vec<_> = texts.iter().map(Cursor::texts).collect();
+                for at in 0..rows.len() {
+                    let mut numbers = [0; N];
+                    for (column, values) in values.iter_mut().enumerate() {
+                        numbers[column] = match (values.next().flatten(), nulls[column]) {
+                            (Some(value), _) => known[column].try_get(value, |value| {
+                                let text = std::str::from_utf8(value.data());
+                                sieve.number(
+                                    column,
+                                    Some(text.map_err(|_| FileError::Value(columns[column]))?),
+                                )
+                            })?,
+                            (None, Some(null)) => null,
+                            (None, None) => *nulls[column].insert(sieve.number(column, None)?),
+                        };
+                    }
+                    sieve.row(times.values[at], hits.values[at], numbers);
+                }
+            }
+        }
+        sieve.cut()
     }
 
     /// Calls `add` with the time of each row that `filter` takes.
