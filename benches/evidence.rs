@@ -1,17 +1,20 @@
 //! What the query log costs and how soon it answers: rows a second on their way into files, octets a row, each question.
 //!
-//! `cargo bench --bench evidence` makes ten million rows; `SACHDNS_EVIDENCE_ROWS=100000000` as many as you like (a hundred
-//! million take about 1.5 GB in the temporary folder, TMPDIR, and some minutes). `SACHDNS_BENCH=once` runs a small
-//! size once, so that the bench cannot rot.
+//! `cargo bench --bench evidence` makes ten million rows; `SACHDNS_ROWS=100000000` as many as you like (a hundred million take
+//! about 8 GB in the temporary folder, TMPDIR, and some ten minutes). `SACHDNS_DAYS=90` then copies what a day's rows are summed up to,
+//! so often as if that many days had passed and their rows were gone, and searches all of it: with `SACHDNS_ROWS=44000000`, a
+//! province's day, that is a history of four billion queries. `SACHDNS_BENCH=once` runs a small size once, so that the
+//! bench cannot rot.
 //!
-//! The rows are generated: 20 thousand clients of 200 agencies, names of which few are asked for often and most
-//! seldom (a third of them by one client only), one hit in 2000, a province's 45 million queries a day.
+//! The rows are generated: 20 thousand clients of 200 agencies, each with some hundred names of its own choice that it asks for
+//! again and again; of all names few are asked for by everybody and most by few, every thirtieth query has a name that nobody
+//! asked for before. One query in 2000 is a hit.
 
 mod random;
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::ops::ControlFlow;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -25,50 +28,75 @@ use sachdns::evidence::store::names::{Gathering, Label, Reach};
 use sachdns::evidence::store::{By, Filter, Kind, Page, Store as _, Unwatched};
 use sachdns::name::{Key, Name};
 
+/// Microseconds of a day.
 const DAY: i64 = 86_400_000_000;
-const A_DAY: i64 = 45_000_000;
-const START: i64 = 1_795_478_400_000_000;
 const CLIENTS: usize = 20_000;
+/// Names that a client asks for again and again.
+const HABITS: usize = 400;
 
 fn main() {
     let is_short = std::env::var_os("SACHDNS_BENCH").is_some_and(|value| value == "once");
     // Where tests are run, benches are run with them.
     let is_short = is_short || std::env::args().all(|argument| argument != "--bench");
-    let asked = std::env::var("SACHDNS_EVIDENCE_ROWS").ok().and_then(|rows| rows.parse().ok());
-    let rows: usize = asked.unwrap_or(if is_short { 20_000 } else { 10_000_000 });
+    let asked = |name| std::env::var(name).ok().and_then(|number| number.parse::<usize>().ok());
+    let rows = asked("SACHDNS_ROWS").unwrap_or(if is_short { 20_000 } else { 10_000_000 });
+    let days = asked("SACHDNS_DAYS").unwrap_or(if is_short { 3 } else { 0 });
     let folder = std::env::temp_dir().join(format!("sachdns-evidence-{}", std::process::id()));
     std::fs::create_dir_all(&folder).expect("the temporary folder can be written");
+    let now =
+        std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("a clock behind 1970");
+    // A day that is over, at any time zone's reckoning.
+    let bench = Bench {
+        folder: folder.clone(),
+        rows,
+        names: Names::new((rows / 20).clamp(1000, 2_000_000)),
+        start: (now.as_micros() as i64 / DAY - 3) * DAY + DAY / 4,
+    };
     println!("{rows} rows\n");
     println!("| what | |");
     println!("|---|--:|");
-    fill(&folder, rows);
-    ask(&folder, rows);
+    bench.fill();
+    bench.ask();
+    bench.sum_up(days);
     std::fs::remove_dir_all(&folder).expect("it was made above");
 }
 
-/// Names from the one most asked for on; as many as there are queries for them.
+/// Names from the one most asked for on.
 struct Names {
-    popular: Vec<Vec<u8>>,
+    wires: Vec<Vec<u8>>,
 }
 
 impl Names {
     fn new(count: usize) -> Self {
         let mut random = Random(7);
         let wire = |text: String| Name::from_host(&text).expect("a host name").as_wire().to_vec();
-        Self { popular: (0..count).map(|_| wire(format!("www.{}", random.name()))).collect() }
+        Self { wires: (0..count).map(|_| wire(format!("www.{}", random.name()))).collect() }
     }
 
-    fn pick(&self, random: &mut Random, out: &mut Vec<u8>) {
+    /// As many names of a rank as there are queries for them.
+    fn rank(&self, random: &mut Random) -> usize {
+        let at = (self.wires.len() as f64).powf(random.below(1 << 20) as f64 / f64::from(1 << 20));
+        (at as usize).min(self.wires.len() - 1)
+    }
+
+    /// What a client asks for next: the rank of its name, and the name.
+    fn pick(&self, client: usize, random: &mut Random, out: &mut Vec<u8>) -> usize {
+        let rank = if random.below(8) > 0 {
+            // One of its habits, the first ones more often.
+            let habit = (HABITS as f64).powf(random.below(1 << 16) as f64 / f64::from(1 << 16)) as usize;
+            self.rank(&mut Random((client * HABITS + habit) as u64))
+        } else {
+            self.rank(random)
+        };
         out.clear();
-        let at = (self.popular.len() as f64).powf(random.below(1 << 20) as f64 / f64::from(1 << 20));
-        let name = &self.popular[(at as usize).min(self.popular.len() - 1)];
         if random.below(30) == 0 {
             // One of a kind, as content networks and trackers make them.
             let label = format!("{:012x}", random.next() & 0xffff_ffff_ffff);
             out.push(label.len() as u8);
             out.extend(label.bytes());
         }
-        out.extend(name);
+        out.extend(&self.wires[rank]);
+        rank
     }
 }
 
@@ -76,31 +104,55 @@ fn client(number: usize) -> IpAddr {
     IpAddr::V4(Ipv4Addr::from_bits(0x0a01_0000 + number as u32 * 3))
 }
 
-fn fill(folder: &Path, rows: usize) {
-    let (names, mut random) = (Names::new((rows / 20).clamp(1000, 1_000_000)), Random(1));
-    let options = Options { folder: folder.to_owned(), sync: Duration::from_secs(1), max_size: 1 << 40 };
-    let ledger = Ledger::open(&options).expect("the folder can be written");
-    let archiving = archive::Options {
+/// What a name leads to: four names share an address, and those that everybody asks for have some.
+fn answer(rank: usize, random: &mut Random) -> IpAddr {
+    let turn = if rank < 2000 { random.below(4) } else { 0 };
+    IpAddr::V4(Ipv4Addr::from_bits(0x2d00_0000 + (rank / 4 * 4 + turn) as u32))
+}
+
+struct Bench {
+    folder: PathBuf,
+    rows: usize,
+    names: Names,
+    /// All rows are of twelve hours from here on.
+    start: i64,
+}
+
+fn archiving() -> archive::Options {
+    const YEARS: Duration = Duration::from_secs(86_400 * 36_500);
+    archive::Options {
         after: Duration::from_millis(1),
-        keep_queries: Duration::from_secs(86_400 * 36_500),
-        keep_hits: Duration::from_secs(86_400 * 36_500),
+        keep_queries: YEARS,
+        keep_summaries: YEARS,
+        keep_hits: YEARS,
         ..archive::Options::default()
-    };
-    let (mut writing, mut filing) = (Duration::ZERO, Duration::ZERO);
-    let agencies: Vec<String> = (0..200).map(|number| format!("so-{number}")).collect();
-    let mut done = 0;
-    // In parts, so that the segments of one are archived before the next.
-    while done < rows {
-        let part = (rows - done).min(4_000_000);
+    }
+}
+
+impl Bench {
+    fn ledger(&self) -> Arc<Ledger> {
+        let folder = self.folder.clone();
+        Ledger::open(&Options { folder, sync: Duration::from_secs(1), max_size: 1 << 50 })
+            .expect("the folder can be written")
+    }
+
+    fn time(&self, number: usize) -> i64 {
+        self.start + (number as i128 * i128::from(DAY / 2) / self.rows as i128) as i64
+    }
+
+    fn fill(&self) {
+        let (rows, mut random) = (self.rows, Random(1));
+        let ledger = self.ledger();
+        let agencies: Vec<String> = (0..200).map(|number| format!("so-{number}")).collect();
         let begun = Instant::now();
         let mut journal = Journal::open(0, &ledger);
         let (mut qname, mut time) = (Vec::new(), 0);
-        for number in done..done + part {
-            time = START + number as i64 * (DAY / A_DAY);
-            names.pick(&mut random, &mut qname);
+        for number in 0..rows {
+            time = self.time(number);
             let asker = random.below(CLIENTS);
+            let rank = self.names.pick(asker, &mut random, &mut qname);
             let is_hit = random.below(2000) == 0;
-            let answer = [IpAddr::V4(Ipv4Addr::from_bits(0xc633_6400 | (qname.len() as u32 % 250)))];
+            let answer = [answer(rank, &mut random)];
             journal.add(&Record {
                 time,
                 client: client(asker),
@@ -127,81 +179,161 @@ fn fill(folder: &Path, rows: usize) {
         }
         journal.commit(time);
         drop(journal);
-        writing += begun.elapsed();
+        let writing = begun.elapsed();
         let begun = Instant::now();
-        let archiver = Archiver::start(&ledger, &archiving).expect("a thread");
-        while octets(folder, "seg") > 0 {
-            std::thread::sleep(Duration::from_millis(5));
-        }
+        let archiver = Archiver::start(&ledger, &archiving()).expect("a thread");
+        wait_while(|| octets(&self.folder, "seg") > 0);
+        let filing = begun.elapsed();
+        // The day is over: the thread goes on with it. A summary stands for 64 files at the most.
+        let begun = Instant::now();
+        let summaries = files(&self.store(), "parquet").len().div_ceil(64);
+        wait_while(|| files(&self.store(), "summary").len() < summaries);
+        let summing = begun.elapsed();
         drop(archiver);
-        filing += begun.elapsed();
-        done += part;
+        let rate = |time: Duration| format!("{:.2} M rows/s", rows as f64 / time.as_secs_f64() / 1e6);
+        println!("| generated and written ahead | {} |", rate(writing));
+        println!("| archived | {} |", rate(filing));
+        println!("| the day summed up | {} |", rate(summing));
+        let parts = [("files", "parquet"), ("names", "names"), ("summary", "summary"), ("catalogue", "db")];
+        for (what, extension) in parts {
+            println!("| {what} | {:.2} octets/row |", octets(&self.store(), extension) as f64 / rows as f64);
+        }
     }
-    let rate = |time: Duration| format!("{:.2} M rows/s", rows as f64 / time.as_secs_f64() / 1e6);
-    println!("| generated and written ahead | {} |", rate(writing));
-    println!("| archived | {} |", rate(filing));
-    let store = folder.join("store");
-    for (what, extension) in [("files", "parquet"), ("names", "names"), ("catalogue", "db")] {
-        println!("| {what} | {:.2} octets/row |", octets(&store, extension) as f64 / rows as f64);
+
+    fn store(&self) -> PathBuf {
+        self.folder.join("store")
     }
+}
+
+fn wait_while(goes_on: impl Fn() -> bool) {
+    while goes_on() {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+fn files(folder: &Path, extension: &str) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let paths = entries.map(|entry| entry.path());
+    paths.filter(|path| path.extension().is_some_and(|it| it == extension)).collect()
 }
 
 fn octets(folder: &Path, extension: &str) -> u64 {
-    let entries = std::fs::read_dir(folder).expect("the folder is there").flatten();
-    let of = |entry: std::fs::DirEntry| {
-        let is_one = entry.path().extension().is_some_and(|it| it == extension);
-        if is_one { entry.metadata().map_or(0, |facts| facts.len()) } else { 0 }
-    };
-    entries.map(of).sum()
+    let len = |path: &PathBuf| std::fs::metadata(path).map_or(0, |facts| facts.len());
+    files(folder, extension).iter().map(len).sum()
 }
 
-fn ask(folder: &Path, rows: usize) {
-    let store = Embedded::new(folder);
-    let list = |what: &str, filter: &Filter, limit: Option<u64>| {
+impl Bench {
+    fn list(&self, what: &str, filter: &Filter, limit: Option<u64>) {
         let begun = Instant::now();
         let mut found = 0u64;
         let page = Page { limit, after: None };
-        let scan = store.newest_first(filter, page, &mut Unwatched, &mut |_| {
+        let scan = Embedded::new(&self.folder).newest_first(filter, page, &mut Unwatched, &mut |_| {
             found += 1;
             ControlFlow::Continue(())
         });
-        assert!(scan.expect("readable").unreadable.is_empty());
+        let scan = scan.expect("readable");
+        assert!(scan.unreadable.is_empty(), "{:?}", scan.unreadable);
         println!("| {what} | {:.3} s ({found} rows) |", begun.elapsed().as_secs_f64());
-    };
-    let count = |what: &str, filter: &Filter, by: By| {
+    }
+
+    fn count(&self, what: &str, filter: &Filter, by: By) {
         let begun = Instant::now();
-        let (counts, _) = store.count(filter, by, &mut Unwatched).expect("readable");
+        let (counts, _) = Embedded::new(&self.folder).count(filter, by, &mut Unwatched).expect("readable");
         println!("| {what} | {:.3} s ({} values) |", begun.elapsed().as_secs_f64(), counts.len());
-    };
-    let base = Filter::default;
-    let middle = START + rows as i64 / 2 * (DAY / A_DAY);
-    let one = Some(client(4711));
-    list("the newest 100", &base(), Some(100));
-    list("all hits", &Filter { kind: Kind::Hits, ..base() }, None);
-    list("one agency's hits", &Filter { kind: Kind::Hits, agency: Some("so-47".into()), ..base() }, None);
-    let (since, until) = (Some(middle - 600_000_000), Some(middle + 600_000_000));
-    list("one client, ten minutes around", &Filter { client: one, since, until, ..base() }, None);
-    list("one client, all of it", &Filter { client: one, ..base() }, None);
-    let names = Names::new((rows / 20).clamp(1000, 1_000_000));
-    let rare = Name::from_wire(&names.popular[names.popular.len() - 2]);
-    list("a rare name's subtree", &Filter { name: rare, ..base() }, None);
-    list("NXDOMAIN, the newest 100", &Filter { rcode: Some(3), ..base() }, Some(100));
-    count("queries by agency", &base(), By::Agency);
-    count("hits by family", &Filter { kind: Kind::Hits, ..base() }, By::Family);
-    count("queries by hour", &base(), By::Hour);
-    count("queries by type", &base(), By::Type);
-    count("one agency's queries by client", &Filter { agency: Some("so-47".into()), ..base() }, By::Client);
-    for (what, known) in [("50 thousand names, none asked for", 0), ("50 thousand names, 20 asked for", 20)] {
+    }
+
+    fn sum(&self, what: &str, filter: &Filter) {
+        let begun = Instant::now();
+        let (sightings, scan) =
+            Embedded::new(&self.folder).sightings(filter, &mut Unwatched).expect("readable");
+        assert!(scan.unreadable.is_empty(), "{:?}", scan.unreadable);
+        let queries: u64 = sightings.iter().map(|it| it.count).sum();
+        let (time, clients) = (begun.elapsed().as_secs_f64(), sightings.len());
+        println!("| {what} | {time:.3} s ({clients} sums of {queries} queries) |");
+    }
+
+    fn queries(&self, filter: &Filter) -> u64 {
+        let (sightings, _) = Embedded::new(&self.folder).sightings(filter, &mut Unwatched).expect("readable");
+        sightings.iter().map(|it| it.count).sum()
+    }
+
+    fn ask(&self) {
+        let base = Filter::default;
+        let hits = || Filter { kind: Kind::Hits, ..base() };
+        let middle = self.time(self.rows / 2);
+        let one = Some(client(4711));
+        self.list("the newest 100", &base(), Some(100));
+        self.list("all hits", &hits(), None);
+        self.list("one agency's hits", &Filter { agency: Some("so-47".into()), ..hits() }, None);
+        let (since, until) = (Some(middle - 600_000_000), Some(middle + 600_000_000));
+        self.list("one client, ten minutes around", &Filter { client: one, since, until, ..base() }, None);
+        self.list("one client, all of it", &Filter { client: one, ..base() }, None);
+        self.list("a rare name's subtree", &Filter { name: self.rare(), ..base() }, None);
+        self.list("NXDOMAIN, the newest 100", &Filter { rcode: Some(3), ..base() }, Some(100));
+        self.count("queries by agency", &base(), By::Agency);
+        self.count("hits by family", &hits(), By::Family);
+        self.count("queries by hour", &base(), By::Hour);
+        self.count("queries by type", &base(), By::Type);
+        let agency = Filter { agency: Some("so-47".into()), ..base() };
+        self.count("one agency's queries by client", &agency, By::Client);
+        self.list("50 thousand names, none asked for", &self.sought(50_000, 0), None);
+        self.list("50 thousand names, 20 asked for", &self.sought(50_000, 20), None);
+        self.sum("… summed up", &self.sought(50_000, 20));
+    }
+
+    fn rare(&self) -> Option<Name> {
+        Name::from_wire(&self.names.wires[self.names.wires.len() - 2])
+    }
+
+    /// So many names, of which some are known but rare.
+    fn sought(&self, count: usize, known: usize) -> Filter {
         let mut random = Random(99);
         let (label, mut gathering) = (Label::default(), Gathering::default());
-        for number in 0..50_000 {
-            let name = match names.popular.len().checked_sub(1 + number * 13) {
-                Some(at) if number < known => Name::from_wire(&names.popular[at]),
+        for number in 0..count {
+            let name = match self.names.wires.len().checked_sub(1 + number * 13) {
+                Some(at) if number < known => Name::from_wire(&self.names.wires[at]),
                 _ => Name::from_host(&random.name()).ok(),
             };
             let name = name.expect("a name");
             gathering.add_name(Key::from(&name).as_bytes(), Reach::Subtree, &label);
         }
-        list(what, &Filter { sought: Some(Arc::new(gathering.finish())), ..base() }, None);
+        Filter { sought: Some(Arc::new(gathering.finish())), ..Filter::default() }
+    }
+
+    /// Searches many days, of which all but the first have nothing but their summary.
+    fn sum_up(&self, days: usize) {
+        let Some(days) = days.checked_sub(1).filter(|days| *days > 0) else { return };
+        let once = self.queries(&self.one());
+        let summaries = files(&self.store(), "summary");
+        for summary in &summaries {
+            let stem = summary.file_stem().and_then(|stem| stem.to_str()).expect("a name of ours");
+            let parts: Vec<i64> = stem.split('_').filter_map(|part| part.parse().ok()).collect();
+            let &[number, earliest, latest] = parts.as_array().expect("a name of ours");
+            for day in 1..=days as i64 {
+                let (number, earliest) = (number + day * 1_000_000, earliest - day * DAY);
+                let name = format!("{number:010}_{earliest}_{}.summary", latest - day * DAY);
+                std::fs::copy(summary, self.store().join(name)).expect("there is room");
+            }
+        }
+        // At a start those that the catalogue does not know are entered.
+        let archiver = Archiver::start(&self.ledger(), &archiving()).expect("a thread");
+        wait_while(|| self.queries(&self.one()) < once * (days as u64 + 1));
+        drop(archiver);
+        let all = self.rows as f64 * (days + 1) as f64;
+        println!();
+        println!("| {} days, {:.2} billion rows | |", days + 1, all / 1e9);
+        println!("|---|--:|");
+        println!("| summaries | {:.2} GB |", octets(&self.store(), "summary") as f64 / 1e9);
+        self.sum("one name", &self.one());
+        self.sum("50 thousand names, none asked for", &self.sought(50_000, 0));
+        self.sum("50 thousand names, 20 asked for", &self.sought(50_000, 20));
+        self.sum("50 thousand names, 2000 asked for", &self.sought(50_000, 2000));
+        self.sum("a million names, 20 asked for", &self.sought(1_000_000, 20));
+        self.list("50 thousand names, 20 asked for, rows of the one day", &self.sought(50_000, 20), None);
+    }
+
+    /// A name that is asked for.
+    fn one(&self) -> Filter {
+        Filter { name: Name::from_wire(&self.names.wires[self.names.wires.len() / 100]), ..Filter::default() }
     }
 }
