@@ -158,6 +158,8 @@ impl Bench {
                 client: client(asker),
                 transport: Transport::Udp,
                 agency: Some(agencies[asker / 100].as_str().into()),
+                mac: None,
+                subnet: None,
                 qname: qname.as_slice().into(),
                 qtype: [1, 1, 1, 28, 65][random.below(5)],
                 qclass: 1,

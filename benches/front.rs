@@ -100,6 +100,7 @@ impl Bench {
             allow: PrefixMap::new([("10.0.0.0/8".parse().expect("a network"), ())])
                 .expect("one network")
                 .into(),
+            forwarders: Arc::default(),
             limits: Limits::new(Rates::default(), PrefixMap::default(), Instant::now()).into(),
             cookies: None,
             agencies: Arc::default(),

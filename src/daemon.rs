@@ -436,6 +436,7 @@ fn state(
         Agencies::new(config.agencies.clone()).expect("the configuration refuses a network of two agencies");
     State {
         allow: networks(&config.server.allow).into(),
+        forwarders: networks(&config.server.trusted_forwarders).into(),
         limits: Limits::new(config.limits.rates, networks(&config.limits.exempt), Instant::now()).into(),
         cookies,
         rules: Rulebook::new(image).with(guard, config.reaches.clone(), &agencies),

@@ -7,12 +7,14 @@
 mod mnemonic;
 mod notify;
 mod part;
+mod told;
 
 use std::cmp::Ordering;
 use std::ops::Range;
 
 pub use self::mnemonic::{rcode_number, rcode_text, type_number, type_text};
 pub use self::part::Part;
+pub use self::told::Told;
 use crate::name::{self, MAX_LABEL, MAX_WIRE};
 
 /// Octets of a message's header.

@@ -99,6 +99,7 @@ fn no_query_that_is_answered_at_once_allocates() {
     let exempt = PrefixMap::new(exempt).unwrap();
     let state = State {
         allow: PrefixMap::new([("10.0.0.0/8".parse().unwrap(), ())]).unwrap().into(),
+        forwarders: PrefixMap::new([("10.9.0.0/16".parse().unwrap(), ())]).unwrap().into(),
         limits: Limits::new(RATES, exempt, Instant::now()).into(),
         cookies: Some(Cookies::new(Secret::new([7; 16]), vec![Secret::new([8; 16])])),
         agencies: Agencies::new(vec![agency]).unwrap().into(),

@@ -29,6 +29,7 @@ fuzz_target!(|packet: &[u8]| {
             assert!((512..=usize::from(answer::PAYLOAD_SIZE)).contains(&limit));
             check_answers(&query);
             check_cookie(&query);
+            check_told(&query);
         }
         Err(Reject::Silent) => {}
         Err(reject @ Reject::Opcode(speaks)) => {
@@ -47,6 +48,13 @@ fuzz_target!(|packet: &[u8]| {
         }
     }
 });
+
+/// What a forwarder tells is a machine's MAC and a network, or nothing.
+fn check_told(query: &Query<'_>) {
+    let told = query.told();
+    assert!(told.mac.is_none_or(|mac| mac.is_usable()));
+    assert!(told.subnet.is_none_or(|net| net.prefix_len() > 0 && net.network() == net.addr()));
+}
 
 /// Every answer that is made without an upstream.
 fn check_answers(query: &Query<'_>) {

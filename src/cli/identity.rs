@@ -196,32 +196,21 @@ fn show(arguments: &Show) -> Result<(), CliError> {
     let at = arguments.at.unwrap_or_else(clock::now);
     let what = arguments.what.trim();
     let mut out = BufWriter::new(io::stdout().lock());
-    let (machines, spans) = if let Ok(address) = what.parse::<IpAddr>() {
-        let spans = book.holders(address)?;
-        let machines = match book.who(address, at, &Hints::default())? {
-            Who::Machine(machine) => vec![machine],
-            Who::Conflict(machines) => {
-                eprintln!("note: the sources contradict each other about {address}: it may be any of these");
-                machines
-            }
-            Who::Unknown => Vec::new(),
-        };
-        (machines, spans)
+    let machines = called(&book, what, at)?;
+    let mut spans = Vec::new();
+    if let Ok(address) = what.parse::<IpAddr>() {
+        if machines.len() > 1 {
+            eprintln!("note: the sources contradict each other about {address}: it may be any of these");
+        }
+        spans = book.holders(address)?;
     } else {
-        let machines = match (what.parse::<MachineId>(), what.parse::<Mac>()) {
-            (Ok(id), _) => book.machine(id)?.into_iter().collect(),
-            (_, Ok(mac)) => book.with_mac(mac)?,
-            _ => book.with_host(what)?,
-        };
-        let mut spans = Vec::new();
         for machine in &machines {
             spans.extend(book.addresses(machine.id)?);
         }
         if arguments.at.is_some() {
             spans.retain(|span| span.from <= at && span.to.is_none_or(|to| to > at));
         }
-        (machines, spans)
-    };
+    }
     if machines.is_empty() && spans.is_empty() {
         return Err(CliError::NoMachine { what: what.to_owned() });
     }
@@ -267,6 +256,22 @@ fn show(arguments: &Show) -> Result<(), CliError> {
     }
     out.flush()?;
     Ok(())
+}
+
+/// The machines that people call so: by an address at a time, a MAC, a host name or a number.
+pub(super) fn called(book: &Book, what: &str, at: i64) -> Result<Vec<Machine>, BookError> {
+    if let Ok(address) = what.parse::<IpAddr>() {
+        return Ok(match book.who(address, at, &Hints::default())? {
+            Who::Machine(machine) => vec![machine],
+            Who::Conflict(machines) => machines,
+            Who::Unknown => Vec::new(),
+        });
+    }
+    match (what.parse::<MachineId>(), what.parse::<Mac>()) {
+        (Ok(id), _) => Ok(book.machine(id)?.into_iter().collect()),
+        (_, Ok(mac)) => book.with_mac(mac),
+        _ => book.with_host(what),
+    }
 }
 
 /// A machine in words.

@@ -170,6 +170,7 @@ fn server<'a>(reader: &mut Reader<'a>, top: &mut Table<'a>) -> Server {
     let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
     let workers = reader.take(&mut table, "workers", 0, integer("a number of threads up to 256", 0..=256));
     let allow = reader.take(&mut table, "allow", networks_of(ALLOW), list(network));
+    let trusted_forwarders = reader.take(&mut table, "trusted_forwarders", Vec::new(), list(network));
     let cookies = reader.take(&mut table, "cookies", true, boolean);
     let cookie_secrets = reader.take(&mut table, "cookie_secrets", Vec::new(), list(secret));
     let transports = transports::read(reader, &mut table);
@@ -179,7 +180,7 @@ fn server<'a>(reader: &mut Reader<'a>, top: &mut Table<'a>) -> Server {
     };
     reader.finish(table, &[]);
     let workers = if workers == 0 { cores } else { workers as usize };
-    Server { listen, workers, allow, cookies, cookie_secrets, transports, identity }
+    Server { listen, workers, allow, trusted_forwarders, cookies, cookie_secrets, transports, identity }
 }
 
 fn resolver<'a>(

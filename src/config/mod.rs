@@ -165,6 +165,8 @@ pub struct Server {
     pub workers: usize,
     /// Networks whose clients are answered.
     pub allow: Vec<ipnet::IpNet>,
+    /// Forwarders that are believed about their clients.
+    pub trusted_forwarders: Vec<ipnet::IpNet>,
     /// Whether clients get cookies.
     pub cookies: bool,
     /// What cookies are signed with: the first signs, all are taken. None: one of the server's own.

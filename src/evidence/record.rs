@@ -4,10 +4,12 @@
 //! size  field                                        (numbers are LEB128 where no size is given)
 //!       the head: what differs from query to query
 //!       time, microseconds after (even: n / 2) or before (odd: (n + 1) / 2) that of its block
-//!    1  transport
+//!    1  transport, plus 128 where there is a MAC, 64 where there is a subnet
 //!       latency, microseconds
 //!  1+n  client: length, 4 or 16, and address
 //!  1+n  agency: length and text, 0 = none
+//!    6  the MAC that a trusted forwarder told
+//!  2+n  … and the subnet: length, 4 or 16, address, prefix length
 //!       the tail: what the same answer says again
 //!    1  flags: 1 = hit, 2 = from the cache, 4 = there is a feed, 8 = a family, 16 = a qclass, 32 = a trigger,
 //!       64 = a severity; a flag that an older release did not know is not set in its records
@@ -27,12 +29,16 @@
 use std::borrow::Cow;
 use std::net::IpAddr;
 
+use ipnet::IpNet;
+
+use crate::mac::Mac;
 use crate::name;
 use crate::wire::CLASS_IN;
 
-/// The longest encoded record: a head with an address and a text, a tail with two texts, a name and all
+/// The longest encoded record: a head with an address, a text, a MAC and a subnet, a tail with two texts, a name and all
 /// addresses, a trigger with its text, and the longest numbers.
-pub const MAX_LEN: usize = 10 + 1 + 5 + 17 + 256 + 2 + 9 + 2 * 256 + 1 + 1 + 256 + 256 + 1 + 17 * MAX_ANSWERS;
+pub const MAX_LEN: usize =
+    10 + 1 + 5 + 17 + 256 + 6 + 18 + 2 + 9 + 2 * 256 + 1 + 1 + 256 + 256 + 1 + 17 * MAX_ANSWERS;
 /// Most answer addresses that a record keeps.
 pub const MAX_ANSWERS: usize = 16;
 
@@ -47,6 +53,10 @@ pub struct Record<'a> {
     pub transport: Transport,
     /// The id of the client's agency.
     pub agency: Option<Cow<'a, str>>,
+    /// The MAC of the forwarder's client, where a trusted forwarder told it.
+    pub mac: Option<Mac>,
+    /// The network of the forwarder's client, likewise.
+    pub subnet: Option<IpNet>,
     /// The qname in wire format; empty where the query could not be read. Folded when encoded.
     pub qname: Cow<'a, [u8]>,
     /// The qtype, 0 where it could not be read.
@@ -88,6 +98,10 @@ pub struct Head<'a> {
     pub transport: Transport,
     /// As [`Record::agency`].
     pub agency: Option<&'a str>,
+    /// As [`Record::mac`].
+    pub mac: Option<Mac>,
+    /// As [`Record::subnet`].
+    pub subnet: Option<IpNet>,
     /// As [`Record::latency`].
     pub latency: u32,
 }
@@ -288,12 +302,25 @@ impl Head<'_> {
     pub fn encode(&self, block: i64, out: &mut Vec<u8>) {
         let after = self.time.wrapping_sub(block);
         put_number((after << 1 ^ after >> 63) as u64, out);
-        out.push(self.transport as u8);
+        let flag = |is_set: bool, flag: u8| if is_set { flag } else { 0 };
+        let told = flag(self.mac.is_some(), MAC) | flag(self.subnet.is_some(), SUBNET);
+        out.push(self.transport as u8 | told);
         put_number(self.latency.into(), out);
         put_address(self.client, out);
         put_text(self.agency, out);
+        if let Some(mac) = self.mac {
+            out.extend(mac.0);
+        }
+        if let Some(subnet) = self.subnet {
+            put_address(subnet.addr(), out);
+            out.push(subnet.prefix_len());
+        }
     }
 }
+
+/// The flags beside the transport.
+const MAC: u8 = 128;
+const SUBNET: u8 = 64;
 
 /// The flags of a record's tail.
 const HIT: u8 = 1;
@@ -335,10 +362,16 @@ impl Record<'_> {
         }
     }
 
+    /// The address that asked, behind a forwarder the one that it told, if that is a whole one.
+    pub fn source(&self) -> IpAddr {
+        let whole = self.subnet.filter(|net| net.prefix_len() == net.max_prefix_len());
+        whole.map_or(self.client, |net| net.addr().to_canonical())
+    }
+
     /// Its head.
     pub fn head(&self) -> Head<'_> {
-        let Self { time, client, transport, latency, .. } = *self;
-        Head { time, client, transport, agency: self.agency.as_deref(), latency }
+        let Self { time, client, transport, mac, subnet, latency, .. } = *self;
+        Head { time, client, transport, agency: self.agency.as_deref(), mac, subnet, latency }
     }
 
     /// Appends the octets of all but the head: [`Head::encode`] goes before.
@@ -397,6 +430,14 @@ impl<'a> Record<'a> {
         let latency = u32::try_from(number(&mut rest)?).ok()?;
         let client = address(&mut rest)?;
         let agency = text(&mut rest)?;
+        let mac = if transport & MAC != 0 { Some(Mac(take(&mut rest)?)) } else { None };
+        let subnet = if transport & SUBNET != 0 {
+            let address = address(&mut rest)?;
+            let [len] = take(&mut rest)?;
+            Some(IpNet::new(address, len).ok()?)
+        } else {
+            None
+        };
         let [flags, outcome] = take(&mut rest)?;
         let has = |flag| flags & flag != 0;
         let qtype = u16::try_from(number(&mut rest)?).ok()?;
@@ -429,8 +470,10 @@ impl<'a> Record<'a> {
         Some(Self {
             time,
             client,
-            transport: TRANSPORTS.get(usize::from(transport))?.1,
+            transport: TRANSPORTS.get(usize::from(transport & !(MAC | SUBNET)))?.1,
             agency,
+            mac,
+            subnet,
             qname: qname.into(),
             qtype,
             qclass,
@@ -531,6 +574,8 @@ pub(crate) mod tests {
             client: "10.1.2.3".parse().unwrap(),
             transport: Transport::Udp,
             agency: Some("so-tttt".into()),
+            mac: None,
+            subnet: None,
             qname: b"\x04evil\x07example\x00".as_slice().into(),
             qtype: 1,
             qclass: 1,
@@ -571,6 +616,14 @@ pub(crate) mod tests {
         for (_, transport) in TRANSPORTS {
             check(&Record { transport, ..full.clone() });
         }
+        let told = Record {
+            mac: Some(Mac([0, 0x1a, 0x2b, 0x3c, 0x4d, 0x5e])),
+            subnet: Some("10.1.2.0/24".parse().unwrap()),
+            ..full.clone()
+        };
+        check(&told);
+        check(&Record { mac: None, subnet: Some("2001:db8::7/128".parse().unwrap()), ..full.clone() });
+        check(&Record { subnet: None, ..told });
         for latency in [0, 127, 128, 16_384, u32::MAX] {
             check(&Record { latency, qtype: u16::MAX, rcode: Some(u16::MAX), ..full.clone() });
         }

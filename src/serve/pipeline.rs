@@ -50,7 +50,7 @@ use crate::resolve::pool::Word;
 use crate::resolve::zone::Zones;
 use crate::resolve::{Aged, Origin, Resolver, Served, Takeoff, routes};
 use crate::tsig::{Keys, Signer};
-use crate::wire::{self, Query, Reject, Response, option, rcode};
+use crate::wire::{self, Query, Reject, Response, Told, option, rcode};
 use met::Met;
 pub use visited::Listed;
 
@@ -61,6 +61,8 @@ pub struct State {
     pub allow: Arc<PrefixMap<()>>,
     /// How many queries a second clients may ask, and how many answers they are sent.
     pub limits: Arc<Limits>,
+    /// Forwarders that are believed about their clients.
+    pub forwarders: Arc<PrefixMap<()>>,
     /// How clients prove their addresses; `None`: their cookies are ignored.
     pub cookies: Option<Cookies>,
     /// Who owns which network.
@@ -420,7 +422,7 @@ impl Pipeline {
             // What this client does not take, and one too many, is answered by the common way.
             if found.write(&query, turn.out) && !(facts.is_counted && visit.is_exceeded()) {
                 if facts.is_recorded {
-                    journal.add_with_tail(&head(state, arrival, now), found.tail());
+                    journal.add_with_tail(&head(state, arrival, now, Some(&query)), found.tail());
                 }
                 visit.fit(turn.out);
                 return Some(Step::Answered);
@@ -713,13 +715,17 @@ fn proof(transport: Transport) -> Proof {
     }
 }
 
-fn head(state: &State, arrival: Arrival, now: Instant) -> Head<'_> {
+fn head<'s>(state: &'s State, arrival: Arrival, now: Instant, query: Option<&Query<'_>>) -> Head<'s> {
+    let is_believed = |_: &&Query<'_>| state.forwarders.find(arrival.client).is_some();
+    let Told { mac, subnet } = query.filter(is_believed).map(Query::told).unwrap_or_default();
     let latency = now.saturating_duration_since(arrival.instant).as_micros();
     Head {
         time: arrival.time,
         client: arrival.client,
         transport: arrival.transport,
         agency: state.agencies.of(arrival.client).map(|Agency { id, .. }| &**id),
+        mac,
+        subnet,
         latency: u32::try_from(latency).unwrap_or(u32::MAX),
     }
 }
@@ -733,12 +739,14 @@ fn entry<'a>(
     rcode: Option<u16>,
     answers: &'a [IpAddr],
 ) -> Record<'a> {
-    let Head { time, client, transport, agency, latency } = head(state, arrival, now);
+    let Head { time, client, transport, agency, mac, subnet, latency } = head(state, arrival, now, query);
     Record {
         time,
         client,
         transport,
         agency: agency.map(Into::into),
+        mac,
+        subnet,
         qname: query.map_or(&[][..], |query| query.qname()).into(),
         qtype: query.map_or(0, Query::qtype),
         qclass: query.map_or(0, Query::qclass),

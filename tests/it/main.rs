@@ -21,6 +21,7 @@ mod export;
 mod failover;
 mod feeds;
 mod fetching;
+mod forwarders;
 mod forwarding;
 mod harness;
 mod hostile;

@@ -1,19 +1,22 @@
 //! Which records a command is about, as people type it, and the trace that looking leaves.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::path::Path;
+use std::sync::Arc;
 
 use clap::Args;
 use jiff::tz::TimeZone;
 use jiff::{Span, SpanRelativeTo, Timestamp};
 
-use crate::cli::{CliError, absolute};
+use crate::cli::{CliError, absolute, identity};
 use crate::clock;
 use crate::config::Config;
 use crate::evidence::audit;
 use crate::evidence::record::Outcome;
 use crate::evidence::store::clickhouse::ClickHouse;
 use crate::evidence::store::embedded::Embedded;
+use crate::evidence::store::whereabouts::Whereabouts;
 use crate::evidence::store::{Filter, Kind, Store};
 use crate::name::Name;
 use crate::wire;
@@ -23,6 +26,9 @@ pub(in crate::cli) struct Filters {
     /// Only queries of this client address. That somebody looked is itself recorded (audit.jsonl in data_dir).
     #[arg(long, value_name = "IP")]
     client: Option<IpAddr>,
+    /// Only queries of this machine, wherever it was: a number such as m-17, a MAC, a host name, or an address that it has now.
+    #[arg(long, value_name = "MACHINE", conflicts_with = "client")]
+    machine: Option<String>,
     /// Only queries of clients of the agency with this id.
     #[arg(long, value_name = "ID")]
     agency: Option<String>,
@@ -68,7 +74,10 @@ impl Filters {
     /// Who answers: ClickHouse, where it is set and not told otherwise.
     pub(in crate::cli) fn store(&self, config: &Config) -> Box<dyn Store> {
         let log = &config.log.folder;
-        match config.clickhouse.as_ref().filter(|_| !self.local) {
+        if self.machine.is_some() && !self.local && config.clickhouse.is_some() {
+            eprintln!("note: --machine looks at what is on this server only, not at ClickHouse");
+        }
+        match config.clickhouse.as_ref().filter(|_| !self.local && self.machine.is_none()) {
             Some(options) => {
                 Box::new(ClickHouse::new(options, &config.node(), config.archive.anonymise, log))
             }
@@ -105,12 +114,35 @@ impl Filters {
             until: around.map(|(_, until)| until).or(self.until),
             kind: if self.hits { Kind::Hits } else { Kind::All },
             sought: None,
+            machine: self.machine.as_deref().map(|what| whereabouts(config, what)).transpose()?,
         };
         if let Some(client) = filter.client {
             audit_look(&config.data_dir, command, client, &filter)?;
         }
+        if let Some(machine) = &filter.machine {
+            let clients: BTreeSet<IpAddr> = machine.spans.iter().map(|(address, ..)| *address).collect();
+            for client in clients {
+                audit_look(&config.data_dir, command, client, &filter)?;
+            }
+        }
         Ok(filter)
     }
+}
+
+/// Where a machine was, as people call it.
+fn whereabouts(config: &Config, what: &str) -> Result<Arc<Whereabouts>, CliError> {
+    let book = identity::open(config)?;
+    let machines = identity::called(&book, what, clock::now())?;
+    if machines.is_empty() {
+        return Err(CliError::NoMachine { what: what.to_owned() });
+    }
+    let mut found = Whereabouts::default();
+    for machine in machines {
+        found.macs.extend(&machine.macs);
+        let spans = book.addresses(machine.id)?;
+        found.spans.extend(spans.into_iter().map(|it| (it.address, it.from, it.to.unwrap_or(i64::MAX))));
+    }
+    Ok(Arc::new(found))
 }
 
 fn audit_look(data_dir: &Path, command: &str, client: IpAddr, filter: &Filter) -> Result<(), CliError> {

@@ -3,7 +3,6 @@
 use std::fs;
 
 use super::{Anonymise, ArchiveError, Work, beside, remove, system};
-use crate::evidence::record::Record;
 use crate::evidence::store::{
     Entry, Filter, Rows, Stored, Summary, SummaryEntry, SummaryError, rewrite, sync_folder,
 };
@@ -40,11 +39,7 @@ impl Work {
         let stored = Stored::open(&path).map_err(failed)?;
         let mut rows = Rows::default();
         let read = stored.read(&Filter::default(), None, &mut |record| {
-            let client = match record.is_hit {
-                true => record.client,
-                false => self.veil.over(record.client),
-            };
-            rows.add(&Record { client, ..record.clone() });
+            rows.add(&self.veil.over_record(record));
         });
         read.map_err(failed)?;
         self.write(&file.name, &rows, &stored.sources())?;

@@ -12,8 +12,10 @@ use super::super::record::{Outcome, Record, Severity, Transport, Trigger};
 use super::super::segment;
 use super::super::store::embedded::Embedded;
 use super::super::store::names::{Gathering, Label, Needles, Reach};
+use super::super::store::whereabouts::Whereabouts;
 use super::super::store::{By, Filter, Kind, Page, Place, Scan, Store as _, Unwatched, Why};
 use super::*;
+use crate::mac::Mac;
 use crate::name::{self, Name};
 
 const SECOND: i64 = 1_000_000;
@@ -42,6 +44,8 @@ fn record(n: i64) -> Record<'static> {
         },
         transport: [Transport::Udp, Transport::Tcp, Transport::Quic][(n % 3) as usize],
         agency: (n % 3 != 0).then(|| format!("so-{}", n % 3).into()),
+        mac: (n % 5 == 0).then_some(Mac([0, 0x1a, 0x2b, 0x3c, 0x4d, n as u8])),
+        subnet: (n % 6 == 0).then(|| "10.3.2.1/32".parse().unwrap()),
         qname: qname.into(),
         qtype: if is_read { [1, 28, 65, 65534][(n % 4) as usize] } else { 0 },
         qclass: if is_read { [1, 3][usize::from(n % 13 == 0)] } else { 0 },
@@ -144,6 +148,17 @@ fn order(folder: &Path, names: &[&str], nets: &[&str]) {
     order.finish().unwrap();
 }
 
+/// A machine that had two addresses for a time, one of them behind a forwarder, and has a MAC.
+fn machine() -> Whereabouts {
+    let span = |address: &str, from: i64, to: i64| {
+        (address.parse().unwrap(), START + from * SECOND, START + to * SECOND)
+    };
+    Whereabouts {
+        spans: vec![span("10.1.3.3", 20, 90), span("10.3.2.1", 0, 40)],
+        macs: vec![Mac([0, 0x1a, 0x2b, 0x3c, 0x4d, 5])],
+    }
+}
+
 /// Filters of every kind, alone and together.
 fn filters() -> Vec<Filter> {
     let base = Filter::default;
@@ -166,6 +181,7 @@ fn filters() -> Vec<Filter> {
         Filter { since: Some(START), until: Some(START + 50 * SECOND), ..hits() },
         Filter { until: Some(START), ..base() },
         Filter { sought: Some(Arc::new(needles(&["n4.example", "2.example"], &[]))), ..base() },
+        Filter { machine: Some(Arc::new(machine())), ..base() },
         Filter { sought: Some(Arc::new(needles(&["n3.0.example"], &["192.0.2.0/29"]))), ..base() },
         Filter {
             sought: Some(Arc::new(needles(&[], &["2001:db8::53/128"]))),
@@ -441,6 +457,10 @@ fn old_clients_are_made_unknown_but_for_hits() {
             chosen.map(|it| it.client).collect::<HashSet<IpAddr>>()
         };
         assert_eq!(of(&after, true), of(&before, true));
+        // Nor is what a forwarder told of them.
+        let is_told = |it: &&Record<'_>| it.mac.is_some() || it.subnet.is_some();
+        assert!(before.iter().any(|it| !it.is_hit && is_told(&it)));
+        assert!(!after.iter().any(|it| !it.is_hit && is_told(&it)));
         let (known, unknown) = (of(&before, false), of(&after, false));
         assert!(known.is_disjoint(&unknown), "{unknown:?}");
         assert_eq!(known.len(), unknown.len(), "each network here has one client");

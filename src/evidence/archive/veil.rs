@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use siphasher::sip::SipHasher24;
 
 use super::Anonymise;
+use crate::evidence::record::Record;
 
 /// The prefix of addresses that stand for no machine (RFC 6666).
 const DISCARD: u128 = 0x0100 << 112;
@@ -20,6 +21,14 @@ impl Veil {
     /// With a key of its own.
     pub(in crate::evidence) fn new(how: Anonymise) -> Self {
         Self { how, key: rand::random() }
+    }
+
+    /// A record as it may be kept: the clients of hits are known, whoever else asked is not, nor what a forwarder told of it.
+    pub(in crate::evidence) fn over_record<'r>(&self, record: &Record<'r>) -> Record<'r> {
+        if record.is_hit || self.how == Anonymise::Never {
+            return record.clone();
+        }
+        Record { client: self.over(record.client), mac: None, subnet: None, ..record.clone() }
     }
 
     /// What is shown in place of a client that met no rule.

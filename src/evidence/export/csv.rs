@@ -11,7 +11,7 @@ use crate::evidence::record::{Record, Severity, Trigger};
 /// What `out` said.
 pub fn write_heading(out: &mut impl Write) -> io::Result<()> {
     out.write_all(
-        b"time,client,agency,qname,qtype,rcode,action,hit,before_listed,cached,feed,family,severity,trigger,matched,answers,latency_us,transport\r\n",
+        b"time,client,agency,qname,qtype,rcode,action,hit,before_listed,cached,feed,family,severity,trigger,matched,answers,latency_us,transport,client_mac,client_subnet\r\n",
     )
 }
 
@@ -40,6 +40,8 @@ pub fn write(out: &mut impl Write, record: &Record<'_>) -> io::Result<()> {
         answers.join(" "),
         record.latency.to_string(),
         record.transport.as_str().to_owned(),
+        record.mac.map(|mac| mac.to_string()).unwrap_or_default(),
+        record.subnet.map(|net| net.to_string()).unwrap_or_default(),
     ];
     let line: Vec<String> = fields.iter().map(|field| quoted(field)).collect();
     write!(out, "{}\r\n", line.join(","))

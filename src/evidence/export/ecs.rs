@@ -12,6 +12,7 @@ use super::{
     rcode_text, time_text, verdict,
 };
 use crate::evidence::record::{Record, Trigger};
+use crate::mac::Mac;
 
 const SCHEMA: &str = "8.11.0";
 
@@ -68,6 +69,9 @@ struct Network {
 #[derive(Serialize)]
 struct Address {
     ip: IpAddr,
+    /// In capitals, with hyphens, as the schema has it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mac: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -158,6 +162,9 @@ struct Own<'a> {
     latency_us: u32,
     #[serde(skip_serializing_if = "Option::is_none")]
     matched: Option<&'a str>,
+    /// The network of the forwarder's client.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    client_subnet: Option<String>,
 }
 
 /// Writes one record as one line.
@@ -179,8 +186,8 @@ pub fn write(out: &mut impl Write, record: &Record<'_>, origin: &Origin) -> io::
             transport: carrier(record),
             family: if record.client.is_ipv4() { "ipv4" } else { "ipv6" },
         },
-        client: Address { ip: record.client },
-        source: Address { ip: record.client },
+        client: Address { ip: record.client, mac: record.mac.map(hyphened) },
+        source: Address { ip: record.client, mac: None },
         dns: Dns {
             kind: if record.rcode.is_some() { "answer" } else { "query" },
             question: (!qname.is_empty()).then(|| Question {
@@ -221,10 +228,17 @@ pub fn write(out: &mut impl Write, record: &Record<'_>, origin: &Origin) -> io::
             transport: record.transport.as_str(),
             latency_us: record.latency,
             matched: record.matched.as_deref(),
+            client_subnet: record.subnet.map(|net| net.to_string()),
         },
     };
     serde_json::to_writer(&mut *out, &line)?;
     out.write_all(b"\n")
+}
+
+/// As ECS has hardware addresses (RFC 7042): `00-1A-2B-3C-4D-5E`.
+fn hyphened(mac: Mac) -> String {
+    let octets = mac.0.map(|octet| format!("{octet:02X}"));
+    octets.join("-")
 }
 
 fn event(record: &Record<'_>) -> Event {

@@ -28,6 +28,8 @@ struct Line<'a> {
     answers: &'a [IpAddr],
     latency_us: u32,
     transport: &'static str,
+    client_mac: Option<String>,
+    client_subnet: Option<String>,
 }
 
 /// Writes one record as one line. What is not known is `null`.
@@ -55,6 +57,8 @@ pub fn write(out: &mut impl Write, record: &Record<'_>) -> io::Result<()> {
         answers: &record.answers,
         latency_us: record.latency,
         transport: record.transport.as_str(),
+        client_mac: record.mac.map(|mac| mac.to_string()),
+        client_subnet: record.subnet.map(|net| net.to_string()),
     };
     serde_json::to_writer(&mut *out, &line)?;
     out.write_all(b"\n")
@@ -75,7 +79,7 @@ mod tests {
                 r#"{"time":"2026-11-24T00:00:00.000001Z","client":"10.1.2.3","agency":"so-tttt","#,
                 r#""qname":"evil.example","qtype":"A","rcode":"NOERROR","action":"sinkhole","hit":true,"before_listed":false,"cached":true,"#,
                 r#""feed":"authority","family":"Mã độc","severity":"high","trigger":"qname","matched":null,"answers":["10.10.10.10","fd00::10"],"#,
-                r#""latency_us":7,"transport":"udp"}"#,
+                r#""latency_us":7,"transport":"udp","client_mac":null,"client_subnet":null}"#,
                 "\n"
             )
         );

@@ -7,13 +7,15 @@
 use std::io::{self, Write};
 use std::net::IpAddr;
 
-use serde::Serialize;
+use ipnet::IpNet;
+use serde::{Serialize, Serializer};
 
 use super::{
     Gravity, Origin, PRODUCT, VERSION, Verdict, answered, carrier, class_text, gravity, qname_text,
     qtype_text, verdict,
 };
 use crate::evidence::record::{Record, Trigger};
+use crate::mac::Mac;
 use crate::wire;
 
 const SCHEMA: &str = "1.3.0";
@@ -96,6 +98,9 @@ struct Product {
 #[derive(Serialize, Clone, Copy)]
 struct Client<'a> {
     ip: IpAddr,
+    /// Of the machine behind a forwarder, as that told.
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "shown")]
+    mac: Option<Mac>,
     #[serde(skip_serializing_if = "Option::is_none")]
     zone: Option<&'a str>,
 }
@@ -194,6 +199,9 @@ struct Unmapped<'a> {
     latency_us: u32,
     #[serde(skip_serializing_if = "Option::is_none")]
     agency: Option<&'a str>,
+    /// The network of the forwarder's client.
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "shown")]
+    client_subnet: Option<IpNet>,
 }
 
 /// Writes one record as one line: DNS Activity.
@@ -306,8 +314,16 @@ fn metadata(origin: &Origin, has_control: bool) -> Metadata<'_> {
     }
 }
 
+/// A value as its text.
+fn shown<T: std::fmt::Display, S: Serializer>(value: &Option<T>, serializer: S) -> Result<S::Ok, S::Error> {
+    match value {
+        Some(value) => serializer.collect_str(value),
+        None => serializer.serialize_none(),
+    }
+}
+
 fn client<'a>(record: &'a Record<'_>) -> Client<'a> {
-    Client { ip: record.client, zone: record.agency.as_deref() }
+    Client { ip: record.client, mac: record.mac, zone: record.agency.as_deref() }
 }
 
 fn connection(record: &Record<'_>) -> Connection {
@@ -335,6 +351,7 @@ fn unmapped<'a>(record: &'a Record<'_>) -> Unmapped<'a> {
         cached: record.is_cached,
         latency_us: record.latency,
         agency: record.agency.as_deref(),
+        client_subnet: record.subnet,
     }
 }
 

@@ -86,7 +86,7 @@ impl By {
 
 /// Whether roll-ups can answer: they know nothing else of a record.
 pub(super) fn is_rolled_up(filter: &Filter, by: By) -> bool {
-    let Filter { client, name, qtype, rcode, feed, sought, .. } = filter;
+    let Filter { client, name, qtype, rcode, feed, sought, machine, .. } = filter;
     let has_whole_hours = || TimeZone::system().to_offset(Timestamp::now()).seconds() % 3600 == 0;
     client.is_none()
         && name.is_none()
@@ -94,6 +94,7 @@ pub(super) fn is_rolled_up(filter: &Filter, by: By) -> bool {
         && rcode.is_none()
         && feed.is_none()
         && sought.is_none()
+        && machine.is_none()
         && match by {
             By::Nothing | By::Agency | By::Action | By::Family | By::Hour => true,
             By::Day => has_whole_hours(),

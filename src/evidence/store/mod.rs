@@ -15,6 +15,7 @@ mod segments;
 mod sightings;
 mod summary;
 mod view;
+pub mod whereabouts;
 
 use std::io;
 use std::net::IpAddr;
@@ -25,6 +26,7 @@ use std::sync::Arc;
 use super::record::{Outcome, Record};
 use crate::name::{self, Name};
 use names::Needles;
+use whereabouts::Whereabouts;
 
 pub(in crate::evidence) use catalogue::{Catalogue, CatalogueError, Entry, NewFile, Origin, SummaryEntry};
 pub use catalogue::{Gap, Why};
@@ -65,6 +67,8 @@ pub struct Filter {
     pub kind: Kind,
     /// Records whose qname or one of whose answers is any of these.
     pub sought: Option<Arc<Needles>>,
+    /// Records of this machine.
+    pub machine: Option<Arc<Whereabouts>>,
 }
 
 /// Which kind of record is asked for.
@@ -95,6 +99,7 @@ impl Filter {
             && self.outcome.is_none_or(|outcome| record.outcome == outcome)
             && self.name.as_ref().is_none_or(|name| name::is_within(&record.qname, name.as_wire()))
             && self.sought.as_ref().is_none_or(|needles| needles.find_in(record).is_some())
+            && self.machine.as_ref().is_none_or(|machine| machine.has(record))
     }
 
     /// Whether records of these times may be asked for.

@@ -32,11 +32,14 @@ pub(in crate::evidence) enum Text {
     /// Addresses with a space between them.
     Answers,
     Transport,
+    Mac,
+    /// In CIDR notation.
+    Subnet,
 }
 
 impl Text {
     /// In the order of their numbers.
-    pub(super) const ALL: [Self; 13] = [
+    pub(super) const ALL: [Self; 15] = [
         Self::Client,
         Self::Agency,
         Self::Qname,
@@ -50,6 +53,8 @@ impl Text {
         Self::Matched,
         Self::Answers,
         Self::Transport,
+        Self::Mac,
+        Self::Subnet,
     ];
 
     /// The column's name: the key in JSON lines.
@@ -68,6 +73,8 @@ impl Text {
             Self::Matched => "matched",
             Self::Answers => "answers",
             Self::Transport => "transport",
+            Self::Mac => "client_mac",
+            Self::Subnet => "client_subnet",
         }
     }
 }
@@ -250,6 +257,18 @@ impl Rows {
                     key.clear();
                 }
                 Text::Transport => column.put_text(Some(record.transport.as_str())),
+                Text::Mac => column.put(record.mac.as_ref().map_or(&[], |mac| &mac.0), || {
+                    record.mac.map(|mac| mac.to_string()).unwrap_or_default()
+                }),
+                Text::Subnet => {
+                    key.clear();
+                    if let Some(subnet) = record.subnet {
+                        put_octets(subnet.addr(), &mut key);
+                        key.push(subnet.prefix_len());
+                    }
+                    column.put(&key, || record.subnet.map(|it| it.to_string()).unwrap_or_default());
+                    key.clear();
+                }
             }
         }
     }
@@ -363,6 +382,8 @@ impl Row {
             client,
             transport,
             agency: self.text(Text::Agency)?.map(Into::into),
+            mac: self.read(Text::Mac, |it| it.parse().ok())?,
+            subnet: self.read(Text::Subnet, |it| it.parse().ok())?,
             qname: self.read(Text::Qname, wire)?.unwrap_or_default().into(),
             qtype: self.read(Text::Qtype, wire::type_number)?.unwrap_or_default(),
             qclass: u16::try_from(self.qclass).unwrap_or_default(),

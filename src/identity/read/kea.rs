@@ -15,6 +15,8 @@ use super::{Reading, numbered, octets, of_seconds};
 
 /// States of leases: an address that somebody without a lease uses.
 const DECLINED: &str = "1";
+/// Leases that may wait for the time of a later line.
+const MAX_GIVEN_UP: usize = 4096;
 /// Lease types of DHCPv6: a network that a router was given.
 const PREFIX: &str = "2";
 
@@ -51,6 +53,10 @@ pub(super) fn read(text: &str, reading: &Reading, batch: &mut Batch) {
         match lease(line, &field) {
             Ok((start, claim)) => {
                 if claim.manner == Manner::Released {
+                    // Those that nothing was heard after for so long are over since they began.
+                    if given_up.len() >= MAX_GIVEN_UP {
+                        given_up.clear();
+                    }
                     given_up.push(batch.claims.len());
                 } else {
                     given_up.retain(|at| {

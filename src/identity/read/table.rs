@@ -10,6 +10,8 @@ use crate::tabular::workbook::{self, LeftOut, Rows, WorkbookError};
 const HEAD: usize = 50;
 /// Lines that one record may take.
 const MAX_LINES: usize = 20;
+/// Octets of them.
+const MAX_OCTETS: usize = 256 * 1024;
 /// Cells of all rows together that are held.
 const MAX_CELLS: usize = 8_000_000;
 
@@ -42,7 +44,12 @@ pub(super) fn of_text(text: &str, batch: &mut Batch) -> Vec<Table> {
             at += 1;
             continue;
         }
-        let longest = MAX_LINES.min(lines.len() - at);
+        let mut octets = 0;
+        let fits = |line: &&&str| {
+            octets += line.len();
+            octets <= MAX_OCTETS
+        };
+        let longest = lines[at..].iter().take(MAX_LINES).take_while(fits).count();
         let whole =
             (1..=longest).find_map(|count| match fields(&lines[at..at + count].join("\n"), divider) {
                 Ok(cells) => Some((count, cells)),

@@ -239,3 +239,28 @@ fn what_is_none_of_them_says_so() {
         "a workbook of Excel 97, or one with a password; save it as .xlsx without a password, or as CSV",
     );
 }
+
+proptest::proptest! {
+    /// Whatever stands in a file, it is read to its end: pieces of the formats in any order, cut anywhere.
+    #[test]
+    fn no_file_is_too_odd(
+        pieces in proptest::collection::vec(0usize..24, 0..40),
+        cut in 0usize..400,
+        format in 0usize..6,
+    ) {
+        const PIECES: [&str; 24] = [
+            "lease 10.1.2.3 {", "}", ";", " starts 4 2026/11/26 01:00:00;", "ends never", "\"", "\\", "\\001", "uid ", "é",
+            "ia-na \"abcd\\000\\001\\002\" {", "iaaddr 2001:db8::3 {", "hardware ethernet 00:1a:2b:3c:4d:5e;", "\n", ",", ";",
+            "address,hwaddr,client_id,valid_lifetime,expire,subnet_id,fqdn_fwd,fqdn_rev,hostname,state,user_context\n",
+            "10.1.2.3,00:1a:2b:3c:4d:5e,,0,9223372036854775807,1,0,0,x,0,\n", "1795658400 00:1a:2b:3c:4d:5e 10.1.2.3 * *\n",
+            "IPAddress,ClientId,LeaseExpiryTime\n", "10.1.2.3,01-00-1a,27/11/2026 3:00 CH\n", "<DHCPServer><Lease><IPAddress>", "</Lease>",
+            "Tên máy;Địa chỉ IP;Từ ngày\npc-01;10.1.2.3/24;46353\n",
+        ];
+        let text: String = pieces.into_iter().map(|at| PIECES[at]).collect();
+        let octets = &text.as_bytes()[..cut.min(text.len())];
+        let reading = Reading { format: FORMATS[format].1, ..reading() };
+        if let Ok((_, batch)) = read(octets, &reading) {
+            proptest::prop_assert!(batch.claims.iter().all(|it| it.mac.is_none_or(|mac| mac.is_usable())));
+        }
+    }
+}

@@ -344,8 +344,7 @@ impl Work {
         let mut days: BTreeMap<u32, Rows> = BTreeMap::new();
         let read = Stored::open(&path).and_then(|stored| {
             stored.read(&Filter::default(), None, &mut |record| {
-                let client = if record.is_hit { record.client } else { self.veil.over(record.client) };
-                days.entry(day_of(record.time)).or_default().add(&Record { client, ..record.clone() });
+                days.entry(day_of(record.time)).or_default().add(&self.veil.over_record(record));
             })
         });
         match read {

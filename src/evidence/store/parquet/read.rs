@@ -1,11 +1,13 @@
 //! Reading a file: which rows are wanted, column by column, and then these rows.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::convert::Infallible;
 use std::fs::File;
+use std::net::IpAddr;
 use std::ops::Range;
 use std::path::Path;
 
+use ipnet::IpNet;
 use parquet::column::reader::{ColumnReaderImpl, get_typed_column_reader};
 use parquet::data_type::{BoolType, ByteArray, ByteArrayType, DataType, Int32Type, Int64Type};
 use parquet::file::page_index::column_index::ColumnIndexMetaData;
@@ -18,7 +20,9 @@ use super::{CHUNK, Column, FileError, SOURCES, Source, schema, source_from_text}
 use crate::evidence::record::Record;
 use crate::evidence::store::names::Needles;
 use crate::evidence::store::rows::{Row, Text};
+use crate::evidence::store::whereabouts::Whereabouts;
 use crate::evidence::store::{Filter, Kind};
+use crate::mac::Mac;
 use crate::name::{self, Name};
 
 /// Where a file has the columns that we know.
@@ -440,6 +444,9 @@ impl Stored {
         if let Some(needles) = &filter.sought {
             selection = sought(group, &selection, needles)?;
         }
+        if let Some(machine) = &filter.machine {
+            selection = of_machine(group, &selection, machine)?;
+        }
         Ok(selection)
     }
 
@@ -481,6 +488,37 @@ fn is_within(text: &str, ancestor: &Name) -> bool {
 }
 
 /// The rows whose qname or answer is looked for.
+/// Rows of a machine: those with its MAC, and of those without any those with an address that it had then.
+fn of_machine(
+    group: &Group<'_>,
+    selection: &[Range<usize>],
+    machine: &Whereabouts,
+) -> Result<Selection, FileError> {
+    let mac =
+        |text: Option<&str>| text.and_then(|text| text.parse::<Mac>().ok()).filter(|mac| !mac.is_random());
+    let mut found = narrow_text(group, Text::Mac, selection, |text| {
+        mac(text).is_some_and(|mac| machine.macs.contains(&mac))
+    })?;
+    let untold = narrow_text(group, Text::Mac, selection, |text| mac(text).is_none())?;
+    let whole = |text: Option<&str>| {
+        let net = text.and_then(|text| text.parse::<IpNet>().ok());
+        net.filter(|net| net.prefix_len() == net.max_prefix_len()).map(|net| net.addr())
+    };
+    let direct = narrow_text(group, Text::Subnet, &untold, |text| whole(text).is_none())?;
+    let addresses: BTreeSet<IpAddr> = machine.spans.iter().map(|(address, ..)| *address).collect();
+    for address in addresses {
+        let asked = narrow_text(group, Text::Client, &direct, |text| {
+            text.is_some_and(|text| text.parse() == Ok(address))
+        })?;
+        let told = narrow_text(group, Text::Subnet, &untold, |text| whole(text) == Some(address))?;
+        let then = narrow::<Int64Type>(group, Column::Time, &unite(asked, told), |cursor, verdicts| {
+            verdicts.extend(cursor.values.iter().map(|time| machine.had(address, *time)));
+        })?;
+        found = unite(found, then);
+    }
+    Ok(found)
+}
+
 fn sought(group: &Group<'_>, selection: &[Range<usize>], needles: &Needles) -> Result<Selection, FileError> {
     let names = narrow_text(group, Text::Qname, selection, |text| {
         let name = text.and_then(|text| Name::from_presentation(text).ok());
