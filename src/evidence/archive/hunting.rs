@@ -210,6 +210,8 @@ fn of_sighting(sighting: &Sighting) -> (Record<'static>, Trigger) {
         client: sighting.client,
         transport: Transport::Udp,
         agency: sighting.agency.clone().map(Into::into),
+        mac: None,
+        subnet: None,
         qname: qname.into(),
         qtype: 0,
         qclass: CLASS_IN,
