@@ -260,7 +260,7 @@ proptest::proptest! {
         let octets = &text.as_bytes()[..cut.min(text.len())];
         let reading = Reading { format: FORMATS[format].1, ..reading() };
         if let Ok((_, batch)) = read(octets, &reading) {
-            proptest::prop_assert!(batch.claims.iter().all(|it| it.mac.is_none_or(|mac| mac.is_usable())));
+            proptest::prop_assert!(batch.claims.iter().all(|it| it.mac.is_none_or(crate::mac::Mac::is_usable)));
         }
     }
 }
