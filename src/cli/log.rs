@@ -232,6 +232,15 @@ pub(super) fn tell(scan: &Scan) {
             path.display()
         );
     }
+    for (from, to) in &scan.uncounted {
+        let time =
+            |time| Timestamp::from_microsecond(time).map_or_else(|_| String::new(), |it| it.to_string());
+        eprintln!(
+            "note: from {} to {} queries are gone, and counts of whole hours are all that is left: they are not counted here",
+            time(*from),
+            time(*to)
+        );
+    }
     if scan.gone > 0 {
         eprintln!(
             "note: of queries that are gone, {} sums are left, each of a client, a name or address and a day: `sachdns hunt --summary` adds them up",

@@ -218,7 +218,7 @@ fn the_last_room_on_the_disk_is_for_hits() {
     let setup = Setup::new(nsd::address())
         .feed("authority", "evil.example.test\n")
         .more("[log]\nmax_size = \"64MiB\"\n");
-    let server = serve_on_small_disk(setup.lay(), 24);
+    let server = serve_on_small_disk(setup.lay(), 20);
     let udp = Udp::to(server.dns);
     let ask = |qname: &str| udp.ask(&Query::new(qname, wire::A).bytes()).unwrap();
     let told = |part: &str| server.stderr().wait(PATIENCE, |line| line.contains(part)).is_some();
@@ -240,7 +240,7 @@ fn the_last_room_on_the_disk_is_for_hits() {
     ask_both("before");
 
     // Little is left: less than what is held back, which is 4 MiB of 64.
-    fill(&data.join("filler"), 17 << 20);
+    fill(&data.join("filler"), 13 << 20);
     assert!(told("only hits are recorded"));
     ask_both("little");
     // Nothing is left: what is held back is given up for hits.

@@ -387,6 +387,13 @@ fn old_queries_go_and_their_hits_stay() {
         Embedded::new(folder.path()).count(&Filter::default(), By::Nothing, &mut Unwatched).unwrap(),
         total
     );
+    // A part of an hour is not, which is told.
+    let part = Filter { since: Some(START + 10 * SECOND), ..Filter::default() };
+    let (_, scan) = Embedded::new(folder.path()).count(&part, By::Nothing, &mut Unwatched).unwrap();
+    assert_eq!(scan.uncounted, [(START + 10 * SECOND, START + 3600 * SECOND)]);
+    let part = Filter { until: Some(START + 20 * SECOND), ..part };
+    let (_, scan) = Embedded::new(folder.path()).count(&part, By::Nothing, &mut Unwatched).unwrap();
+    assert_eq!(scan.uncounted, [(START + 10 * SECOND, START + 20 * SECOND)]);
     let names: Vec<_> = fs::read_dir(store_folder(folder.path())).unwrap().flatten().collect();
     assert!(!names.iter().any(|it| it.path().extension().is_some_and(|it| it == "parquet" || it == "names")));
     work.expired = None;

@@ -60,6 +60,38 @@ impl Embedded {
 }
 
 impl Embedded {
+    /// The parts of hours at both ends of a question whose records are gone.
+    fn uncounted(
+        &self,
+        view: &View,
+        catalogue: &Catalogue,
+        filter: &Filter,
+    ) -> Result<Vec<(i64, i64)>, StoreError> {
+        let (mut gone, hour) = (Vec::new(), |time: i64| time.div_euclid(HOUR) * HOUR);
+        let since = filter.since.filter(|since| hour(*since) != *since);
+        let until = filter.until.filter(|until| hour(*until) != *until);
+        let ends = [
+            since.map(|since| (since, hour(since).saturating_add(HOUR))),
+            until.map(|until| (hour(until), until)),
+        ];
+        for (from, to) in ends.into_iter().flatten() {
+            // Hits are kept one by one.
+            let is_there = filter.kind == Kind::Hits
+                || view.files.iter().any(|file| file.name.latest >= from && file.name.earliest < to);
+            let mut count = 0;
+            catalogue
+                .counts(Unit::Hour, hour(from), hour(from) + 1, &mut |group, more| {
+                    count += if group.hit.counts_as(filter.kind) { more } else { 0 };
+                })
+                .map_err(self.failed())?;
+            let part = (from.max(filter.since.unwrap_or(from)), to.min(filter.until.unwrap_or(to)));
+            if !is_there && count > 0 && !gone.contains(&part) {
+                gone.push(part);
+            }
+        }
+        Ok(gone)
+    }
+
     /// How many clients a question is about whose rows are gone, by what they asked and by the day.
     fn gone(&self, view: &View, filter: &Filter, scan: &mut Scan) -> u64 {
         let Some(needles) = needles_of(filter).filter(|_| is_summed(filter)) else { return 0 };
@@ -187,6 +219,9 @@ impl Store for Embedded {
         // Roll-ups know whole hours; what is before and behind them is read.
         let hours =
             whole_hours(filter).filter(|_| view.catalogue.is_some() && counting::is_rolled_up(filter, by));
+        if let Some(catalogue) = view.catalogue.as_ref().filter(|_| counting::is_rolled_up(filter, by)) {
+            scan.uncounted = self.uncounted(&view, catalogue, filter)?;
+        }
         let mut parts = vec![filter.clone()];
         if let (Some((start, end)), Some(catalogue)) = (hours, &view.catalogue) {
             let takes = |group: &Group| {
