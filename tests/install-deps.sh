@@ -38,7 +38,7 @@ need stubby stubby
 need tinyproxy tinyproxy-bin
 need unbound unbound
 need unshare util-linux
-[ "${SACHDNS_CHDB:-}" = no ] || python3 -c 'import ensurepip' 2>/dev/null || missing="$missing python3-venv"
+python3 -c 'import ensurepip' 2>/dev/null || missing="$missing python3-venv"
 
 here=$(dirname "$0")
 # shellcheck disable=SC2086 # a list of words
@@ -68,4 +68,13 @@ if [ "${SACHDNS_CHDB:-}" != no ] && ! [ -e "$chdb/complete" ]; then
     python3 -m venv "$chdb"
     "$chdb/bin/pip" install --quiet --no-deps chdb-core==26.9.0
     touch "$chdb/complete"
+fi
+
+# DuckDB reads the query log's files: 20 MB to fetch, once.
+duckdb=${CARGO_TARGET_DIR:-$here/../target}/tmp/duckdb
+if ! [ -e "$duckdb/complete" ]; then
+    echo "fetching for the tests: duckdb"
+    python3 -m venv "$duckdb"
+    "$duckdb/bin/pip" install --quiet --no-deps duckdb==2.0.1
+    touch "$duckdb/complete"
 fi

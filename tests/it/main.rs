@@ -39,6 +39,7 @@ mod notices;
 mod odd_zones;
 mod outlets;
 mod own_rules;
+mod parquet;
 mod primaries;
 mod proxy;
 mod publish;
