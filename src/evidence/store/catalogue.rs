@@ -166,6 +166,11 @@ impl Catalogue {
         folder.join("store.db")
     }
 
+    /// The files that it is in.
+    pub(in crate::evidence) fn files_in(folder: &Path) -> [PathBuf; 2] {
+        [Self::path(folder), folder.join("store.db-wal")]
+    }
+
     /// Opens the catalogue in `folder` for the one who writes; makes it where it is missing.
     pub(in crate::evidence) fn open(folder: &Path) -> Result<Self, CatalogueError> {
         let path = Self::path(folder);

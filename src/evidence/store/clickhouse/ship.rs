@@ -115,10 +115,12 @@ pub enum ShipError {
         why: String,
     },
     /// Somebody else ships.
-    #[error("{path}: the running server ships already, and goes on by itself")]
+    #[error("{path}: the running server ships already, and goes on by itself; {waiting} files wait")]
     Taken {
         /// The lock.
         path: PathBuf,
+        /// How many files are not there yet.
+        waiting: usize,
     },
 }
 
@@ -176,7 +178,12 @@ struct Work {
     told: Option<Instant>,
     /// Files that cannot be read, which others do not wait for.
     unreadable: HashMap<u64, Instant>,
+    /// What the catalogue's files were like when all of it was shipped.
+    seen: Option<Seen>,
 }
+
+/// When a database's files were written last, and how long they are.
+type Seen = [Option<(std::time::SystemTime, u64)>; 2];
 
 impl Work {
     fn new(
@@ -201,6 +208,7 @@ impl Work {
             wait: RETRY,
             told: None,
             unreadable: HashMap::new(),
+            seen: None,
         })
     }
 
@@ -261,7 +269,10 @@ impl Work {
             let lock = std::fs::File::create(&path).map_err(|error| failed(&path, error.to_string()))?;
             match lock.try_lock() {
                 Ok(()) => {}
-                Err(std::fs::TryLockError::WouldBlock) => return Err(ShipError::Taken { path }),
+                Err(std::fs::TryLockError::WouldBlock) => {
+                    let waiting = self.count_waiting().unwrap_or_default();
+                    return Err(ShipError::Taken { path, waiting });
+                }
                 Err(std::fs::TryLockError::Error(error)) => return Err(failed(&path, error.to_string())),
             }
             let state = State::open(&self.folder, &target_of(&self.options)).map_err(self.forgetful())?;
@@ -275,6 +286,13 @@ impl Work {
             Some((state, _)) => Ok(state),
             None => Err(ShipError::File { path: self.folder.clone(), why: "it is not open".to_owned() }),
         }
+    }
+
+    /// How many files somebody else still has to ship.
+    fn count_waiting(&self) -> Option<usize> {
+        let there = State::read(&self.folder, &target_of(&self.options)).ok()?.files;
+        let files = Catalogue::read(&self.folder).ok()??.files().ok()?;
+        Some(files.iter().filter(|file| !there.contains(&file.name.number)).count())
     }
 
     fn forgetful(&self) -> impl Fn(rusqlite::Error) -> ShipError + use<> {
@@ -308,6 +326,14 @@ impl Work {
 
     /// Ships what is there to ship.
     fn round(&mut self) -> Result<(), ShipError> {
+        // Before it is read: what is entered meanwhile is seen the next time.
+        let seen = Catalogue::files_in(&self.folder).map(|path| {
+            let facts = std::fs::metadata(path).ok()?;
+            Some((facts.modified().ok()?, facts.len()))
+        });
+        if self.seen == Some(seen) && self.target.is_some() && self.unreadable.is_empty() {
+            return Ok(());
+        }
         let waiting = self.waiting()?;
         if self.target.is_none() {
             self.target = self.find_target()?;
@@ -327,6 +353,7 @@ impl Work {
             }
         }
         while self.ship_finds()? {}
+        self.seen = Some(seen);
         Ok(())
     }
 
