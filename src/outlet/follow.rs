@@ -10,7 +10,7 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::{FileExt as _, MetadataExt as _};
+use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
 use super::place::{self, Entry, Place};
@@ -233,12 +233,12 @@ impl Follower {
 
     fn next_block(&self, key: Key, at: u64) -> io::Result<State> {
         let file = File::open(self.path(key))?;
-        // Both at one moment: when nobody else has the file, nobody writes it, and its length is the last.
+        // Before its length, which is the last where nobody writes any more.
+        let is_over = !self.may_be_written(key);
         let facts = file.metadata()?;
-        let is_over = || facts.nlink() < 2 || key.0 != self.run;
         let left = facts.len().saturating_sub(at);
         if left == 0 {
-            return Ok(if is_over() { State::Read } else { State::Open(None) });
+            return Ok(if is_over { State::Read } else { State::Open(None) });
         }
         let mut head = [0; TIMED];
         let head = &mut head[..TIMED.min(usize::try_from(left).unwrap_or(TIMED))];
@@ -246,7 +246,7 @@ impl Follower {
         match head.strip_prefix(BLOCK).and_then(|rest| rest.last_chunk::<8>()) {
             Some(time) if head.len() == TIMED => Ok(State::Open(Some(i64::from_le_bytes(*time)))),
             // A block that is being written, the trailer, or damage, which reading tells apart.
-            _ => Ok(State::Open((is_over() || self.is_sealed(key)?).then_some(i64::MIN))),
+            _ => Ok(State::Open((is_over || self.is_sealed(key)?).then_some(i64::MIN))),
         }
     }
 
@@ -265,8 +265,7 @@ impl Follower {
             }
             opened => opened?,
         };
-        let facts = file.metadata()?;
-        let is_over = facts.nlink() < 2 || key.0 != self.run || self.is_sealed(key)?;
+        let is_over = !self.may_be_written(key) || self.is_sealed(key)?;
         let mut count = 0u64;
         for most in [CHUNK, LONG_CHUNK] {
             let len = fill(&file, known.at, most, &mut self.buffer)?;
@@ -355,7 +354,7 @@ impl Follower {
         for (key, known) in self.known.iter().filter(|(_, known)| known.state != State::Done) {
             let Ok(facts) = fs::metadata(self.path(*key)) else { continue };
             let at = known.arrived.unwrap_or(known.at);
-            waiting.push((*key, facts.len().saturating_sub(at), is_scarce && facts.nlink() < 2));
+            waiting.push((*key, facts.len().saturating_sub(at), is_scarce && !self.is_in_log(key.1)));
         }
         let mut total: u64 = waiting.iter().map(|(_, len, _)| len).sum();
         let mut missed = 0;
@@ -407,6 +406,15 @@ impl Follower {
 
     fn path(&self, (run, id): Key) -> PathBuf {
         place::run_folder(&self.own, run).join(id.file_name())
+    }
+
+    /// Whether the log still has the segment under its first name. How many names it has says nothing: other outlets give it theirs.
+    fn is_in_log(&self, id: Id) -> bool {
+        self.log.join(id.file_name()).try_exists().unwrap_or(true)
+    }
+
+    fn may_be_written(&self, (run, id): Key) -> bool {
+        run == self.run && self.is_in_log(id)
     }
 }
 

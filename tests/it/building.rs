@@ -123,7 +123,8 @@ fn a_reload_takes_no_memory_for_the_list() {
     let grown = most_memory(&server) - before;
     let image = fs::metadata(server.house().path().join("data/policy.img")).unwrap().len();
     assert!(image > 1_000_000, "{image}");
-    assert!(grown < image + (4 << 20), "{grown} octets more, for an image of {image}");
+    // The list itself would be 9 MB; the search of the log for what is new takes a part of it at a time.
+    assert!(grown < image + (6 << 20), "{grown} octets more, for an image of {image}");
 }
 
 #[test]
