@@ -583,7 +583,7 @@ fn owner_end(packet: &[u8], at: usize) -> Option<usize> {
 }
 
 /// Where the possibly compressed name at `at` ends, its pointer not followed.
-fn skip_name(packet: &[u8], mut at: usize) -> Option<usize> {
+pub fn skip_name(packet: &[u8], mut at: usize) -> Option<usize> {
     let start = at;
     loop {
         let len = usize::from(*packet.get(at)?);
@@ -632,6 +632,12 @@ impl WireName {
     }
 }
 
+/// Where the labels of the possibly compressed name at `at` stand, each with its length octet.
+pub fn label_places(packet: &[u8], at: usize) -> impl Iterator<Item = Range<usize>> {
+    let mut pieces = Pieces::new(packet, at);
+    std::iter::from_fn(move || pieces.next()?.map(|piece| pieces.found..pieces.found + piece.len()))
+}
+
 /// Whether the possibly compressed name at `at` is `name`; case does not count.
 pub fn is_name_at(packet: &[u8], at: usize, name: &[u8]) -> bool {
     let mut rest = name;
@@ -656,11 +662,13 @@ struct Pieces<'a> {
     at: Option<usize>,
     /// Every pointer must lead further back than the part it stands in: no loop can be built.
     part: usize,
+    /// Where the last one stands.
+    found: usize,
 }
 
 impl<'a> Pieces<'a> {
     fn new(packet: &'a [u8], at: usize) -> Self {
-        Self { packet, at: Some(at), part: at }
+        Self { packet, at: Some(at), part: at, found: at }
     }
 
     fn piece(&mut self, mut at: usize) -> Option<&'a [u8]> {
@@ -670,6 +678,7 @@ impl<'a> Pieces<'a> {
                 0..=MAX_LABEL => {
                     let piece = self.packet.get(at..=at + len)?;
                     self.at = (len > 0).then_some(at + 1 + len);
+                    self.found = at;
                     return Some(piece);
                 }
                 0xc0.. => {

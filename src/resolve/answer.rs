@@ -4,6 +4,7 @@
 //! to see of it `serve`'s.
 
 use std::net::IpAddr;
+use std::ops::Range;
 
 use super::Aged;
 use super::chain::Chain;
@@ -46,7 +47,7 @@ impl Answer {
     ///
     /// Records behind its OPT record, which no common server sends, are written out anew: their
     /// compressed names would point to the wrong places. So is all of a message with records in its answer section
-    /// that belong to another question; those are left out.
+    /// that belong to another question, which are left out, and of one whose names point into TTLs, which change.
     pub fn new(response: &Response<'_>) -> Self {
         Self::in_chain(response, &Chain::of(response))
     }
@@ -54,7 +55,7 @@ impl Answer {
     /// As [`Self::new`], where the chain of its names is known.
     pub(super) fn in_chain(response: &Response<'_>, chain: &Chain) -> Self {
         let packet = response.packet();
-        if chain.has_strays() {
+        if chain.has_strays() || leads_through_ttls(response) {
             return Self::of(without_strays(response, chain), errors(response), response.rcode());
         }
         let opt = response.opt_range().unwrap_or(packet.len()..packet.len());
@@ -386,6 +387,26 @@ fn minimum(rdata: &[u8]) -> Option<u32> {
     rdata.last_chunk::<4>().map(|octets| u32::from_be_bytes(*octets))
 }
 
+/// Whether a name of a record goes on in the octets of a TTL: it would become another one with time.
+fn leads_through_ttls(response: &Response<'_>) -> bool {
+    let packet = response.packet();
+    let ttls: Vec<usize> = response.records().flatten().map(|record| record.rdata.start - 6).collect();
+    let is_within = |label: Range<usize>| {
+        let first = ttls.partition_point(|ttl| ttl + 4 <= label.start);
+        ttls.get(first).is_some_and(|ttl| *ttl < label.end)
+    };
+    let leads = |at| wire::label_places(packet, at).any(is_within);
+    response.records().flatten().any(|record| {
+        let (front, names) = wire::names_in(record.rtype);
+        let mut within = (0..names).scan(record.rdata.start + front, |at, _| {
+            let here = *at;
+            *at = wire::skip_name(packet, here)?;
+            Some(here)
+        });
+        leads(record.start) || within.any(leads)
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::STALE_TTL;
@@ -437,6 +458,19 @@ mod tests {
         let mut truncated = message(0, &[(0, 1, 300, a)]);
         truncated[2] |= wire::TC;
         assert_eq!(keep(&truncated).life(), 0);
+    }
+
+    #[test]
+    fn a_name_that_goes_on_in_a_ttl_is_written_out() {
+        // An additional record whose owner is 18 octets, then a pointer to the class of the record before, and so into its TTL.
+        let message = b"\x12\x34\x81\x7d\0\x01\0\0\0\0\0\x02\x04eViL\x07example\0\0\x01\0\x01\
+            \0\x3b\x29\x04\xd0\0\x21\0\0\0\0\
+            \x12\0\x0f\0\x02\0\x03\0\x0a\0\x08cookies\0\xc0\x21\0\x0c\x01\0\x01\0\0\x3c\0\x04\xc0\0\x02\x01";
+        let mut kept = keep(message);
+        for at in kept.ttls().collect::<Vec<_>>() {
+            kept.message[at..at + 4].copy_from_slice(&0x0020_fff9u32.to_be_bytes());
+        }
+        assert!(Response::parse(&kept.message).is_ok(), "{:?}", kept.message);
     }
 
     #[test]
