@@ -3,7 +3,6 @@
 use crate::fetching::wait_until_sinkholed;
 use crate::harness::PATIENCE;
 use crate::harness::house::Setup;
-use crate::harness::knot::Knot;
 use crate::harness::nsd;
 use crate::harness::primary::Primary;
 use crate::harness::server::Server;
@@ -35,7 +34,7 @@ fn a_zone_is_taken_whole_and_then_followed() {
     // It is not there yet: the start does not wait for it, and what it says when it comes is heeded.
     let server = serve(address, KEY[1]);
     let records: String = (0..2000).map(|number| format!("bad{number}.example CNAME .\n")).collect();
-    let primary = Primary::start(address, ZONE, &(records + "first.example CNAME .\n"), KEY, server.dns);
+    let primary = Primary::bind(address, ZONE, &(records + "first.example CNAME .\n"), KEY, server.dns);
     wait_until_sinkholed(&server, "first.example", true);
     wait_until_sinkholed(&server, "bad1999.example", true);
     wait_for_line(&server, &primary, &["fetched a new version", "by=\"AXFR\""]);
@@ -64,7 +63,7 @@ fn knot_is_heeded_as_bind_is() {
     let address = nsd::free_address();
     let server = serve(address, KEY[1]);
     let records: String = (0..2000).map(|number| format!("bad{number}.example CNAME .\n")).collect();
-    let knot = Knot::start(address, ZONE, &(records + "first.example CNAME .\n"), KEY, server.dns);
+    let knot = Primary::knot(address, ZONE, &(records + "first.example CNAME .\n"), KEY, server.dns);
     let told = |word: &str| {
         let line = server
             .stderr()
@@ -92,7 +91,7 @@ fn knot_is_heeded_as_bind_is() {
 fn the_wrong_key_gets_nothing_and_moves_nothing() {
     let address = nsd::free_address();
     let server = serve(address, WRONG);
-    let primary = Primary::start(address, ZONE, "first.example CNAME .\n", KEY, server.dns);
+    let primary = Primary::bind(address, ZONE, "first.example CNAME .\n", KEY, server.dns);
     // Its notice is not believed, so nobody asks it before the next try.
     let fetched = server.house().run("feed fetch", &["zone"]);
     assert!(

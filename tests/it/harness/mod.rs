@@ -9,7 +9,6 @@ pub(crate) mod dig;
 pub(crate) mod house;
 pub(crate) mod http;
 pub(crate) mod internet;
-pub(crate) mod knot;
 pub(crate) mod named;
 pub(crate) mod namespace;
 pub(crate) mod nsd;
