@@ -10,7 +10,7 @@ use clap::{Args, Subcommand, ValueEnum};
 
 use self::printer::Printer;
 use super::log::bar::{Bar, Stop};
-use super::log::filters;
+use super::log::filters::{self, GapFilters};
 use super::{CliError, ConfigArg, ListForm};
 use crate::client::Agencies;
 use crate::clock;
@@ -46,7 +46,7 @@ enum Command {
     /// Agencies with hits of which no machine comes to the sinkhole, and what to do.
     Blind(Blind),
     /// When contacts were not recorded, and why.
-    Gaps(Gaps),
+    Gaps(GapFilters),
 }
 
 #[derive(Debug, Args)]
@@ -92,21 +92,6 @@ struct Blind {
     /// All agencies with hits or contacts, the blind ones first.
     #[arg(long)]
     all: bool,
-    /// How to print.
-    #[arg(long, value_enum, default_value_t = ListForm::Table)]
-    format: ListForm,
-}
-
-#[derive(Debug, Args)]
-struct Gaps {
-    #[command(flatten)]
-    config: ConfigArg,
-    /// Only gaps from this time on.
-    #[arg(long, value_name = "TIME", value_parser = filters::time)]
-    since: Option<i64>,
-    /// Only gaps before this time.
-    #[arg(long, value_name = "TIME", value_parser = filters::time)]
-    until: Option<i64>,
     /// How to print.
     #[arg(long, value_enum, default_value_t = ListForm::Table)]
     format: ListForm,
@@ -290,7 +275,7 @@ fn write_sight(out: &mut impl io::Write, sight: &Sight, name: &str) -> io::Resul
     }
 }
 
-fn gaps(arguments: &Gaps) -> Result<(), CliError> {
+fn gaps(arguments: &GapFilters) -> Result<(), CliError> {
     let config = arguments.config.load()?;
     let gaps = Reader::open(&contacts::folder(&config.data_dir))?.gaps(arguments.since, arguments.until)?;
     let mut out = BufWriter::new(io::stdout().lock());

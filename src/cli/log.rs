@@ -15,7 +15,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use self::bar::{Bar, Stop};
-use self::filters::Filters;
+use self::filters::{Filters, GapFilters};
 use self::printer::{Form, Printer};
 use super::{CliError, ConfigArg, ListForm};
 use crate::config::Config;
@@ -46,7 +46,7 @@ enum Command {
     /// The most frequent values, 20 of them unless --limit says otherwise.
     Top(Counting),
     /// When queries were answered and not recorded, and why.
-    Gaps(Gaps),
+    Gaps(GapFilters),
     /// Ship to ClickHouse what is sealed and not there yet, while the server does not run: a running one does it by itself.
     Ship(ship::Ship),
     /// Print the statements that make ClickHouse's database and tables, for whoever may run them.
@@ -85,21 +85,6 @@ struct Counting {
     /// At most this many values.
     #[arg(long, value_name = "N")]
     limit: Option<usize>,
-    /// How to print.
-    #[arg(long, value_enum, default_value_t = ListForm::Table)]
-    format: ListForm,
-}
-
-#[derive(Debug, Args)]
-struct Gaps {
-    #[command(flatten)]
-    config: ConfigArg,
-    /// Only gaps from this time on.
-    #[arg(long, value_name = "TIME", value_parser = filters::time)]
-    since: Option<i64>,
-    /// Only gaps before this time.
-    #[arg(long, value_name = "TIME", value_parser = filters::time)]
-    until: Option<i64>,
     /// How to print.
     #[arg(long, value_enum, default_value_t = ListForm::Table)]
     format: ListForm,
@@ -310,7 +295,7 @@ fn finish(out: &mut impl Write, scan: &Scan) -> Result<(), CliError> {
     if scan.is_stopped { Err(CliError::Stopped) } else { Ok(()) }
 }
 
-fn gaps(arguments: &Gaps) -> Result<(), CliError> {
+fn gaps(arguments: &GapFilters) -> Result<(), CliError> {
     let config = arguments.config.load()?;
     let gaps = Embedded::new(&config.log.folder).gaps(arguments.since, arguments.until)?;
     let mut out = BufWriter::new(io::stdout().lock());

@@ -9,7 +9,7 @@ use clap::Args;
 use jiff::tz::TimeZone;
 use jiff::{Span, SpanRelativeTo, Timestamp};
 
-use crate::cli::{CliError, absolute, identity};
+use crate::cli::{CliError, ConfigArg, ListForm, absolute, identity};
 use crate::clock;
 use crate::config::Config;
 use crate::evidence::audit;
@@ -20,6 +20,22 @@ use crate::evidence::store::whereabouts::Whereabouts;
 use crate::evidence::store::{Filter, Kind, Store};
 use crate::name::Name;
 use crate::wire;
+
+// Which times in which nothing was recorded are asked for: queries or contacts.
+#[derive(Debug, Args)]
+pub(in crate::cli) struct GapFilters {
+    #[command(flatten)]
+    pub(in crate::cli) config: ConfigArg,
+    /// Only gaps from this time on.
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    pub(in crate::cli) since: Option<i64>,
+    /// Only gaps before this time.
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    pub(in crate::cli) until: Option<i64>,
+    /// How to print.
+    #[arg(long, value_enum, default_value_t = ListForm::Table)]
+    pub(in crate::cli) format: ListForm,
+}
 
 #[derive(Debug, Clone, Args)]
 pub(in crate::cli) struct Filters {
