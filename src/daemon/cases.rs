@@ -139,11 +139,6 @@ fn folder(data_dir: &Path) -> PathBuf {
     data_dir.join("cases")
 }
 
-/// … and who is who.
-fn identity_folder(data_dir: &Path) -> PathBuf {
-    data_dir.join("identity")
-}
-
 impl Means {
     fn facts(&self) -> Arc<Facts> {
         Arc::clone(&self.facts.lock().unwrap_or_else(PoisonError::into_inner))

@@ -7,7 +7,7 @@ use super::who::who;
 use super::{Facts, Means};
 use crate::cases::desk::visitor;
 use crate::cases::{self, Desk, DeskError, Effect, Evidence, Sighting, State, Subject, Ticket, What};
-use crate::daemon::landing;
+use crate::daemon::{identity_folder, landing};
 use crate::identity::{Book, BookError, Hints};
 use crate::serve::pipeline::Pipeline;
 use crate::sinkhole::desk::{self as page, Case, Class, Filed, Said, Statement, Visit};
@@ -48,7 +48,7 @@ impl Counter {
             return Ok(Arc::clone(open));
         }
         let desk = Desk::open(&super::folder(&self.data_dir), self.options.clone())?;
-        let book = Book::open(&super::identity_folder(&self.data_dir))?;
+        let book = Book::open(&identity_folder(&self.data_dir))?;
         Ok(Arc::clone(open.insert(Arc::new((desk, book)))))
     }
 

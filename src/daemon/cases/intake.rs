@@ -13,6 +13,7 @@ use super::who::{Person, who};
 use super::{Facts, Means};
 use crate::cases::{CaseFilter, Class, Desk, DeskError, Effect, Evidence, Sighting, State, Subject};
 use crate::clock;
+use crate::daemon::identity_folder;
 use crate::evidence::contacts::join::{self, Recent, Rules};
 use crate::evidence::contacts::{ContactsError, Reader, Via};
 use crate::evidence::record::{Record, Trigger};
@@ -130,7 +131,7 @@ impl Intake {
                 contacts: None,
                 recent: Recent::new(Rules::default()),
                 by_address: HashSet::new(),
-                book: Book::open(&super::identity_folder(data_dir))?,
+                book: Book::open(&identity_folder(data_dir))?,
                 seen: Seen::default(),
                 waiting: Waiting::default(),
                 looked: None,
