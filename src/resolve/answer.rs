@@ -390,6 +390,14 @@ fn minimum(rdata: &[u8]) -> Option<u32> {
 /// Whether a name of a record goes on in the octets of a TTL: it would become another one with time.
 fn leads_through_ttls(response: &Response<'_>) -> bool {
     let packet = response.packet();
+    // Nearly all answers: there is no name but the question's.
+    let is_plain = |record: &wire::Record| {
+        matches!(packet.get(record.start..record.start + 2), Some([0, _] | [0xc0, 12]))
+            && wire::names_in(record.rtype).1 == 0
+    };
+    if response.records().flatten().all(|record| is_plain(&record)) {
+        return false;
+    }
     let ttls: Vec<usize> = response.records().flatten().map(|record| record.rdata.start - 6).collect();
     let is_within = |label: Range<usize>| {
         let first = ttls.partition_point(|ttl| ttl + 4 <= label.start);
