@@ -4,6 +4,7 @@
 
 mod cases;
 mod clickhouse;
+mod console;
 mod control;
 mod encrypted;
 mod error;
@@ -191,6 +192,10 @@ pub fn run(config: Config, ready: impl FnOnce(&Listening)) -> Result<(), DaemonE
         news: feeds::News::default(),
         fetching,
     };
+    let console = sockets
+        .console
+        .map(|side| side.start(reloader.clone(), book, runtime.handle().clone(), stop_receiver.clone()))
+        .transpose()?;
     let outcome = runtime.block_on(async {
         let limits = &config.limits;
         let mut parts = JoinSet::new();
@@ -259,6 +264,9 @@ pub fn run(config: Config, ready: impl FnOnce(&Listening)) -> Result<(), DaemonE
     drop(_entered);
     runtime.shutdown_timeout(GRACE);
     sinkhole_runtime.shutdown_timeout(GRACE);
+    if let Some(console) = console {
+        console.shutdown_timeout(GRACE);
+    }
     keeper.stop();
     // Now that every record is written.
     outlets.stop();
@@ -293,6 +301,8 @@ pub struct Listening {
     pub sinkhole: sinkhole::Listening,
     /// Lists for other devices.
     pub lists: Vec<SocketAddr>,
+    /// The console.
+    pub console: Vec<SocketAddr>,
 }
 
 struct Sockets {
@@ -300,6 +310,7 @@ struct Sockets {
     udp: Vec<UdpSocket>,
     tcp: Vec<TcpListener>,
     lists: Vec<TcpListener>,
+    console: Option<console::Side>,
     sinkhole: sinkhole::Sockets,
     encrypted: encrypted::Sockets,
 }
@@ -313,7 +324,10 @@ impl Sockets {
         };
         let encrypted = encrypted::Sockets::bind(&config.server.transports, failed)?;
         let sinkhole = sinkhole::Sockets::bind(config, sinkhole, failed)?;
-        let mut sockets = Self { udp: Vec::new(), tcp: Vec::new(), lists: Vec::new(), sinkhole, encrypted };
+        let console =
+            console::Side::bind(&config.console, |error, address| failed("console.listen", address)(error))?;
+        let mut sockets =
+            Self { udp: Vec::new(), tcp: Vec::new(), lists: Vec::new(), console, sinkhole, encrypted };
         for &address in &config.server.listen {
             let (udp, tcp) =
                 bind_dns(address, config.server.workers).map_err(failed("server.listen", address))?;
@@ -335,6 +349,7 @@ impl Sockets {
             quic,
             sinkhole: self.sinkhole.listening(),
             lists: addresses(&self.lists),
+            console: self.console.as_ref().map(console::Side::addresses).unwrap_or_default(),
         }
     }
 }
@@ -695,6 +710,7 @@ fn only_at_start(old: &Config, new: &Config) -> Vec<&'static str> {
     compare(old.watch.ports.udp == new.watch.ports.udp, "sinkhole.udp_listen");
     compare(old.watch.contacts == new.watch.contacts, "sinkhole.contacts_max_size");
     compare(old.export.http == new.export.http, "export.listen");
+    compare(old.console.listen == new.console.listen, "console.listen");
     compare(old.cache == new.cache, "cache");
     compare(old.log == new.log, "log.sync and log.max_size");
     compare(old.clickhouse == new.clickhouse, "log.clickhouse");

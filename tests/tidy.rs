@@ -39,6 +39,13 @@ const FOLDING: [(&str, &str); 3] = [
 const ONLY: &[(&str, &[&str])] = &[
     ("cases", &["fetch", "identity"]),
     ("clock", &[]),
+    (
+        "console",
+        &[
+            "cases", "client", "clock", "evidence", "feed", "identity", "listener", "name", "policy",
+            "report", "rules",
+        ],
+    ),
     ("datagram", &[]),
     ("mac", &[]),
     ("name", &[]),
@@ -70,8 +77,8 @@ const ONLY: &[(&str, &[&str])] = &[
     (
         "config",
         &[
-            "cases", "client", "evidence", "feed", "fetch", "identity", "name", "outlet", "publish",
-            "resolve", "serve", "sinkhole", "tsig",
+            "cases", "client", "console", "evidence", "feed", "fetch", "identity", "name", "outlet",
+            "publish", "resolve", "serve", "sinkhole", "tsig",
         ],
     ),
 ];

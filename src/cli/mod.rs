@@ -3,6 +3,7 @@
 //! Results go to standard output, everything about them to standard error. Exit status: 0 done, 1
 //! not done (the reason is printed), 2 wrong usage.
 
+mod account;
 mod ca;
 mod case;
 mod check;
@@ -76,6 +77,9 @@ enum Command {
     /// Machines, and which addresses they had when.
     #[command(subcommand)]
     Identity(Box<identity::Command>),
+    /// Who may sign in to the console.
+    #[command(subcommand)]
+    Account(account::Command),
     /// Read feeds.
     #[command(subcommand)]
     Feed(feed::Command),
@@ -131,6 +135,8 @@ enum CliError {
     Store(#[from] StoreError),
     #[error(transparent)]
     Contacts(#[from] ContactsError),
+    #[error(transparent)]
+    Accounts(#[from] crate::console::account::AccountsError),
     #[error(transparent)]
     Authority(#[from] AuthorityError),
     #[error("{what} is not for a terminal: write it to a file by --output FILE")]
@@ -228,6 +234,7 @@ pub fn run() -> ExitCode {
         Command::Contacts(arguments) => contacts::run(&arguments),
         Command::Ca(command) => ca::run(&command),
         Command::Identity(command) => identity::run(&command),
+        Command::Account(command) => account::run(&command),
         Command::Feed(command) => feed::run(&command),
         Command::Policy(command) => policy::run(&command),
     };

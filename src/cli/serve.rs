@@ -19,6 +19,7 @@ pub(super) fn run(arguments: &ConfigArg) -> Result<(), CliError> {
             ("sinkhole-tcp", &listening.sinkhole.tcp),
             ("sinkhole-udp", &listening.sinkhole.udp),
             ("export", &listening.lists),
+            ("console", &listening.console),
         ];
         for (kind, addresses) in kinds {
             for address in addresses {

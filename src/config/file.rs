@@ -112,6 +112,7 @@ fn settings<'a>(reader: &mut Reader<'a>, path: &Path, document: &'a DeTable<'a>)
         feed.addresses = Addresses { own: own.clone(), shortest, ..feed.addresses.clone() };
     }
     let export = super::export::read(reader, &mut top);
+    let console = super::console::read(reader, &mut top);
     let gate = super::gate::read(reader, &mut top);
     let names: Vec<&str> = feeds.iter().map(|feed| &*feed.name).collect();
     let (agencies, offices) = agencies(reader, &mut top);
@@ -122,7 +123,7 @@ fn settings<'a>(reader: &mut Reader<'a>, path: &Path, document: &'a DeTable<'a>)
     watch.contacts.keep = log.archive.keep_hits;
     let outlets = super::outlets::outlets(reader, &mut top);
     let identity = super::identity::read(reader, &mut top, &agencies);
-    reader.finish(top, &["console"]);
+    reader.finish(top, &[]);
     let mut config = Config {
         path: path.to_owned(),
         versions: Store::new(&data_dir.join("feeds")),
@@ -144,6 +145,7 @@ fn settings<'a>(reader: &mut Reader<'a>, path: &Path, document: &'a DeTable<'a>)
         remotes,
         bundle_keys: fetching.bundle_keys,
         export,
+        console,
         gate,
         publish,
         agencies,

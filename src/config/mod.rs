@@ -6,6 +6,7 @@
 mod audiences;
 mod cases;
 mod clickhouse;
+mod console;
 mod export;
 mod faults;
 mod fetch;
@@ -109,6 +110,8 @@ pub struct Config {
     pub gate: feed_gate::Options,
     /// Where the versions of feeds are kept.
     pub versions: Store,
+    /// Where staff sign in.
+    pub console: crate::console::Options,
     /// The policy as zones for other resolvers.
     pub publish: Vec<Publication>,
     /// Agencies.

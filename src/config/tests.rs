@@ -237,11 +237,13 @@ fn the_log_has_room_for_its_open_files() {
 }
 
 #[test]
-fn settings_of_later_releases_are_told_and_not_refused() {
-    let config = parse("[console]\nlisten = \"127.0.0.1:8053\"\n").unwrap();
-    let told: Vec<String> = config.unused.iter().map(ToString::to_string).collect();
-    assert_eq!(told.len(), 1);
-    assert!(told[0].starts_with("sachdns.toml:1: console: "), "{told:?}");
+fn the_console_listens_at_one_address_or_several() {
+    let listen =
+        |text: &str| parse(&format!("[console]\nlisten = {text}\n")).map(|it| it.console.listen.len());
+    assert_eq!(listen("\"127.0.0.1:8053\"").unwrap(), 1);
+    assert_eq!(listen("[\"127.0.0.1:8053\", \"[::1]:8053\"]").unwrap(), 2);
+    assert_eq!(parse("").unwrap().console.listen, []);
+    assert!(listen("\"8053\"").unwrap_err().to_string().starts_with("sachdns.toml:2: console.listen: "));
 }
 
 #[test]

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use super::rules::RulesError;
 use super::zones::ZoneErrors;
 use crate::config::Faults;
+use crate::console::account::AccountsError;
 use crate::evidence::contacts::ContactsError;
 use crate::identity::BookError;
 use crate::update::UpdateError;
@@ -32,6 +33,9 @@ pub enum DaemonError {
     /// Machines and their addresses cannot be kept.
     #[error("{0}; move it away if it is damaged: the files of [[identity]] are read again")]
     Book(#[from] BookError),
+    /// Accounts of the console cannot be kept.
+    #[error(transparent)]
+    Accounts(#[from] AccountsError),
     /// An address cannot be used.
     #[error("{place}: {address}: {source}{mend}")]
     Bind {

@@ -1,0 +1,112 @@
+//! What handlers give back, and why they could not; [`super::server`] makes messages of both.
+
+use std::io::{self, Write};
+
+use maud::Markup;
+
+use crate::cases::DeskError;
+use crate::evidence::contacts::ContactsError;
+use crate::evidence::store::StoreError;
+use crate::identity::BookError;
+
+/// An answer.
+pub(super) enum Reply {
+    /// A whole page.
+    Page(Markup),
+    /// JSON.
+    Json(serde_json::Value),
+    /// Somewhere else, by GET (303).
+    Redirect(String),
+    /// … after this cookie was set: `NAME=VALUE; …`.
+    RedirectWith {
+        /// Where to.
+        to: String,
+        /// The field's value.
+        cookie: String,
+    },
+    /// A file, to be shown or saved.
+    File(File),
+    /// Octets that are made while they are sent.
+    Stream(Stream),
+    /// Text such as metrics.
+    Text(&'static str, String),
+}
+
+/// Octets with what they are.
+pub(super) struct File {
+    /// As in Content-Type.
+    pub(super) kind: &'static str,
+    /// The name to save it under; `None`: it is shown.
+    pub(super) name: Option<String>,
+    /// What it is.
+    pub(super) octets: Vec<u8>,
+}
+
+/// What a stream writes to; an error means that nobody reads on.
+pub(super) type Writing = Box<dyn FnOnce(&mut dyn Write) -> io::Result<()> + Send>;
+
+/// Octets that are made while they are sent.
+pub(super) struct Stream {
+    /// As in Content-Type.
+    pub(super) kind: &'static str,
+    /// The name to save it under; `None`: it is shown.
+    pub(super) name: Option<String>,
+    /// Makes them.
+    pub(super) write: Writing,
+}
+
+/// Why there is no such answer.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Failure {
+    /// There is no such thing, or not for this viewer: the two are never told apart.
+    #[error("there is nothing here that you may see")]
+    Absent,
+    /// Nobody is signed in.
+    #[error("sign in first")]
+    SignedOut,
+    /// The account may not do that.
+    #[error("your role may not do that")]
+    Forbidden,
+    /// The form came from elsewhere, or its session is over.
+    #[error("this form is too old or came from another site; open the page again")]
+    Forged,
+    /// Too many of them.
+    #[error("too many requests; try again in {0} seconds")]
+    Busy(u64),
+    /// What was asked for cannot be: field and why, in both languages.
+    #[error("{field}: {english}")]
+    Wrong {
+        /// Which field.
+        field: &'static str,
+        /// Why, and what to do.
+        vietnamese: String,
+        /// The same.
+        english: String,
+    },
+    /// The query log.
+    #[error(transparent)]
+    Log(#[from] StoreError),
+    /// Cases.
+    #[error(transparent)]
+    Cases(#[from] DeskError),
+    /// Machines.
+    #[error(transparent)]
+    Machines(#[from] BookError),
+    /// Contacts.
+    #[error(transparent)]
+    Contacts(#[from] ContactsError),
+    /// Accounts.
+    #[error(transparent)]
+    Accounts(#[from] super::account::AccountsError),
+    /// The server said no.
+    #[error("{0}")]
+    Refused(String),
+    /// A file or folder.
+    #[error("{what}: {source}")]
+    Files {
+        /// Which, for people.
+        what: &'static str,
+        /// What the system said.
+        source: io::Error,
+    },
+}

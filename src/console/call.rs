@@ -1,0 +1,112 @@
+//! A request as handlers see it: fields that are decoded, the viewer, the language; never a socket.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use super::access::Viewer;
+use super::account::Accounts;
+use super::answer::Failure;
+use super::data::Data;
+use super::house::House;
+use super::tongue::Tongue;
+
+/// One request.
+pub(super) struct Call {
+    /// What the running server knows.
+    pub(super) house: Arc<dyn House>,
+    /// Accounts and sessions.
+    pub(super) accounts: Arc<Accounts>,
+    /// Who asks; `None` on routes that anybody may ask.
+    pub(super) viewer: Option<Viewer>,
+    /// The session that came with it, as the cookie has it.
+    pub(super) session: Option<String>,
+    /// What a form of this session must bring back (see `super::server`).
+    pub(super) csrf: String,
+    /// Where it came from.
+    pub(super) client: IpAddr,
+    /// Now, microseconds since 1970.
+    pub(super) now: i64,
+    /// In which language it is answered.
+    pub(super) tongue: Tongue,
+    /// The path, without the query.
+    pub(super) path: String,
+    /// What stands in the place of the route's `{name}`s.
+    pub(super) places: Vec<(&'static str, String)>,
+    /// The query's fields.
+    pub(super) query: Fields,
+    /// The form's fields.
+    pub(super) form: Fields,
+    /// The body as it came, where it is no form.
+    pub(super) body: Vec<u8>,
+    /// Whether it came over TLS.
+    pub(super) is_encrypted: bool,
+}
+
+impl Call {
+    /// Who asks. On a route with a right there always is somebody.
+    pub(super) fn viewer(&self) -> Result<&Viewer, Failure> {
+        self.viewer.as_ref().ok_or(Failure::SignedOut)
+    }
+
+    /// What there is for this viewer to see.
+    pub(super) fn data(&self) -> Result<Data<'_>, Failure> {
+        Ok(Data::new(&*self.house, self.viewer()?, self.now))
+    }
+
+    /// What stands in the place of `{name}` in the route's path.
+    pub(super) fn place(&self, name: &str) -> &str {
+        self.places.iter().find(|(key, _)| *key == name).map_or("", |(_, value)| value)
+    }
+}
+
+/// Decoded fields in the order in which they came.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Fields(Vec<(String, String)>);
+
+impl Fields {
+    /// Reads `application/x-www-form-urlencoded` (URL standard, section 5.1).
+    pub(super) fn read(octets: &[u8]) -> Self {
+        Self(url::form_urlencoded::parse(octets).into_owned().collect())
+    }
+
+    /// The first field of this name, trimmed; `None` where it is missing or empty.
+    pub(super) fn find(&self, name: &str) -> Option<&str> {
+        let (_, value) = self.0.iter().find(|(key, _)| key == name)?;
+        Some(value.trim()).filter(|value| !value.is_empty())
+    }
+
+    /// All fields of this name.
+    pub(super) fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
+        self.0.iter().filter(move |(key, _)| key == name).map(|(_, value)| value.trim())
+    }
+
+    /// All fields.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().map(|(key, value)| (&**key, &**value))
+    }
+
+    /// The fields as a query with `name` set to `value`, or taken out.
+    pub(super) fn with(&self, name: &str, value: Option<&str>) -> String {
+        let kept = self.iter().filter(|(key, value)| *key != name && !value.is_empty());
+        let mut query = url::form_urlencoded::Serializer::new(String::new());
+        query.extend_pairs(kept);
+        if let Some(value) = value {
+            query.append_pair(name, value);
+        }
+        query.finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fields_are_decoded_and_put_back() {
+        let fields = Fields::read(b"name=%C4%90+a%26b&agency=x&empty=+&agency=y");
+        assert_eq!(fields.find("name"), Some("Đ a&b"));
+        assert_eq!(fields.find("empty"), None);
+        assert_eq!(fields.all("agency").collect::<Vec<_>>(), ["x", "y"]);
+        assert_eq!(fields.with("agency", Some("z")), "name=%C4%90+a%26b&empty=+&agency=z");
+    }
+}

@@ -1,0 +1,33 @@
+//! The console: where staff see what is infected, what is new, what is overdue, and whether the service is well.
+//!
+//! Server-rendered pages and the same data as JSON. [`routes`] is the one table of what can be asked for and by whom;
+//! [`access`] says which role may what and whose rows it sees; [`data`] is the only way to what there is, and narrows every
+//! question to the viewer's own agency. What the running server knows comes through [`House`], which the daemon implements.
+//!
+//! **Nothing here is on the way of a query**: a runtime of its own at a low priority, connections, requests, bodies, streams and
+//! answers bounded. `serve` and `resolve` are never imported.
+
+#![expect(dead_code, reason = "what pages and the API need comes before them")]
+
+pub mod access;
+pub mod account;
+mod answer;
+mod call;
+pub mod data;
+pub mod house;
+mod pages;
+mod routes;
+pub mod server;
+mod shell;
+mod tongue;
+
+pub use house::House;
+
+use std::net::SocketAddr;
+
+/// `[console]`
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Options {
+    /// Where it listens; nowhere: there is no console.
+    pub listen: Vec<SocketAddr>,
+}

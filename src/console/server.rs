@@ -1,0 +1,426 @@
+//! The console's HTTP/1.1 listener: sockets, bounds, sessions, and what every answer carries.
+//!
+//! Here, and nowhere else, a request's session becomes a viewer, a route's right is asked for, and a form is held to have come from our
+//! own page: its `csrf` field is a digest of the session, and a browser that says where it comes from must say from here.
+//! Handlers run on threads of their own that may block; those, connections and streams are bounded.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::io::{self, Write};
+use std::net::IpAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use http_body_util::{BodyExt as _, Either, Full, Limited};
+use hyper::body::{Body, Bytes, Frame, Incoming};
+use hyper::header::{self, HeaderName, HeaderValue};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{HeaderMap, Method, Request, Response, StatusCode};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, mpsc};
+
+use super::account::{self, Accounts};
+use super::answer::{Failure, Reply, Stream};
+use super::call::{Call, Fields};
+use super::house::House;
+use super::routes::{self, Found, Needs, Route};
+use super::shell;
+use super::tongue::Tongue;
+use crate::client::admission::{Admission, Ticket};
+use crate::{clock, listener};
+
+/// Most connections at once, in all and of one address (a balancer's or an office's, which many share).
+const CONNECTIONS: usize = 512;
+const CONNECTIONS_EACH: usize = 64;
+/// Most requests that are answered at once; others wait.
+const AT_ONCE: usize = 6;
+/// … and streams that are made at once.
+const STREAMS: usize = 3;
+/// The time in which the head of a request must have come, and its body.
+const HEAD: Duration = Duration::from_secs(10);
+const BODY: Duration = Duration::from_secs(60);
+/// The longest life of a connection.
+const LIFE: Duration = Duration::from_secs(15 * 60);
+/// Octets that are sent at once, and how often that may wait for the reader.
+const CHUNK: usize = 64 << 10;
+const CHUNKS: usize = 4;
+
+/// What answers.
+pub struct Console {
+    house: Arc<dyn House>,
+    accounts: Arc<Accounts>,
+    working: Semaphore,
+    streaming: Arc<Semaphore>,
+    is_encrypted: bool,
+}
+
+impl Console {
+    /// Over what `house` has.
+    pub fn new(house: Arc<dyn House>, accounts: Arc<Accounts>) -> Arc<Self> {
+        Arc::new(Self {
+            house,
+            accounts,
+            working: Semaphore::new(AT_ONCE),
+            streaming: Arc::new(Semaphore::new(STREAMS)),
+            is_encrypted: false,
+        })
+    }
+}
+
+/// Answers on `listeners`, until `shutdown` completes.
+pub async fn serve(listeners: Vec<TcpListener>, console: Arc<Console>, shutdown: impl Future<Output = ()>) {
+    let admission = Admission::new(CONNECTIONS, CONNECTIONS_EACH);
+    listener::attend("console", listeners, &admission, shutdown, |stream, client, ticket| {
+        connection(stream, client, ticket, Arc::clone(&console))
+    })
+    .await;
+}
+
+async fn connection(stream: TcpStream, client: IpAddr, _ticket: Ticket, console: Arc<Console>) {
+    let service = service_fn(|request: Request<Incoming>| {
+        let console = Arc::clone(&console);
+        async move { Ok::<_, Infallible>(respond(request, client, console).await) }
+    });
+    let served = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD)
+        .serve_connection(TokioIo::new(stream), service);
+    match tokio::time::timeout(LIFE, served).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::debug!(%client, %error, "a connection to the console ended"),
+        Err(_) => tracing::debug!(%client, "a connection to the console outlived its time"),
+    }
+}
+
+type Answer = Response<Either<Full<Bytes>, Chunks>>;
+
+async fn respond(request: Request<Incoming>, client: IpAddr, console: Arc<Console>) -> Answer {
+    let (parts, body) = request.into_parts();
+    let path = parts.uri.path().to_owned();
+    let query = Fields::read(parts.uri.query().unwrap_or_default().as_bytes());
+    let mut call = Call {
+        house: Arc::clone(&console.house),
+        accounts: Arc::clone(&console.accounts),
+        viewer: None,
+        session: cookie(&parts.headers, session_name(console.is_encrypted)),
+        csrf: String::new(),
+        client,
+        now: clock::now(),
+        tongue: tongue(&parts.headers, &query),
+        path,
+        places: Vec::new(),
+        query,
+        form: Fields::default(),
+        body: Vec::new(),
+        is_encrypted: console.is_encrypted,
+    };
+    let route = match routes::find(&parts.method, &call.path) {
+        Found::Route(route, places) => {
+            call.places = places;
+            Some(route)
+        }
+        Found::OtherMethods(methods) => {
+            let mut answer = plain(StatusCode::METHOD_NOT_ALLOWED, "this method is not for this path\n");
+            let allowed = methods.iter().map(Method::as_str).collect::<Vec<_>>().join(", ");
+            if let Ok(allowed) = HeaderValue::from_str(&allowed) {
+                answer.headers_mut().insert(header::ALLOW, allowed);
+            }
+            return answer;
+        }
+        Found::Nothing => None,
+    };
+    if let Some(route) = route.filter(|route| route.most > 0) {
+        match tokio::time::timeout(BODY, Limited::new(body, route.most).collect()).await {
+            Ok(Ok(body)) => call.body = body.to_bytes().into(),
+            Ok(Err(_)) => {
+                return plain(StatusCode::PAYLOAD_TOO_LARGE, "too much, or broken off; send less\n");
+            }
+            Err(_) => return plain(StatusCode::REQUEST_TIMEOUT, "the body did not come in time\n"),
+        }
+        if is_form(&parts.headers) {
+            call.form = Fields::read(&std::mem::take(&mut call.body));
+        }
+    }
+    let is_own = is_own_site(&parts.headers);
+    let wants_json = call.path.starts_with("/api/");
+    // Closed only when the process ends.
+    let Ok(_permit) = console.working.acquire().await else {
+        return plain(StatusCode::SERVICE_UNAVAILABLE, "the server stops\n");
+    };
+    let head = parts.method == Method::HEAD;
+    let streaming = Arc::clone(&console.streaming);
+    let answered = tokio::task::spawn_blocking(move || {
+        let answered = answer(&mut call, route, is_own);
+        match answered {
+            Ok(reply) => success(reply, streaming),
+            Err(failure) => failed(&call, &failure, wants_json),
+        }
+    });
+    let mut answer = answered.await.unwrap_or_else(|_| {
+        plain(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "this page could not be made; the server's own log says why\n",
+        )
+    });
+    if head {
+        *answer.body_mut() = Either::Left(Full::default());
+    }
+    guard(&mut answer);
+    answer
+}
+
+/// Who it is, whether that one may, and only then what it is.
+fn answer(call: &mut Call, route: Option<&'static Route>, is_own: bool) -> Result<Reply, Failure> {
+    if let Some(session) = &call.session {
+        call.viewer = call.accounts.viewer(session, call.now)?;
+        if call.viewer.is_some() {
+            call.csrf = account::csrf(session);
+        }
+    }
+    let Some(route) = route else {
+        // What is not there is told only to those who may know what is.
+        return Err(if call.viewer.is_some() { Failure::Absent } else { Failure::SignedOut });
+    };
+    match route.needs {
+        Needs::Nothing => {}
+        Needs::Session => {
+            call.viewer()?;
+        }
+        Needs::Right(right) if call.viewer()?.may(right) => {}
+        Needs::Right(_) => return Err(Failure::Forbidden),
+    }
+    if route.method != Method::GET {
+        let is_ours = call.viewer.is_none() || call.form.find("csrf") == Some(&*call.csrf);
+        if !is_own || !is_ours {
+            return Err(Failure::Forged);
+        }
+    }
+    (route.answer)(call)
+}
+
+/// Whether a browser says that its request comes from our own page, or says nothing of it.
+fn is_own_site(headers: &HeaderMap) -> bool {
+    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+    match text("sec-fetch-site") {
+        Some(site) => matches!(site, "same-origin" | "none"),
+        None => match (text("origin"), text("host")) {
+            (Some(origin), Some(host)) => origin.split_once("://").is_some_and(|(_, of)| of == host),
+            _ => true,
+        },
+    }
+}
+
+fn is_form(headers: &HeaderMap) -> bool {
+    let kind = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    kind.is_some_and(|kind| kind.split(';').next() == Some("application/x-www-form-urlencoded"))
+}
+
+fn tongue(headers: &HeaderMap, query: &Fields) -> Tongue {
+    let asked = query.find("language").and_then(Tongue::of);
+    asked.or_else(|| Tongue::of(&cookie(headers, "language")?)).unwrap_or_default()
+}
+
+/// The value of a cookie (RFC 6265, section 5.4).
+fn cookie(headers: &HeaderMap, name: &str) -> Option<String> {
+    headers.get_all(header::COOKIE).iter().filter_map(|field| field.to_str().ok()).find_map(|field| {
+        field.split(';').find_map(|pair| {
+            let (key, value) = pair.trim().split_once('=')?;
+            (key == name).then(|| value.to_owned())
+        })
+    })
+}
+
+/// Over TLS a name that only this host may set, and for the whole of it (RFC 6265bis, section 4.1.3).
+fn session_name(is_encrypted: bool) -> &'static str {
+    if is_encrypted { "__Host-session" } else { "session" }
+}
+
+/// The cookie of a session; an empty one takes it away.
+pub(super) fn session_cookie(call: &Call, token: &str) -> String {
+    let secure = if call.is_encrypted { "; Secure" } else { "" };
+    let end = if token.is_empty() { "; Max-Age=0" } else { "" };
+    format!("{}={token}; Path=/; HttpOnly; SameSite=Lax{secure}{end}", session_name(call.is_encrypted))
+}
+
+fn success(reply: Reply, streaming: Arc<Semaphore>) -> Answer {
+    match reply {
+        Reply::Page(page) => of(StatusCode::OK, "text/html; charset=utf-8", page.into_string()),
+        Reply::Json(value) => of(StatusCode::OK, "application/json", value.to_string()),
+        Reply::Text(kind, text) => of(StatusCode::OK, kind, text),
+        Reply::Redirect(to) => redirect(&to, None),
+        Reply::RedirectWith { to, cookie } => redirect(&to, Some(&cookie)),
+        Reply::File(file) => {
+            let mut answer = of(StatusCode::OK, file.kind, file.octets);
+            save_as(&mut answer, file.name.as_deref());
+            if file.name.is_none() {
+                let kept = HeaderValue::from_static("public, max-age=31536000, immutable");
+                answer.headers_mut().insert(header::CACHE_CONTROL, kept);
+            }
+            answer
+        }
+        Reply::Stream(stream) => streamed(stream, streaming),
+    }
+}
+
+fn streamed(stream: Stream, streaming: Arc<Semaphore>) -> Answer {
+    let Ok(permit) = streaming.try_acquire_owned() else {
+        let mut answer = plain(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "others are being sent long answers; try again in a while\n",
+        );
+        answer.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("10"));
+        return answer;
+    };
+    let (sender, receiver) = mpsc::channel(CHUNKS);
+    tokio::task::spawn_blocking(move || {
+        let mut pipe = Pipe { sender, octets: Vec::with_capacity(CHUNK) };
+        let written = (stream.write)(&mut pipe).and_then(|()| pipe.flush());
+        if let Err(error) = written {
+            tracing::debug!(%error, "a stream of the console was left");
+            // A body that just ended would look whole.
+            let _ = pipe.sender.blocking_send(Err(error));
+        }
+        drop(permit);
+    });
+    let mut answer = Response::new(Either::Right(Chunks(receiver)));
+    answer.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(stream.kind));
+    save_as(&mut answer, stream.name.as_deref());
+    answer
+}
+
+fn failed(call: &Call, failure: &Failure, wants_json: bool) -> Answer {
+    let status = match failure {
+        Failure::Absent => StatusCode::NOT_FOUND,
+        Failure::SignedOut if wants_json => StatusCode::UNAUTHORIZED,
+        Failure::SignedOut => {
+            let back = url::form_urlencoded::Serializer::new(String::new())
+                .append_pair("back", &back(call))
+                .finish();
+            return redirect(&format!("/sign-in?{back}"), None);
+        }
+        Failure::Forbidden | Failure::Forged => StatusCode::FORBIDDEN,
+        Failure::Busy(_) => StatusCode::TOO_MANY_REQUESTS,
+        Failure::Wrong { .. } => StatusCode::UNPROCESSABLE_ENTITY,
+        Failure::Refused(_) | Failure::Cases(_) => StatusCode::CONFLICT,
+        Failure::Log(_)
+        | Failure::Machines(_)
+        | Failure::Contacts(_)
+        | Failure::Accounts(_)
+        | Failure::Files { .. } => StatusCode::INTERNAL_SERVER_ERROR,
+    };
+    if status.is_server_error() {
+        tracing::warn!(path = call.path, error = %failure, "the console");
+    }
+    let mut answer = if wants_json {
+        let told = serde_json::json!({ "error": failure.to_string() });
+        of(status, "application/json", told.to_string())
+    } else {
+        of(status, "text/html; charset=utf-8", shell::failure(call, failure).into_string())
+    };
+    if let Failure::Busy(seconds) = failure {
+        answer.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(*seconds));
+    }
+    answer
+}
+
+/// The page that somebody wanted to see.
+fn back(call: &Call) -> String {
+    let query = call.query.with("", None);
+    if query.is_empty() { call.path.clone() } else { format!("{}?{query}", call.path) }
+}
+
+fn redirect(to: &str, cookie: Option<&str>) -> Answer {
+    let mut answer = plain(StatusCode::SEE_OTHER, "");
+    match HeaderValue::from_str(to) {
+        Ok(to) => answer.headers_mut().insert(header::LOCATION, to),
+        Err(_) => answer.headers_mut().insert(header::LOCATION, HeaderValue::from_static("/")),
+    };
+    if let Some(Ok(cookie)) = cookie.map(HeaderValue::from_str) {
+        answer.headers_mut().insert(header::SET_COOKIE, cookie);
+    }
+    answer
+}
+
+fn plain(status: StatusCode, text: &'static str) -> Answer {
+    let mut answer = of(status, "text/plain; charset=utf-8", text);
+    guard(&mut answer);
+    answer
+}
+
+fn of(status: StatusCode, kind: &'static str, octets: impl Into<Bytes>) -> Answer {
+    let mut answer = Response::new(Either::Left(Full::new(octets.into())));
+    *answer.status_mut() = status;
+    answer.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+    answer
+}
+
+/// Names of files are our own, in ASCII.
+fn save_as(answer: &mut Answer, name: Option<&str>) {
+    let field = name.map(|name| HeaderValue::from_str(&format!("attachment; filename=\"{name}\"")));
+    if let Some(Ok(field)) = field {
+        answer.headers_mut().insert(header::CONTENT_DISPOSITION, field);
+    }
+}
+
+/// What every answer says to browsers: nothing from elsewhere, in no frame, kept by nobody.
+fn guard(answer: &mut Answer) {
+    const FIELDS: [(HeaderName, &str); 5] = [
+        (
+            header::CONTENT_SECURITY_POLICY,
+            "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data:; connect-src 'self'; \
+             form-action 'self'; frame-ancestors 'none'; base-uri 'none'",
+        ),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::X_FRAME_OPTIONS, "DENY"),
+        (header::REFERRER_POLICY, "same-origin"),
+        (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
+    ];
+    let headers = answer.headers_mut();
+    for (name, value) in FIELDS {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+}
+
+/// Octets on their way from a thread to a connection.
+struct Pipe {
+    sender: mpsc::Sender<io::Result<Bytes>>,
+    octets: Vec<u8>,
+}
+
+impl Write for Pipe {
+    fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
+        self.octets.extend_from_slice(octets);
+        if self.octets.len() >= CHUNK {
+            self.flush()?;
+        }
+        Ok(octets.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        if self.octets.is_empty() {
+            return Ok(());
+        }
+        let octets = std::mem::replace(&mut self.octets, Vec::with_capacity(CHUNK));
+        self.sender.blocking_send(Ok(octets.into())).map_err(|_| io::ErrorKind::BrokenPipe.into())
+    }
+}
+
+/// The other end of a [`Pipe`].
+struct Chunks(mpsc::Receiver<io::Result<Bytes>>);
+
+impl Body for Chunks {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
+        self.0.poll_recv(context).map(|chunk| chunk.map(|chunk| chunk.map(Frame::data)))
+    }
+}

@@ -1,0 +1,171 @@
+//! The console's side of the daemon: its own runtime and sockets, and what it asks of the running server.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
+use std::sync::{Arc, PoisonError};
+
+use tokio::net::TcpListener;
+use tokio::runtime::{Handle, Runtime};
+use tokio::sync::watch;
+
+use super::{DaemonError, Reloader};
+use crate::cases::{Desk, DeskError};
+use crate::config::Config;
+use crate::console::account::Accounts;
+use crate::console::house::Agency;
+use crate::console::server::{self, Console};
+use crate::console::{House, Options};
+use crate::evidence::contacts::{self, ContactsError, Reader};
+use crate::evidence::store::Store;
+use crate::evidence::store::clickhouse::ClickHouse;
+use crate::evidence::store::embedded::Embedded;
+use crate::feed::store::Store as Versions;
+use crate::identity::Book;
+use crate::listener;
+use crate::rules::history::History;
+
+/// Beside busy workers, the console waits.
+const NICE: i32 = 10;
+/// Threads that may block at once: those that answer, those that make streams, and some to spare.
+const BLOCKING: usize = 12;
+
+/// The console's sockets, bound, and what they run on.
+pub(super) struct Side {
+    runtime: Runtime,
+    listeners: Vec<TcpListener>,
+}
+
+impl Side {
+    /// Binds them all; `failed` says of which setting an address is. Nothing where there is no console.
+    pub(super) fn bind(
+        options: &Options,
+        failed: impl Fn(io::Error, SocketAddr) -> DaemonError,
+    ) -> Result<Option<Self>, DaemonError> {
+        if options.listen.is_empty() {
+            return Ok(None);
+        }
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .max_blocking_threads(BLOCKING)
+            .thread_name("console")
+            .on_thread_start(|| {
+                // Of this thread only, as Linux has it.
+                let _ = rustix::process::setpriority_process(None, NICE);
+            })
+            .enable_all()
+            .build()?;
+        let mut listeners = Vec::new();
+        let entered = runtime.enter();
+        for &address in &options.listen {
+            listeners.push(listener::bind(address).map_err(|error| failed(error, address))?);
+        }
+        drop(entered);
+        Ok(Some(Self { runtime, listeners }))
+    }
+
+    /// Where it listens.
+    pub(super) fn addresses(&self) -> Vec<SocketAddr> {
+        super::addresses(&self.listeners)
+    }
+
+    /// Begins to answer. The runtime comes back: with it everything ends.
+    pub(super) fn start(
+        self,
+        reloader: Reloader,
+        book: Arc<Book>,
+        handle: Handle,
+        mut stop: watch::Receiver<bool>,
+    ) -> Result<Runtime, DaemonError> {
+        let accounts = Accounts::open(&reloader.started.data_dir)?;
+        let console = Console::new(Arc::new(Served { reloader, book, handle }), Arc::new(accounts));
+        self.runtime.spawn(server::serve(self.listeners, console, async move {
+            let _ = stop.wait_for(|stop| *stop).await;
+        }));
+        Ok(self.runtime)
+    }
+}
+
+/// The running server, as the console asks it.
+struct Served {
+    reloader: Reloader,
+    book: Arc<Book>,
+    /// Of the runtime that reloads run on.
+    handle: Handle,
+}
+
+impl Served {
+    fn config(&self) -> Arc<Config> {
+        Arc::clone(&self.reloader.current.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl House for Served {
+    fn data_dir(&self) -> &Path {
+        &self.reloader.started.data_dir
+    }
+
+    fn agencies(&self) -> Arc<[Agency]> {
+        let config = self.config();
+        let agency = |agency: &crate::client::Agency| {
+            let office = config.cases.offices.iter().find(|office| office.agency == agency.id);
+            Agency {
+                id: Arc::clone(&agency.id),
+                name: Arc::clone(&agency.name),
+                contact: agency.contact.clone(),
+                networks: agency.networks.clone(),
+                officer: office.and_then(|office| office.officer.clone()),
+                email: office.and_then(|office| office.email.clone()),
+                forwarders: office.map(|office| office.forwarders.clone()).unwrap_or_default(),
+            }
+        };
+        config.agencies.iter().map(agency).collect()
+    }
+
+    fn agency_of(&self, address: IpAddr) -> Option<Arc<str>> {
+        let state = self.reloader.pipeline.state();
+        state.agencies.of(address.to_canonical()).map(|agency| Arc::clone(&agency.id))
+    }
+
+    fn log(&self) -> Box<dyn Store> {
+        let config = self.config();
+        match &config.clickhouse {
+            Some(options) => Box::new(ClickHouse::new(
+                options,
+                &config.node(),
+                config.archive.anonymise,
+                &config.log.folder,
+            )),
+            None => Box::new(Embedded::new(&config.log.folder)),
+        }
+    }
+
+    fn desk(&self) -> Result<Desk, DeskError> {
+        Desk::open(&self.data_dir().join("cases"), self.config().cases.options.clone())
+    }
+
+    fn book(&self) -> Arc<Book> {
+        Arc::clone(&self.book)
+    }
+
+    fn contacts(&self) -> Result<Reader, ContactsError> {
+        Reader::open(&contacts::folder(self.data_dir()))
+    }
+
+    fn rules(&self) -> History {
+        History::new(self.data_dir())
+    }
+
+    fn renew_rules(&self) -> Result<String, String> {
+        self.handle.block_on(self.reloader.rules.renew()).map_err(|error| error.to_string())
+    }
+
+    fn versions(&self) -> Versions {
+        self.config().versions.clone()
+    }
+
+    fn refresh_feeds(&self) -> Result<String, String> {
+        let refreshed = self.handle.block_on(self.reloader.refresh());
+        refreshed.map(|line| line.unwrap_or_else(|| "nothing is new".to_owned()))
+    }
+}
