@@ -37,7 +37,7 @@ const FOLDING: [(&str, &str); 3] = [
 
 /// The modules that may import only these of ours.
 const ONLY: &[(&str, &[&str])] = &[
-    ("cases", &["fetch", "identity"]),
+    ("cases", &["database", "fetch", "identity"]),
     ("clock", &[]),
     (
         "console",
@@ -46,12 +46,13 @@ const ONLY: &[(&str, &[&str])] = &[
             "report", "rules",
         ],
     ),
+    ("database", &[]),
     ("datagram", &[]),
     ("mac", &[]),
     ("name", &[]),
     ("client", &[]),
     ("tabular", &[]),
-    ("identity", &["mac", "name", "tabular"]),
+    ("identity", &["database", "mac", "name", "tabular"]),
     ("listener", &["client"]),
     ("wire", &["mac", "name"]),
     ("tsig", &["name", "wire"]),
@@ -63,7 +64,7 @@ const ONLY: &[(&str, &[&str])] = &[
     ("replay", &["client", "evidence", "name", "policy", "serve"]),
     ("publish", &["client", "image", "listener", "name", "policy"]),
     ("resolve", &["datagram", "name", "wire"]),
-    ("evidence", &["clock", "mac", "name", "wire"]),
+    ("evidence", &["clock", "database", "mac", "name", "wire"]),
     ("outlet", &["clock", "evidence"]),
     ("sinkhole", &["client", "clock", "evidence", "listener", "name"]),
     ("update", &["clock", "feed", "image", "name", "policy"]),

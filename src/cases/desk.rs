@@ -10,11 +10,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 
 use super::lifecycle::{self, Turn};
-use super::store::{self, StoreError};
+use super::store;
 use super::{
     Actor, Case, CaseFile, CaseFilter, CaseId, Class, Course, Effect, Evidence, Options, Proposal, Sighting,
     State, Step, Subject, Ticket, Trace, Verdict, What,
 };
+use crate::database::DatabaseError;
 
 /// Octets of a note.
 pub const LONGEST_NOTE: usize = 2000;
@@ -40,7 +41,7 @@ pub enum DeskError {
         /// Where it is.
         path: PathBuf,
         /// Why.
-        source: StoreError,
+        source: DatabaseError,
     },
     /// There is no such case.
     #[error("no case has the ticket {0}; `sachdns case list` shows all")]
@@ -726,7 +727,7 @@ impl Desk {
         self.0.reader.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn failed(&self, source: StoreError) -> DeskError {
+    fn failed(&self, source: DatabaseError) -> DeskError {
         DeskError::Store { path: self.0.path.clone(), source }
     }
 }

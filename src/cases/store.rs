@@ -14,24 +14,26 @@
 
 pub(super) mod outbox;
 
-use std::fs;
 use std::net::{IpAddr, Ipv4Addr};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use rusqlite::types::Value;
-use rusqlite::{Connection, OpenFlags, OptionalExtension as _, Row, params, params_from_iter};
+use rusqlite::{Connection, OptionalExtension as _, Row, params, params_from_iter};
 
 use super::{
     Actor, Case, CaseFilter, CaseId, Class, Course, Evidence, Proposal, State, Step, Subject, Ticket, Trace,
     Verdict, What,
 };
+use crate::database::{self, DatabaseError, Durability, Layout};
 
-/// Raised with each change that an older release cannot read.
-const VERSION: i64 = 1;
-/// How long those who write wait for each other.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// What people said and what was told is nowhere else.
+const LAYOUT: Layout = Layout {
+    steps: &[SCHEMA],
+    durability: Durability::Commits,
+    cache_kib: 8192,
+    log_size: 16 << 20,
+    shrinks: false,
+};
 const MINUTE: i64 = 60_000_000;
 /// Traces that a case keeps: the first, since they tell how it began …
 const FIRST_TRACES: i64 = 20;
@@ -73,21 +75,7 @@ CREATE INDEX outbox_due ON outbox (state, channel, due);
 CREATE TABLE meta (key TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT, WITHOUT ROWID;
 ";
 
-/// Why the database cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum StoreError {
-    /// What SQLite said.
-    #[error(transparent)]
-    Database(#[from] rusqlite::Error),
-    /// What the system said.
-    #[error(transparent)]
-    System(#[from] std::io::Error),
-    /// It is of a newer release.
-    #[error("it is of a newer release (version {0})")]
-    Newer(i64),
-}
-
-pub(super) type Result<T> = std::result::Result<T, StoreError>;
+pub(super) type Result<T> = std::result::Result<T, DatabaseError>;
 
 /// Where it is, in the folder of cases.
 pub(super) fn path(folder: &Path) -> PathBuf {
@@ -96,29 +84,7 @@ pub(super) fn path(folder: &Path) -> PathBuf {
 
 /// Opens it, and makes it where it is missing.
 pub(super) fn open(folder: &Path) -> Result<Connection> {
-    let path = path(folder);
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
-    // Made before SQLite does, so that nobody else may read it.
-    if !path.exists() {
-        fs::OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path)?;
-    }
-    let mut connection = Connection::open_with_flags(&path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
-    connection.busy_timeout(PATIENCE)?;
-    connection.pragma_update(None, "journal_mode", "WAL")?;
-    connection.pragma_update(None, "synchronous", "FULL")?;
-    connection.pragma_update(None, "journal_size_limit", 16 << 20)?;
-    // Two may find it empty: the second waits, and finds it made.
-    let transaction = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
-    match transaction.pragma_query_value(None, "user_version", |row| row.get(0))? {
-        VERSION => {}
-        0 => {
-            transaction.execute_batch(SCHEMA)?;
-            transaction.pragma_update(None, "user_version", VERSION)?;
-        }
-        newer => return Err(StoreError::Newer(newer)),
-    }
-    transaction.commit()?;
-    Ok(connection)
+    database::open(&path(folder), &LAYOUT)
 }
 
 const COLUMNS: &str =

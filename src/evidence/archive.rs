@@ -40,8 +40,9 @@ use veil::Veil;
 use super::ledger::Ledger;
 use super::segment::{Id, Span};
 use super::store::embedded::store_folder;
-use super::store::{Catalogue, CatalogueError, FileError, FileName, StoreError, SummaryError};
+use super::store::{Catalogue, FileError, FileName, StoreError, SummaryError};
 use crate::clock;
+use crate::database::DatabaseError;
 
 /// How often is looked for closed segments, unless the keeper tells of one.
 const LOOK_EVERY: Duration = Duration::from_secs(10);
@@ -154,7 +155,7 @@ enum ArchiveError {
     #[error("{path}: {source}")]
     Summary { path: PathBuf, source: SummaryError },
     #[error("{path}: {source}")]
-    Catalogue { path: PathBuf, source: CatalogueError },
+    Catalogue { path: PathBuf, source: DatabaseError },
     #[error(transparent)]
     Store(#[from] StoreError),
     #[cfg(test)]
@@ -309,7 +310,7 @@ impl Work {
         Ok(())
     }
 
-    fn database(&self) -> impl Fn(CatalogueError) -> ArchiveError + use<> {
+    fn database(&self) -> impl Fn(DatabaseError) -> ArchiveError + use<> {
         let path = self.folder.clone();
         move |source| ArchiveError::Catalogue { path: path.clone(), source }
     }

@@ -10,21 +10,24 @@
 //!
 //! Asking only; `take` enters what sources say, `matching` says whose claim it is.
 
-use std::fs;
 use std::net::{IpAddr, Ipv6Addr};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
-use rusqlite::{Connection, OpenFlags, OptionalExtension as _, Row, params};
+use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
 use super::{Hints, Interval, Machine, MachineId, Who};
+use crate::database::{self, DatabaseError, Durability, Layout};
 use crate::mac::Mac;
 
-/// Raised with each change that an older release cannot read.
-const VERSION: i64 = 1;
-/// How long a writer and readers wait for each other.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// Sources can be read again: a power cut may cost the last import, never the database.
+const LAYOUT: Layout = Layout {
+    steps: &[SCHEMA],
+    durability: Durability::Whole,
+    cache_kib: 8192,
+    log_size: 16 << 20,
+    shrinks: false,
+};
 
 const SCHEMA: &str = "
 CREATE TABLE machines (
@@ -66,31 +69,13 @@ pub(super) enum MarkKind {
 /// Why the book cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum BookError {
-    /// The database refuses.
+    /// The disk or the database refuses, or it is a newer release's.
     #[error("{path}: {source}")]
     Database {
         /// Its file.
         path: PathBuf,
         /// Why.
-        source: rusqlite::Error,
-    },
-    /// The folder or file cannot be made.
-    #[error("{path}: {source}")]
-    System {
-        /// Which.
-        path: PathBuf,
-        /// Why.
-        source: std::io::Error,
-    },
-    /// Somebody went back to an older release.
-    #[error(
-        "{path}: it is of a newer release (version {version}); run that one, or move the file away and import again"
-    )]
-    Newer {
-        /// The database.
-        path: PathBuf,
-        /// Its version.
-        version: i64,
+        source: DatabaseError,
     },
     /// No machine has this number.
     #[error("there is no machine {0}; `sachdns identity list` shows all")]
@@ -111,46 +96,11 @@ impl Book {
     /// Opens the book in this folder; makes both where they are missing.
     ///
     /// # Errors
-    /// [`BookError`]: the disk, the database, or a newer release's.
+    /// [`BookError::Database`].
     pub fn open(folder: &Path) -> Result<Self, BookError> {
         let path = folder.join("book.db");
-        let system = |source| BookError::System { path: path.clone(), source };
-        fs::create_dir_all(folder).map_err(system)?;
-        // Made before SQLite does, so that nobody else may read who works where.
-        if !path.exists() {
-            use std::os::unix::fs::OpenOptionsExt as _;
-            fs::OpenOptions::new()
-                .write(true)
-                .create(true)
-                .truncate(false)
-                .mode(0o600)
-                .open(&path)
-                .map_err(system)?;
-        }
-        let prepare = || {
-            let mut connection = Connection::open_with_flags(&path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
-            connection.busy_timeout(PATIENCE)?;
-            connection.pragma_update(None, "journal_mode", "WAL")?;
-            // Sources can be read again: a power cut may cost the last import, never the database.
-            connection.pragma_update(None, "synchronous", "NORMAL")?;
-            connection.pragma_update(None, "cache_size", -8192)?;
-            connection.pragma_update(None, "journal_size_limit", 16 << 20)?;
-            // Of two who make it at once the second finds it made.
-            let transaction =
-                connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
-            let version: i64 = transaction.pragma_query_value(None, "user_version", |row| row.get(0))?;
-            if version == 0 {
-                transaction.execute_batch(SCHEMA)?;
-                transaction.pragma_update(None, "user_version", VERSION)?;
-            }
-            transaction.commit()?;
-            Ok((connection, version))
-        };
-        let (connection, version) =
-            prepare().map_err(|source| BookError::Database { path: path.clone(), source })?;
-        if version > VERSION {
-            return Err(BookError::Newer { path, version });
-        }
+        let opened = database::open(&path, &LAYOUT);
+        let connection = opened.map_err(|source| BookError::Database { path: path.clone(), source })?;
         Ok(Self { connection: Mutex::new(connection), path })
     }
 
@@ -162,7 +112,8 @@ impl Book {
         // Transactions are rolled back where one who held the lock panicked.
         let mut connection: MutexGuard<'_, _> =
             self.connection.lock().unwrap_or_else(PoisonError::into_inner);
-        act(&mut connection).map_err(|source| BookError::Database { path: self.path.clone(), source })
+        act(&mut connection)
+            .map_err(|source| BookError::Database { path: self.path.clone(), source: source.into() })
     }
 
     /// Who was behind an address at a time.

@@ -27,9 +27,10 @@ pub use webhook::Webhook;
 
 use super::desk::Desk;
 use super::lifecycle::{self, DAY};
+use super::store;
 use super::store::outbox::{self, Fate, Message};
-use super::store::{self, StoreError};
 use super::{Actor, Case, CaseId, Class, DeskError, Step, What};
+use crate::database::DatabaseError;
 
 /// Steps that are looked at together.
 const PART: u32 = 500;
@@ -81,7 +82,7 @@ pub struct Agency {
 pub enum NotifyError {
     /// The database of cases.
     #[error(transparent)]
-    Store(#[from] StoreError),
+    Store(#[from] DatabaseError),
     /// The desk.
     #[error(transparent)]
     Desk(#[from] DeskError),

@@ -11,10 +11,11 @@ use std::sync::atomic::Ordering;
 
 use super::orders::{self, Parts};
 use super::{ArchiveError, Work, remove, system};
+use crate::database::DatabaseError;
 use crate::evidence::record::{Outcome, Record, Transport, Trigger};
 use crate::evidence::store::embedded::Embedded;
 use crate::evidence::store::names::{Label, Needles, What};
-use crate::evidence::store::{Catalogue, CatalogueError, Filter, Found, Origin, Sighting};
+use crate::evidence::store::{Catalogue, Filter, Found, Origin, Sighting};
 use crate::wire::CLASS_IN;
 
 /// Most that is sought at once, some ten megabytes: a server's memory does not move with its lists.
@@ -142,7 +143,7 @@ struct Finds<'c> {
     catalogue: &'c mut Catalogue,
     waiting: Vec<(Record<'static>, Origin)>,
     new: usize,
-    result: Result<(), CatalogueError>,
+    result: Result<(), DatabaseError>,
 }
 
 impl Finds<'_> {
@@ -161,7 +162,7 @@ impl Finds<'_> {
         }
     }
 
-    fn finish(mut self) -> Result<usize, CatalogueError> {
+    fn finish(mut self) -> Result<usize, DatabaseError> {
         if self.result.is_ok() {
             self.enter();
         }

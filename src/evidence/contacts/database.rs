@@ -6,20 +6,23 @@
 
 use std::fs;
 use std::net::{IpAddr, SocketAddr};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::UNIX_EPOCH;
 
 use rusqlite::types::Value;
-use rusqlite::{Connection, OpenFlags, OptionalExtension as _, Row as SqlRow, params, params_from_iter};
+use rusqlite::{Connection, OptionalExtension as _, Row as SqlRow, params, params_from_iter};
 
 use super::alike::Row;
 use super::{ClientCount, Contact, ContactFilter, ContactsError, Gap, MINUTE, Via, Why};
+use crate::database::{self, DatabaseError, Durability, Layout};
 
-/// Raised with each change that an older release cannot read.
-const VERSION: i64 = 1;
-/// How long a writer and readers wait for each other.
-const PATIENCE: Duration = Duration::from_secs(20);
+const LAYOUT: Layout = Layout {
+    steps: &[SCHEMA],
+    durability: Durability::Whole,
+    cache_kib: 4096,
+    log_size: 4 << 20,
+    shrinks: true,
+};
 /// Rows that go at once when there is too much.
 const PART: usize = 4096;
 
@@ -37,26 +40,6 @@ CREATE TABLE gaps (
 ";
 const COLUMNS: &str = "id, time, client, source_port, local, via, name, path, agent, ja4, first, count, port";
 
-/// Why the database cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum DatabaseError {
-    #[error(transparent)]
-    Database(#[from] rusqlite::Error),
-    #[error(transparent)]
-    System(#[from] std::io::Error),
-    #[error("it is of a newer release (version {0}); run that release")]
-    Newer(i64),
-}
-
-impl DatabaseError {
-    /// Whether the file is no database, or a damaged one.
-    fn is_damage(&self) -> bool {
-        use rusqlite::ErrorCode::{DatabaseCorrupt, NotADatabase};
-        matches!(self, Self::Database(rusqlite::Error::SqliteFailure(error, _))
-            if matches!(error.code, DatabaseCorrupt | NotADatabase))
-    }
-}
-
 /// An open database.
 #[derive(Debug)]
 pub(super) struct Database {
@@ -71,89 +54,30 @@ impl Database {
     /// Opens it for the one who writes; makes what is missing, and puts a damaged one aside.
     pub(super) fn open(folder: &Path) -> Result<Self, ContactsError> {
         let path = Self::path(folder);
-        let failed =
-            |error: DatabaseError| ContactsError::Open { path: path.clone(), why: error.to_string() };
-        match Self::try_open(folder, 0) {
-            Ok(database) => Ok(database),
-            Err(error) if error.is_damage() => {
-                let (aside, above) = Self::put_aside(folder).map_err(|error| failed(error.into()))?;
-                let (path, aside) = (path.display(), aside.display());
-                tracing::error!(%path, %aside, %error, "the sinkhole's contacts are damaged; they are put aside, and new ones begun");
-                Self::try_open(folder, above).map_err(failed)
-            }
-            Err(error) => Err(failed(error)),
-        }
+        let opened = match database::open(&path, &LAYOUT) {
+            Err(error) if error.is_damage() => Self::begin_anew(&path, &error),
+            opened => opened,
+        };
+        let failed = |error: DatabaseError| ContactsError::Open { path, why: error.to_string() };
+        opened.map(|connection| Self { connection }).map_err(failed)
     }
 
-    fn try_open(folder: &Path, above: i64) -> Result<Self, DatabaseError> {
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
-        let path = Self::path(folder);
-        // Made before SQLite does, so that nobody else may read it.
-        fs::OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path)?;
-        let mut connection = Connection::open_with_flags(&path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
-        connection.busy_timeout(PATIENCE)?;
-        let version: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
-        if version == 0 {
-            // Only a database without any page takes it.
-            connection.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
-        }
-        connection.pragma_update(None, "journal_mode", "WAL")?;
-        connection.pragma_update(None, "synchronous", "NORMAL")?;
-        connection.pragma_update(None, "cache_size", -4096)?;
-        connection.pragma_update(None, "journal_size_limit", 4 << 20)?;
-        match version {
-            VERSION => {}
-            0 => {
-                let transaction = connection.transaction()?;
-                transaction.execute_batch(SCHEMA)?;
-                if above > 0 {
-                    transaction.execute(
-                        "INSERT INTO sqlite_sequence (name, seq) VALUES ('contacts', ?1)",
-                        [above],
-                    )?;
-                }
-                transaction.pragma_update(None, "user_version", VERSION)?;
-                transaction.commit()?;
-            }
-            newer => return Err(DatabaseError::Newer(newer)),
-        }
-        Ok(Self { connection })
-    }
-
-    /// Puts a damaged database aside; returns where it is, and a number above all its ids: what it can have held by
-    /// then, at a thousand rows a second since 1970.
-    fn put_aside(folder: &Path) -> std::io::Result<(PathBuf, i64)> {
-        let (path, aside) = (Self::path(folder), folder.join("contacts.db.damaged"));
-        let changed = fs::metadata(&path)?.modified()?.duration_since(UNIX_EPOCH).unwrap_or_default();
-        for extension in ["-wal", "-shm"] {
-            let mut beside = path.clone().into_os_string();
-            beside.push(extension);
-            if let Err(error) = fs::remove_file(&beside)
-                && error.kind() != std::io::ErrorKind::NotFound
-            {
-                return Err(error);
-            }
-        }
-        fs::rename(path, &aside)?;
-        Ok((aside, i64::try_from(changed.as_millis()).unwrap_or(i64::MAX / 2)))
+    /// Puts a damaged database aside. The ids of the one in its place are above all that it can have held by its last change, at a
+    /// thousand rows a second since 1970.
+    fn begin_anew(path: &Path, error: &DatabaseError) -> Result<Connection, DatabaseError> {
+        let changed = fs::metadata(path)?.modified()?.duration_since(UNIX_EPOCH).unwrap_or_default();
+        let above = i64::try_from(changed.as_millis()).unwrap_or(i64::MAX / 2);
+        let aside = database::put_aside(path)?;
+        let (shown, aside) = (path.display(), aside.display());
+        tracing::error!(path = %shown, %aside, %error, "the sinkhole's contacts are damaged; they are put aside, and new ones begun");
+        let connection = database::open(path, &LAYOUT)?;
+        connection.execute("INSERT INTO sqlite_sequence (name, seq) VALUES ('contacts', ?1)", [above])?;
+        Ok(connection)
     }
 
     /// Opens it for reading; `None` where there is none.
     pub(super) fn read(folder: &Path) -> Result<Option<Self>, DatabaseError> {
-        let path = Self::path(folder);
-        if fs::metadata(&path).map_or(true, |facts| facts.len() == 0) {
-            return Ok(None);
-        }
-        // Readers of a write-ahead log share memory with the writer, so the file is opened for both.
-        let connection = Connection::open_with_flags(&path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
-        connection.busy_timeout(PATIENCE)?;
-        connection.pragma_update(None, "query_only", true)?;
-        match connection.pragma_query_value(None, "user_version", |row| row.get(0))? {
-            // Somebody is just making it.
-            0 => Ok(None),
-            VERSION => Ok(Some(Self { connection })),
-            newer => Err(DatabaseError::Newer(newer)),
-        }
+        Ok(database::read(&Self::path(folder), &LAYOUT)?.map(|connection| Self { connection }))
     }
 
     /// Writes rows as they are now, and a gap: all or nothing. Returns the ids of those that had none, in their order.

@@ -400,7 +400,7 @@ pub fn host_name(text: &str) -> Option<String> {
     Name::from_host(text).ok().map(|name| name.to_string())
 }
 
-fn read_error(path: &Path, error: &database::DatabaseError) -> ContactsError {
+fn read_error(path: &Path, error: &crate::database::DatabaseError) -> ContactsError {
     ContactsError::Read { path: path.to_owned(), why: error.to_string() }
 }
 

@@ -9,9 +9,10 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use super::alike::Rows;
-use super::database::{Database, DatabaseError};
+use super::database::Database;
 use super::{Contact, Missed, Options, Why};
 use crate::clock;
+use crate::database::DatabaseError;
 
 /// How long others are waited for behind the first.
 const GATHER: Duration = Duration::from_millis(50);

@@ -7,14 +7,10 @@
 mod summaries;
 
 use std::collections::HashMap;
-use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use rusqlite::types::Value;
-use rusqlite::{
-    Connection, OpenFlags, OptionalExtension as _, Statement, Transaction, params, params_from_iter,
-};
+use rusqlite::{Connection, OptionalExtension as _, Statement, Transaction, params, params_from_iter};
 
 pub(in crate::evidence) use summaries::SummaryEntry;
 
@@ -23,13 +19,18 @@ use super::names;
 use super::parquet::{FileName, Source};
 use super::rows::{Group, HitKind, MINUTE, Rows};
 use super::{Filter, Kind};
+use crate::database::{self, DatabaseError, Durability, Layout};
 use crate::evidence::record::Record;
 use crate::evidence::segment::{Id, Span};
 
-/// Raised with each change that an older release cannot read.
-const VERSION: i64 = 1;
-/// How long a writer and readers wait for each other.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// A commit is on the disk before the segments go.
+const LAYOUT: Layout = Layout {
+    steps: &[SCHEMA],
+    durability: Durability::Commits,
+    cache_kib: 16_384,
+    log_size: 16 << 20,
+    shrinks: true,
+};
 /// Hits that are loaded at once.
 const CHUNK: usize = 4096;
 /// Microseconds of an hour.
@@ -60,26 +61,6 @@ CREATE TABLE counts (
     hit INTEGER NOT NULL, count INTEGER NOT NULL,
     PRIMARY KEY (span, start, agency, action, family, hit)) STRICT, WITHOUT ROWID;
 ";
-
-/// Why the catalogue cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub(in crate::evidence) enum CatalogueError {
-    #[error(transparent)]
-    Database(#[from] rusqlite::Error),
-    #[error(transparent)]
-    System(#[from] std::io::Error),
-    #[error("it is of a newer release (version {0})")]
-    Newer(i64),
-}
-
-impl CatalogueError {
-    /// Whether the file is no database, or a damaged one.
-    pub(in crate::evidence) fn is_damage(&self) -> bool {
-        use rusqlite::ErrorCode::{DatabaseCorrupt, NotADatabase};
-        matches!(self, Self::Database(rusqlite::Error::SqliteFailure(error, _))
-            if matches!(error.code, DatabaseCorrupt | NotADatabase))
-    }
-}
 
 /// The length of a roll-up's spans.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -172,72 +153,20 @@ impl Catalogue {
     }
 
     /// Opens the catalogue in `folder` for the one who writes; makes it where it is missing.
-    pub(in crate::evidence) fn open(folder: &Path) -> Result<Self, CatalogueError> {
-        let path = Self::path(folder);
-        // Made before SQLite does, so that nobody else may read it.
-        if !path.exists() {
-            use std::os::unix::fs::OpenOptionsExt as _;
-            fs::OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path)?;
-        }
-        let mut connection = Connection::open_with_flags(&path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
-        connection.busy_timeout(PATIENCE)?;
-        let version: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
-        if version == 0 {
-            // Only a database without any page takes it.
-            connection.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
-        }
-        connection.pragma_update(None, "journal_mode", "WAL")?;
-        // A commit is on the disk before the segments go.
-        connection.pragma_update(None, "synchronous", "FULL")?;
-        connection.pragma_update(None, "cache_size", -16_384)?;
-        connection.pragma_update(None, "journal_size_limit", 16 << 20)?;
-        match version {
-            VERSION => {}
-            0 => {
-                let transaction = connection.transaction()?;
-                transaction.execute_batch(SCHEMA)?;
-                transaction.pragma_update(None, "user_version", VERSION)?;
-                transaction.commit()?;
-            }
-            newer => return Err(CatalogueError::Newer(newer)),
-        }
+    pub(in crate::evidence) fn open(folder: &Path) -> Result<Self, DatabaseError> {
+        let connection = database::open(&Self::path(folder), &LAYOUT)?;
         connection.execute_batch(summaries::SCHEMA)?;
         Ok(Self { connection })
     }
 
     /// Puts a damaged catalogue aside.
     pub(in crate::evidence) fn put_aside(folder: &Path) -> std::io::Result<PathBuf> {
-        let (path, aside) = (Self::path(folder), folder.join("store.db.damaged"));
-        for extension in ["-wal", "-shm"] {
-            let mut beside = path.clone().into_os_string();
-            beside.push(extension);
-            if let Err(error) = fs::remove_file(&beside)
-                && error.kind() != std::io::ErrorKind::NotFound
-            {
-                return Err(error);
-            }
-        }
-        fs::rename(path, &aside)?;
-        Ok(aside)
+        database::put_aside(&Self::path(folder))
     }
 
     /// Opens the catalogue in `folder` for reading, as it is now until it is dropped; `None` where there is none.
-    pub(in crate::evidence) fn read(folder: &Path) -> Result<Option<Self>, CatalogueError> {
-        let path = Self::path(folder);
-        if fs::metadata(&path).map_or(true, |facts| facts.len() == 0) {
-            return Ok(None);
-        }
-        // Readers of a write-ahead log share memory with the writer, so the file is opened for both.
-        let connection = Connection::open_with_flags(&path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
-        connection.busy_timeout(PATIENCE)?;
-        connection.pragma_update(None, "query_only", true)?;
-        let version: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
-        match version {
-            // Somebody is just making it.
-            0 => return Ok(None),
-            VERSION => {}
-            newer => return Err(CatalogueError::Newer(newer)),
-        }
+    pub(in crate::evidence) fn read(folder: &Path) -> Result<Option<Self>, DatabaseError> {
+        let Some(connection) = database::read(&Self::path(folder), &LAYOUT)? else { return Ok(None) };
         connection.execute_batch("BEGIN")?;
         // The first read fixes what all others see.
         connection.query_row("SELECT count(*) FROM files WHERE id < 0", [], |_| Ok(()))?;
@@ -245,11 +174,11 @@ impl Catalogue {
     }
 
     /// The files that count.
-    pub(in crate::evidence) fn files(&self) -> Result<Vec<Entry>, CatalogueError> {
+    pub(in crate::evidence) fn files(&self) -> Result<Vec<Entry>, DatabaseError> {
         self.entries("retired = 0")
     }
 
-    fn entries(&self, condition: &str) -> Result<Vec<Entry>, CatalogueError> {
+    fn entries(&self, condition: &str) -> Result<Vec<Entry>, DatabaseError> {
         let of =
             if self.has_summaries()? { "(SELECT summary FROM summarised WHERE file = id)" } else { "NULL" };
         let mut statement = self.connection.prepare(&format!(
@@ -271,14 +200,14 @@ impl Catalogue {
     }
 
     /// The name of every file that is known, and whether it is retired.
-    pub(in crate::evidence) fn names(&self) -> Result<HashMap<String, bool>, CatalogueError> {
+    pub(in crate::evidence) fn names(&self) -> Result<HashMap<String, bool>, DatabaseError> {
         let mut statement = self.connection.prepare("SELECT name, retired FROM files")?;
         let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
         Ok(rows.collect::<Result<_, _>>()?)
     }
 
     /// The segments that files stand for, and what they held.
-    pub(in crate::evidence) fn segments(&self) -> Result<HashMap<Id, Span>, CatalogueError> {
+    pub(in crate::evidence) fn segments(&self) -> Result<HashMap<Id, Span>, DatabaseError> {
         let mut statement =
             self.connection.prepare("SELECT number, writer, earliest, latest, count FROM segments")?;
         let rows = statement.query_map([], |row| {
@@ -290,7 +219,7 @@ impl Catalogue {
     }
 
     /// Makes a file count: all of it or nothing.
-    pub(in crate::evidence) fn add(&mut self, file: &NewFile<'_>) -> Result<(), CatalogueError> {
+    pub(in crate::evidence) fn add(&mut self, file: &NewFile<'_>) -> Result<(), DatabaseError> {
         let transaction = self.connection.transaction()?;
         let name = file.name.to_string();
         let FileName { earliest, latest, .. } = file.name;
@@ -335,7 +264,7 @@ impl Catalogue {
     pub(in crate::evidence) fn add_late<'a>(
         &mut self,
         finds: impl Iterator<Item = (&'a Record<'a>, Origin)>,
-    ) -> Result<usize, CatalogueError> {
+    ) -> Result<usize, DatabaseError> {
         let transaction = self.connection.transaction()?;
         let (mut added, mut octets, mut groups) = (0, Vec::new(), HashMap::new());
         let mut insert = transaction.prepare(INSERT_HIT)?;
@@ -354,7 +283,7 @@ impl Catalogue {
     }
 
     /// Adds gaps; one that goes on where the last of its kind ended makes that longer.
-    pub(in crate::evidence) fn add_gaps(&mut self, gaps: &[Gap]) -> Result<(), CatalogueError> {
+    pub(in crate::evidence) fn add_gaps(&mut self, gaps: &[Gap]) -> Result<(), DatabaseError> {
         let transaction = self.connection.transaction()?;
         for gap in gaps {
             let last: Option<(i64, i64)> = transaction
@@ -385,7 +314,7 @@ impl Catalogue {
         &self,
         since: Option<i64>,
         until: Option<i64>,
-    ) -> Result<Vec<Gap>, CatalogueError> {
+    ) -> Result<Vec<Gap>, DatabaseError> {
         let mut statement = self.connection.prepare(
             "SELECT earliest, latest, count, why, place FROM gaps WHERE latest >= ?1 AND earliest < ?2
              ORDER BY latest DESC, id DESC",
@@ -411,7 +340,7 @@ impl Catalogue {
         filter: &Filter,
         scope: HitScope,
         most: Option<usize>,
-    ) -> Result<(Loaded, Option<i64>), CatalogueError> {
+    ) -> Result<(Loaded, Option<i64>), DatabaseError> {
         let mut loaded = Loaded::default();
         let chunk = most.map_or(CHUNK, |most| most.clamp(64, CHUNK));
         let (condition, values) = condition(filter, scope);
@@ -458,7 +387,7 @@ impl Catalogue {
         since: i64,
         until: i64,
         visit: &mut dyn FnMut(&Group, u64),
-    ) -> Result<(), CatalogueError> {
+    ) -> Result<(), DatabaseError> {
         let mut statement = self.connection.prepare(
             "SELECT start, agency, action, family, hit, count FROM counts WHERE span = ?1 AND start >= ?2 AND start < ?3",
         )?;
@@ -477,7 +406,7 @@ impl Catalogue {
     }
 
     /// Says that a file is gone: of its rows only hits are left.
-    pub(in crate::evidence) fn retire(&mut self, id: i64) -> Result<(), CatalogueError> {
+    pub(in crate::evidence) fn retire(&mut self, id: i64) -> Result<(), DatabaseError> {
         let transaction = self.connection.transaction()?;
         transaction.execute("UPDATE files SET retired = 1 WHERE id = ?1", [id])?;
         transaction.execute("DELETE FROM segments WHERE file = ?1", [id])?;
@@ -486,7 +415,7 @@ impl Catalogue {
     }
 
     /// As [`Self::retire`], of a file that somebody else should have had first: its rows but for hits are a gap.
-    pub(in crate::evidence) fn lose(&mut self, id: i64) -> Result<(), CatalogueError> {
+    pub(in crate::evidence) fn lose(&mut self, id: i64) -> Result<(), DatabaseError> {
         let transaction = self.connection.transaction()?;
         transaction.execute(
             "INSERT INTO gaps (earliest, latest, count, why)
@@ -501,12 +430,12 @@ impl Catalogue {
     }
 
     /// Files that are gone, of which hits are left.
-    pub(in crate::evidence) fn retired(&self) -> Result<Vec<Entry>, CatalogueError> {
+    pub(in crate::evidence) fn retired(&self) -> Result<Vec<Entry>, DatabaseError> {
         self.entries("retired = 1")
     }
 
     /// The hits that a file has, but for finds: time and octets.
-    pub(in crate::evidence) fn hits_of(&self, id: i64) -> Result<Vec<(i64, Vec<u8>)>, CatalogueError> {
+    pub(in crate::evidence) fn hits_of(&self, id: i64) -> Result<Vec<(i64, Vec<u8>)>, DatabaseError> {
         let mut statement = self
             .connection
             .prepare("SELECT time, record FROM hits WHERE file = ?1 AND late = 0 ORDER BY id")?;
@@ -515,7 +444,7 @@ impl Catalogue {
     }
 
     /// The id of the last hit that was entered; 0 where there is none.
-    pub(in crate::evidence) fn last_hit(&self) -> Result<i64, CatalogueError> {
+    pub(in crate::evidence) fn last_hit(&self) -> Result<i64, DatabaseError> {
         Ok(self.connection.query_row("SELECT ifnull(max(id), 0) FROM hits", [], |row| row.get(0))?)
     }
 
@@ -525,7 +454,7 @@ impl Catalogue {
         after: i64,
         last: i64,
         most: usize,
-    ) -> Result<Vec<(i64, i64, Vec<u8>)>, CatalogueError> {
+    ) -> Result<Vec<(i64, i64, Vec<u8>)>, DatabaseError> {
         let mut statement = self.connection.prepare(
             "SELECT id, time, record FROM hits WHERE id > ?1 AND id <= ?2 AND late = 1 ORDER BY id LIMIT ?3",
         )?;
@@ -536,7 +465,7 @@ impl Catalogue {
     }
 
     /// Says that the clients in a file are no longer whole.
-    pub(in crate::evidence) fn mark_truncated(&self, id: i64, octets: u64) -> Result<(), CatalogueError> {
+    pub(in crate::evidence) fn mark_truncated(&self, id: i64, octets: u64) -> Result<(), DatabaseError> {
         self.connection.execute(
             "UPDATE files SET truncated = 1, octets = ?2 WHERE id = ?1",
             params![id, signed(octets)],
@@ -550,7 +479,7 @@ impl Catalogue {
         hits: i64,
         minutes: i64,
         others: i64,
-    ) -> Result<usize, CatalogueError> {
+    ) -> Result<usize, DatabaseError> {
         let transaction = self.connection.transaction()?;
         let gone = transaction.execute("DELETE FROM hits WHERE time < ?1", [hits])?;
         let minute = params![Unit::Minute as i64, minutes];
@@ -571,7 +500,7 @@ impl Catalogue {
     }
 
     /// Removes the oldest hits until the catalogue takes at most so many octets. Returns how many went.
-    pub(in crate::evidence) fn shrink(&mut self, most: u64) -> Result<usize, CatalogueError> {
+    pub(in crate::evidence) fn shrink(&mut self, most: u64) -> Result<usize, DatabaseError> {
         let mut gone = 0;
         let number = |connection: &Connection, pragma: &str| {
             connection.pragma_query_value(None, pragma, |row| row.get::<_, i64>(0))
@@ -646,7 +575,7 @@ fn insert_hit(
     octets: &[u8],
     origin: Origin,
     is_late: bool,
-) -> Result<usize, CatalogueError> {
+) -> Result<usize, DatabaseError> {
     let (file, segment) = match origin {
         Origin::File(id) => (Some(id), None),
         Origin::Segment(number) => (None, Some(signed(number))),
@@ -673,7 +602,7 @@ fn key_of(record: &Record<'_>) -> Option<Box<[u8]>> {
     names::key_of_name(&record.qname).or_else(address)
 }
 
-fn insert_gap(transaction: &Transaction<'_>, gap: &Gap) -> Result<(), CatalogueError> {
+fn insert_gap(transaction: &Transaction<'_>, gap: &Gap) -> Result<(), DatabaseError> {
     transaction.execute(
         "INSERT INTO gaps (earliest, latest, count, why, place) VALUES (?1, ?2, ?3, ?4, ?5)",
         params![gap.earliest, gap.latest, signed(gap.count), gap.why.as_str(), gap.place],
@@ -681,7 +610,7 @@ fn insert_gap(transaction: &Transaction<'_>, gap: &Gap) -> Result<(), CatalogueE
     Ok(())
 }
 
-fn add_counts(transaction: &Transaction<'_>, groups: HashMap<Group, u64>) -> Result<(), CatalogueError> {
+fn add_counts(transaction: &Transaction<'_>, groups: HashMap<Group, u64>) -> Result<(), DatabaseError> {
     let mut add = transaction.prepare(
         "INSERT INTO counts VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
          ON CONFLICT DO UPDATE SET count = count + excluded.count",
@@ -706,7 +635,7 @@ fn insert_count(
     unit: Unit,
     group: &Group,
     count: u64,
-) -> Result<(), CatalogueError> {
+) -> Result<(), DatabaseError> {
     let Group { minute: start, agency, action, family, hit } = group;
     statement.execute(params![unit as i64, start, agency, action, family, *hit as i64, signed(count)])?;
     Ok(())

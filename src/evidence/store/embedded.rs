@@ -10,7 +10,7 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::catalogue::{Catalogue, CatalogueError, HitScope, Unit};
+use super::catalogue::{Catalogue, HitScope, Unit};
 use super::counting::{self, By, Count, Tally};
 use super::loaded::{Loaded, Origin, merge};
 use super::parquet::Stored;
@@ -20,6 +20,7 @@ use super::sightings::{Sighting, Sum};
 use super::summary::Summary;
 use super::view::{View, gone_until, is_summed, needles_of, note, note_file, sightings};
 use super::{Filter, Gap, Kind, Page, Scan, Store, StoreError, Watch};
+use crate::database::DatabaseError;
 use crate::evidence::record::{Outcome, Record};
 use crate::evidence::segment::{Id, Span};
 
@@ -38,7 +39,7 @@ impl Embedded {
         Self { folder: folder.to_owned() }
     }
 
-    fn failed(&self) -> impl Fn(CatalogueError) -> StoreError + use<> {
+    fn failed(&self) -> impl Fn(DatabaseError) -> StoreError + use<> {
         let path = store_folder(&self.folder);
         move |error| StoreError::Catalogue { path: path.clone(), why: error.to_string() }
     }

@@ -28,7 +28,7 @@ use crate::name::{self, Name};
 use names::Needles;
 use whereabouts::Whereabouts;
 
-pub(in crate::evidence) use catalogue::{Catalogue, CatalogueError, Entry, NewFile, Origin, SummaryEntry};
+pub(in crate::evidence) use catalogue::{Catalogue, Entry, NewFile, Origin, SummaryEntry};
 pub use catalogue::{Gap, Why};
 pub(in crate::evidence) use counting::day_of;
 pub use counting::{By, Count};

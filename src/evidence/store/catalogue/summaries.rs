@@ -2,7 +2,8 @@
 
 use rusqlite::params;
 
-use super::{Catalogue, CatalogueError, signed};
+use super::{Catalogue, signed};
+use crate::database::DatabaseError;
 use crate::evidence::store::parquet::FileName;
 
 /// Later than the rest: older releases do not miss it.
@@ -23,13 +24,13 @@ pub(in crate::evidence) struct SummaryEntry {
 
 impl Catalogue {
     /// Whether a release has written here that knows summaries.
-    pub(super) fn has_summaries(&self) -> Result<bool, CatalogueError> {
+    pub(super) fn has_summaries(&self) -> Result<bool, DatabaseError> {
         let select = "SELECT count(*) = 2 FROM sqlite_schema WHERE name IN ('summaries', 'summarised')";
         Ok(self.connection.query_row(select, [], |row| row.get(0))?)
     }
 
     /// The summaries that count.
-    pub(in crate::evidence) fn summaries(&self) -> Result<Vec<SummaryEntry>, CatalogueError> {
+    pub(in crate::evidence) fn summaries(&self) -> Result<Vec<SummaryEntry>, DatabaseError> {
         let mut summaries = Vec::new();
         if !self.has_summaries()? {
             return Ok(summaries);
@@ -56,7 +57,7 @@ impl Catalogue {
         octets: u64,
         is_truncated: bool,
         files: &[FileName],
-    ) -> Result<(), CatalogueError> {
+    ) -> Result<(), DatabaseError> {
         let transaction = self.connection.transaction()?;
         transaction.execute(
             "INSERT INTO summaries (name, octets, truncated) VALUES (?1, ?2, ?3)",
@@ -75,13 +76,13 @@ impl Catalogue {
     }
 
     /// Says that no summary will know a file.
-    pub(in crate::evidence) fn leave_unsummarised(&self, file: i64) -> Result<(), CatalogueError> {
+    pub(in crate::evidence) fn leave_unsummarised(&self, file: i64) -> Result<(), DatabaseError> {
         self.connection.execute("INSERT OR REPLACE INTO summarised VALUES (?1, 0)", [file])?;
         Ok(())
     }
 
     /// Says that a summary is gone. Its files do not become part of another.
-    pub(in crate::evidence) fn remove_summary(&self, id: i64) -> Result<(), CatalogueError> {
+    pub(in crate::evidence) fn remove_summary(&self, id: i64) -> Result<(), DatabaseError> {
         self.connection.execute("DELETE FROM summaries WHERE id = ?1", [id])?;
         Ok(())
     }
@@ -91,7 +92,7 @@ impl Catalogue {
         &self,
         id: i64,
         octets: u64,
-    ) -> Result<(), CatalogueError> {
+    ) -> Result<(), DatabaseError> {
         self.connection.execute(
             "UPDATE summaries SET truncated = 1, octets = ?2 WHERE id = ?1",
             params![id, signed(octets)],

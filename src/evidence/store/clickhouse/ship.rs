@@ -28,13 +28,14 @@ use super::schema::{Dialect, Missing, SchemaError, Target, Way, done, lines};
 use super::sql::{Text as Literal, hex};
 use super::state::State;
 use crate::clock;
+use crate::database::DatabaseError;
 use crate::evidence::archive::Anonymise;
 use crate::evidence::archive::veil::Veil;
 use crate::evidence::ledger::Ledger;
 use crate::evidence::owed::Owed;
 use crate::evidence::record::Record;
 use crate::evidence::store::embedded::store_folder;
-use crate::evidence::store::{Catalogue, CatalogueError, Entry, FileError, FileName, Filter, Rows, Stored};
+use crate::evidence::store::{Catalogue, Entry, FileError, FileName, Filter, Rows, Stored};
 
 /// How often is looked for new files.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -295,12 +296,12 @@ impl Work {
         Some(files.iter().filter(|file| !there.contains(&file.name.number)).count())
     }
 
-    fn forgetful(&self) -> impl Fn(rusqlite::Error) -> ShipError + use<> {
+    fn forgetful<E: std::fmt::Display>(&self) -> impl Fn(E) -> ShipError + use<E> {
         let path = self.folder.join("shipped.db");
         move |error| ShipError::File { path: path.clone(), why: error.to_string() }
     }
 
-    fn damaged(&self) -> impl Fn(CatalogueError) -> ShipError + use<> {
+    fn damaged(&self) -> impl Fn(DatabaseError) -> ShipError + use<> {
         let path = self.folder.clone();
         move |error| ShipError::File { path: path.clone(), why: error.to_string() }
     }

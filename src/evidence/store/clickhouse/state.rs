@@ -4,20 +4,25 @@
 //! batch again, and what it has is not sent.
 
 use std::collections::HashSet;
-use std::fs;
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
-use rusqlite::{Connection, OpenFlags, OptionalExtension as _, params};
+use rusqlite::{Connection, OptionalExtension as _, params};
+
+use crate::database::{self, DatabaseError, Durability, Layout};
 
 const FILE: &str = "shipped.db";
-/// How long readers and the writer wait for each other.
-const PATIENCE: Duration = Duration::from_secs(20);
 const SCHEMA: &str = "
-CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS shipped (number INTEGER PRIMARY KEY, name TEXT NOT NULL) STRICT;
+CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
+CREATE TABLE shipped (number INTEGER PRIMARY KEY, name TEXT NOT NULL) STRICT;
 ";
+/// A power cut may cost the last lines: then ClickHouse is asked.
+const LAYOUT: Layout = Layout {
+    steps: &[SCHEMA],
+    durability: Durability::Whole,
+    cache_kib: 2048,
+    log_size: 4 << 20,
+    shrinks: false,
+};
 /// Which finds are there: the id of the last one in the catalogue.
 const FINDS: &str = "finds";
 /// Up to which one the batch goes that is on its way.
@@ -51,37 +56,16 @@ fn signed(number: u64) -> i64 {
 
 impl State {
     /// Opens the one in the store's folder; what it says of another ClickHouse is forgotten.
-    pub(super) fn open(folder: &Path, target: &str) -> rusqlite::Result<Self> {
+    pub(super) fn open(folder: &Path, target: &str) -> Result<Self, DatabaseError> {
         let path = path(folder);
-        match Self::open_file(&path, target) {
-            Err(rusqlite::Error::SqliteFailure(error, _))
-                if matches!(
-                    error.code,
-                    rusqlite::ErrorCode::DatabaseCorrupt | rusqlite::ErrorCode::NotADatabase
-                ) =>
-            {
-                tracing::warn!(path = %path.display(), "it is damaged and made anew: ClickHouse is asked what it has");
-                for extension in ["", "-wal", "-shm"] {
-                    let mut beside = path.clone().into_os_string();
-                    beside.push(extension);
-                    // What cannot be removed is told by what comes next.
-                    let _ = fs::remove_file(beside);
-                }
-                Self::open_file(&path, target)
+        let connection = match database::open(&path, &LAYOUT) {
+            Err(error) if error.is_damage() => {
+                let aside = database::put_aside(&path)?;
+                tracing::warn!(path = %path.display(), aside = %aside.display(), "it is damaged and made anew: ClickHouse is asked what it has");
+                database::open(&path, &LAYOUT)?
             }
-            opened => opened,
-        }
-    }
-
-    fn open_file(path: &Path, target: &str) -> rusqlite::Result<Self> {
-        // Made before SQLite does, so that nobody else may read it. What goes wrong is told by SQLite.
-        let _ = fs::OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path);
-        let connection = Connection::open(path)?;
-        connection.busy_timeout(PATIENCE)?;
-        connection.pragma_update(None, "journal_mode", "WAL")?;
-        // A power cut may cost the last lines: then ClickHouse is asked.
-        connection.pragma_update(None, "synchronous", "NORMAL")?;
-        connection.execute_batch(SCHEMA)?;
+            opened => opened?,
+        };
         let state = Self { connection };
         if state.fact(TARGET)?.as_deref() != Some(target) {
             state.connection.execute_batch("DELETE FROM shipped; DELETE FROM facts")?;
@@ -91,20 +75,15 @@ impl State {
     }
 
     /// What the one in the folder says of this ClickHouse; nothing where there is none.
-    pub(super) fn read(folder: &Path, target: &str) -> rusqlite::Result<Standing> {
-        let path = path(folder);
-        if fs::metadata(&path).map_or(true, |facts| facts.len() == 0) {
+    pub(super) fn read(folder: &Path, target: &str) -> Result<Standing, DatabaseError> {
+        let Some(connection) = database::read(&path(folder), &LAYOUT)? else {
             return Ok(Standing::default());
-        }
-        // Readers of a write-ahead log share memory with the writer, so the file is opened for both.
-        let connection = Connection::open_with_flags(&path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
-        connection.busy_timeout(PATIENCE)?;
-        connection.pragma_update(None, "query_only", true)?;
+        };
         let state = Self { connection };
         if state.fact(TARGET)?.as_deref() != Some(target) {
             return Ok(Standing::default());
         }
-        state.standing()
+        Ok(state.standing()?)
     }
 
     pub(super) fn standing(&self) -> rusqlite::Result<Standing> {
@@ -162,6 +141,8 @@ impl State {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]
