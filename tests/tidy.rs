@@ -42,8 +42,8 @@ const ONLY: &[(&str, &[&str])] = &[
     (
         "console",
         &[
-            "cases", "client", "clock", "evidence", "feed", "identity", "listener", "name", "policy",
-            "report", "rules",
+            "cases", "client", "clock", "database", "evidence", "feed", "identity", "listener", "name",
+            "policy", "report", "rules",
         ],
     ),
     ("database", &[]),
