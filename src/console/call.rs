@@ -50,7 +50,7 @@ impl Call {
 
     /// What there is for this viewer to see.
     pub(super) fn data(&self) -> Result<Data<'_>, Failure> {
-        Ok(Data::new(&*self.house, self.viewer()?, self.now))
+        Ok(Data::new(&*self.house, self.viewer()?, self.now).from(self.client))
     }
 
     /// What stands in the place of `{name}` in the route's path.

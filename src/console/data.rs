@@ -8,8 +8,10 @@ use std::ops::ControlFlow;
 
 use super::access::Viewer;
 use super::answer::Failure;
+use super::audit;
 use super::house::House;
 use crate::cases::{Case, CaseFile, CaseFilter, Ticket};
+use crate::evidence::audit::{self as evidence_audit, Look, Person};
 use crate::evidence::record::Record;
 use crate::evidence::store::{By, Count, Filter, Page, Scan, Watch};
 
@@ -17,13 +19,20 @@ use crate::evidence::store::{By, Count, Filter, Page, Scan, Watch};
 pub(super) struct Data<'a> {
     house: &'a dyn House,
     viewer: &'a Viewer,
+    /// Where the viewer asks from.
+    from: Option<IpAddr>,
     now: i64,
 }
 
 impl<'a> Data<'a> {
     /// What `viewer` may see of what `house` has.
     pub(super) fn new(house: &'a dyn House, viewer: &'a Viewer, now: i64) -> Self {
-        Self { house, viewer, now }
+        Self { house, viewer, from: None, now }
+    }
+
+    /// The same, asked from this address, as the audit records it.
+    pub(super) fn from(self, address: IpAddr) -> Self {
+        Self { from: Some(address), ..self }
     }
 
     /// Narrowed to what the viewer sees; `None` where that is nothing.
@@ -89,9 +98,8 @@ impl<'a> Data<'a> {
 
     /// Records that the viewer looked at this client's history.
     fn looked(&self, client: IpAddr, since: Option<i64>, until: Option<i64>) -> Result<(), Failure> {
-        use crate::evidence::audit::{self, Look};
         let look = Look { command: "console", client, since, until };
-        audit::append(self.house.data_dir(), self.now, &look)
-            .map_err(|source| Failure::Files { what: "audit.jsonl", source })
+        let by = Person { address: self.from, ..audit::person(self.viewer) };
+        evidence_audit::looked(self.house.data_dir(), self.now, &by, &look).map_err(audit::failed)
     }
 }

@@ -12,6 +12,7 @@
 pub mod access;
 pub mod account;
 mod answer;
+mod audit;
 mod call;
 pub mod data;
 pub mod house;
@@ -19,6 +20,8 @@ mod pages;
 mod routes;
 pub mod server;
 mod shell;
+#[cfg(test)]
+mod tests;
 mod tongue;
 
 pub use house::House;

@@ -154,7 +154,7 @@ async fn respond(request: Request<Incoming>, client: IpAddr, console: Arc<Consol
     let head = parts.method == Method::HEAD;
     let streaming = Arc::clone(&console.streaming);
     let answered = tokio::task::spawn_blocking(move || {
-        let answered = answer(&mut call, route, is_own);
+        let answered = who(&mut call).and_then(|()| answer(&call, route, is_own));
         match answered {
             Ok(reply) => success(reply, streaming),
             Err(failure) => failed(&call, &failure, wants_json),
@@ -173,14 +173,19 @@ async fn respond(request: Request<Incoming>, client: IpAddr, console: Arc<Consol
     answer
 }
 
-/// Who it is, whether that one may, and only then what it is.
-fn answer(call: &mut Call, route: Option<&'static Route>, is_own: bool) -> Result<Reply, Failure> {
+/// Whose session it is.
+fn who(call: &mut Call) -> Result<(), Failure> {
     if let Some(session) = &call.session {
         call.viewer = call.accounts.viewer(session, call.now)?;
         if call.viewer.is_some() {
             call.csrf = account::csrf(session);
         }
     }
+    Ok(())
+}
+
+/// Whether the viewer may, and only then what it is.
+pub(super) fn answer(call: &Call, route: Option<&'static Route>, is_own: bool) -> Result<Reply, Failure> {
     let Some(route) = route else {
         // What is not there is told only to those who may know what is.
         return Err(if call.viewer.is_some() { Failure::Absent } else { Failure::SignedOut });
