@@ -8,6 +8,7 @@ use super::account::Accounts;
 use super::answer::Failure;
 use super::data::Data;
 use super::house::House;
+use super::shell::Theme;
 use super::tongue::Tongue;
 
 /// One request.
@@ -28,6 +29,8 @@ pub(super) struct Call {
     pub(super) now: i64,
     /// In which language it is answered.
     pub(super) tongue: Tongue,
+    /// … and in which colours.
+    pub(super) theme: Theme,
     /// The path, without the query.
     pub(super) path: String,
     /// What stands in the place of the route's `{name}`s.

@@ -28,7 +28,7 @@ use super::answer::{Failure, Reply, Stream};
 use super::call::{Call, Fields};
 use super::house::House;
 use super::routes::{self, Found, Needs, Route};
-use super::shell;
+use super::shell::{self, Theme};
 use super::tongue::Tongue;
 use crate::client::admission::{Admission, Ticket};
 use crate::{clock, listener};
@@ -111,6 +111,7 @@ async fn respond(request: Request<Incoming>, client: IpAddr, console: Arc<Consol
         client,
         now: clock::now(),
         tongue: tongue(&parts.headers, &query),
+        theme: cookie(&parts.headers, "theme").map_or(Theme::System, |word| Theme::of(&word)),
         path,
         places: Vec::new(),
         query,
