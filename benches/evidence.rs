@@ -4,7 +4,7 @@
 //! about 8 GB in the temporary folder, TMPDIR, and some ten minutes). `SACHDNS_DAYS=90` then copies what a day's rows are summed up to,
 //! so often as if that many days had passed and their rows were gone, and searches all of it: with `SACHDNS_ROWS=44000000`, a
 //! province's day, that is a history of four billion queries. `SACHDNS_BENCH=once` runs a small size once, so that the
-//! bench cannot rot.
+//! bench cannot rot. `SACHDNS_FOLDER=PATH` keeps the rows there, and the next run asks the same ones.
 //!
 //! The rows are generated: 20 thousand clients of 200 agencies, each with some hundred names of its own choice that it asks for
 //! again and again; of all names few are asked for by everybody and most by few, every thirtieth query has a name that nobody
@@ -41,24 +41,32 @@ fn main() {
     let asked = |name| std::env::var(name).ok().and_then(|number| number.parse::<usize>().ok());
     let rows = asked("SACHDNS_ROWS").unwrap_or(if is_short { 20_000 } else { 10_000_000 });
     let days = asked("SACHDNS_DAYS").unwrap_or(if is_short { 3 } else { 0 });
-    let folder = std::env::temp_dir().join(format!("sachdns-evidence-{}", std::process::id()));
+    let kept = std::env::var_os("SACHDNS_FOLDER").map(PathBuf::from);
+    let scratch = || std::env::temp_dir().join(format!("sachdns-evidence-{}", std::process::id()));
+    let folder = kept.clone().unwrap_or_else(scratch);
     std::fs::create_dir_all(&folder).expect("the temporary folder can be written");
     let now =
         std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("a clock behind 1970");
     // A day that is over, at any time zone's reckoning.
+    let start = (now.as_micros() as i64 / DAY - 3) * DAY + DAY / 4;
+    let known = files(&folder.join("store"), "parquet").iter().map(|path| parts_of(path)[1]).min();
     let bench = Bench {
         folder: folder.clone(),
         rows,
         names: Names::new((rows / 20).clamp(1000, 2_000_000)),
-        start: (now.as_micros() as i64 / DAY - 3) * DAY + DAY / 4,
+        start: known.unwrap_or(start),
     };
     println!("{rows} rows\n");
     println!("| what | |");
     println!("|---|--:|");
-    bench.fill();
+    if known.is_none() {
+        bench.fill();
+    }
     bench.ask();
     bench.sum_up(days);
-    std::fs::remove_dir_all(&folder).expect("it was made above");
+    if kept.is_none() {
+        std::fs::remove_dir_all(&folder).expect("it was made above");
+    }
 }
 
 /// Names from the one most asked for on.
@@ -219,6 +227,13 @@ fn files(folder: &Path, extension: &str) -> Vec<PathBuf> {
     paths.filter(|path| path.extension().is_some_and(|it| it == extension)).collect()
 }
 
+/// The number in a file's name, and its times.
+fn parts_of(path: &Path) -> [i64; 3] {
+    let stem = path.file_stem().and_then(|stem| stem.to_str()).expect("a name of ours");
+    let parts: Vec<i64> = stem.split('_').filter_map(|part| part.parse().ok()).collect();
+    parts.try_into().expect("a name of ours")
+}
+
 fn octets(folder: &Path, extension: &str) -> u64 {
     let len = |path: &PathBuf| std::fs::metadata(path).map_or(0, |facts| facts.len());
     files(folder, extension).iter().map(len).sum()
@@ -308,9 +323,7 @@ impl Bench {
         let once = self.queries(&self.one());
         let summaries = files(&self.store(), "summary");
         for summary in &summaries {
-            let stem = summary.file_stem().and_then(|stem| stem.to_str()).expect("a name of ours");
-            let parts: Vec<i64> = stem.split('_').filter_map(|part| part.parse().ok()).collect();
-            let &[number, earliest, latest] = parts.as_array().expect("a name of ours");
+            let [number, earliest, latest] = parts_of(summary);
             for day in 1..=days as i64 {
                 let (number, earliest) = (number + day * 1_000_000, earliest - day * DAY);
                 let name = format!("{number:010}_{earliest}_{}.summary", latest - day * DAY);

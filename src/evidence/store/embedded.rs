@@ -13,12 +13,14 @@ use std::sync::Arc;
 use super::catalogue::{Catalogue, HitScope, Unit};
 use super::counting::{self, By, Count, Tally};
 use super::loaded::{Loaded, Origin, merge};
+use super::parallel::{Ahead, with_ahead};
 use super::parquet::Stored;
 use super::rows::{Group, MINUTE};
 use super::segments::{self, Raw};
 use super::sightings::{Sighting, Sum};
 use super::summary::Summary;
-use super::view::{View, gone_until, is_summed, needles_of, note, note_file, sightings};
+use super::view::{Known, View, gone_until, is_summed, needles_of, note, note_file, sightings};
+use super::words::Words;
 use super::{Filter, Gap, Kind, Page, Scan, Store, StoreError, Watch};
 use crate::database::DatabaseError;
 use crate::evidence::record::{Outcome, Record};
@@ -56,7 +58,8 @@ impl Embedded {
             files = catalogue.files().map_err(self.failed())?;
         }
         raws.retain(|raw| archived.get(&raw.segment.id) != Some(&raw.survey.span));
-        Ok(View { folder, raws, files, summaries, catalogue: catalogue.map(Arc::new) })
+        let (catalogue, known) = (catalogue.map(Arc::new), Known::default());
+        Ok(View { folder, raws, files, summaries, catalogue, known })
     }
 }
 
@@ -100,7 +103,7 @@ impl Embedded {
         for entry in &view.summaries {
             let path = view.folder.join(entry.name.summary_name());
             let read = Summary::open(&path).and_then(|summary| match gone_until(&view.folder, &summary) {
-                Some(until) => sightings(&summary, &needles, filter, until, &mut |_| {
+                Some(until) => sightings(&summary, view.met_in(entry, &needles), filter, until, &mut |_| {
                     count += 1;
                     ControlFlow::Continue(())
                 }),
@@ -120,16 +123,57 @@ pub(in crate::evidence) fn store_folder(folder: &Path) -> PathBuf {
 /// Where records come from.
 pub(super) enum Source<'a> {
     Raw(&'a Filter, Raw),
-    File(&'a Filter, i64, PathBuf, u64),
+    File(FileSource<'a>),
     /// Before this time.
     Hits(Filter, i64, Arc<Catalogue>, PathBuf),
+}
+
+/// Its files, the latest first, as they are merged.
+fn in_turn<'s, 'f>(sources: &'s mut [Source<'f>]) -> impl Iterator<Item = &'s mut FileSource<'f>> {
+    let mut files: Vec<_> = sources
+        .iter_mut()
+        .filter_map(|source| match source {
+            Source::File(file) => Some(file),
+            Source::Raw(..) | Source::Hits(..) => None,
+        })
+        .collect();
+    files.sort_by_key(|file| std::cmp::Reverse(file.latest));
+    files.into_iter()
+}
+
+/// A file, and what is known of it.
+#[derive(Clone)]
+pub(super) struct FileSource<'a> {
+    pub(super) filter: &'a Filter,
+    pub(super) latest: i64,
+    pub(super) path: PathBuf,
+    pub(super) octets: u64,
+    /// All that is looked for in it.
+    pub(super) words: Option<Arc<Words>>,
+    /// Who may have read it already, and which one it is there.
+    pub(super) turn: Option<(&'a Ahead<Part>, usize)>,
+}
+
+/// What was read of a source, and what could not be.
+type Part = (Option<Loaded>, Scan);
+
+impl FileSource<'_> {
+    fn read(&self, most: Option<usize>) -> Part {
+        let (mut loaded, mut scan) = (Loaded::default(), Scan::default());
+        let read = Stored::open(&self.path).and_then(|stored| {
+            let stored = stored.knowing(self.words.clone());
+            stored.read(self.filter, most, &mut |record| loaded.add(record))
+        });
+        note_file(&mut scan, &self.path, &read);
+        (loaded.sorted(), scan)
+    }
 }
 
 impl Origin for Source<'_> {
     fn latest(&self) -> i64 {
         match self {
             Self::Raw(_, raw) => raw.survey.span.latest,
-            Self::File(_, latest, ..) => *latest,
+            Self::File(file) => file.latest,
             Self::Hits(_, until, ..) => until.saturating_sub(1),
         }
     }
@@ -137,7 +181,7 @@ impl Origin for Source<'_> {
     fn len(&self) -> u64 {
         match self {
             Self::Raw(_, raw) => raw.survey.len,
-            Self::File(.., octets) => *octets,
+            Self::File(file) => file.octets,
             Self::Hits(..) => 0,
         }
     }
@@ -149,12 +193,11 @@ impl Origin for Source<'_> {
     ) -> Result<(Option<Loaded>, Option<Self>), StoreError> {
         match self {
             Self::Raw(filter, raw) => Ok((raw.load(filter, most, scan)?, None)),
-            Self::File(filter, _, path, _) => {
-                let mut loaded = Loaded::default();
-                let read = Stored::open(&path)
-                    .and_then(|stored| stored.read(filter, most, &mut |record| loaded.add(record)));
-                note_file(scan, &path, &read);
-                Ok((loaded.sorted(), None))
+            Self::File(file) => {
+                let made = file.turn.and_then(|(ahead, at)| ahead.take(at));
+                let (loaded, noted) = made.unwrap_or_else(|| file.read(most));
+                scan.unreadable.extend(noted.unreadable);
+                Ok((loaded, None))
             }
             Self::Hits(filter, _, catalogue, path) => {
                 let (loaded, more) = catalogue
@@ -188,8 +231,24 @@ impl Store for Embedded {
         }
         view.narrow(&filter, &mut scan);
         scan.gone = self.gone(&view, &filter, &mut scan);
-        let ahead = view.sources(&filter);
-        merge(ahead, page, &mut scan, watch, visit)?;
+        let mut sources = view.sources(&filter);
+        // Of what is looked for by name little is found, so that some of it may be read ahead.
+        let is_sparse = needles_of(&filter).is_some();
+        let jobs: Vec<FileSource<'_>> =
+            in_turn(&mut sources).filter(|_| is_sparse).map(|file| file.clone()).collect();
+        let most = page.limit.map(|limit| limit.saturating_add(page.after.map_or(0, |place| place.seen)));
+        let most = most.map(|most| usize::try_from(most).unwrap_or(usize::MAX));
+        with_ahead(
+            jobs.len(),
+            |at| jobs[at].read(most),
+            |ahead| {
+                let mut sources: Vec<Source<'_>> = sources;
+                for (at, file) in in_turn(&mut sources).enumerate() {
+                    file.turn = Some((ahead, at));
+                }
+                merge(sources, page, &mut scan, watch, visit)
+            },
+        )?;
         Ok(scan)
     }
 
@@ -274,7 +333,7 @@ impl Store for Embedded {
                     return Ok((tally.finish()?, scan));
                 }
                 let path = view.folder.join(file.name.to_string());
-                let read = Stored::open(&path).and_then(|stored| match by.text() {
+                let read = view.open(file).and_then(|stored| match by.text() {
                     Some(text) => {
                         stored.count_text(part, text, &mut |value, count| tally.add_text(value, count))
                     }
@@ -321,25 +380,41 @@ impl Store for Embedded {
                     return Ok(());
                 }
                 summed.insert(entry.id);
-                sightings(&summary, &needles, filter, i64::MAX, &mut |sighting| {
+                sightings(&summary, view.met_in(entry, &needles), filter, i64::MAX, &mut |sighting| {
                     sum.add(sighting);
                     ControlFlow::Continue(())
                 })
             });
             note(&mut scan, &path, read.as_ref().err().filter(|error| !error.is_absent()));
         }
-        for file in view.files.iter().filter(|file| file.summary.is_none_or(|it| !summed.contains(&it))) {
-            if watch.progress(done, total).is_break() {
-                scan.is_stopped = true;
-                return Ok((sum.finish()?, scan));
-            }
-            done += file.octets;
-            let path = view.folder.join(file.name.to_string());
-            let read = Stored::open(&path)
-                .and_then(|stored| stored.read(filter, None, &mut |record| sum.add_record(record, &needles)));
-            note_file(&mut scan, &path, &read);
+        view.files.retain(|file| file.summary.is_none_or(|it| !summed.contains(&it)));
+        let catalogue = view.catalogue.clone();
+        view.raws.clear();
+        let mut sources = view.sources(filter);
+        let jobs: Vec<FileSource<'_>> = in_turn(&mut sources).map(|file| file.clone()).collect();
+        let is_stopped = with_ahead(
+            jobs.len(),
+            |at| jobs[at].read(None),
+            |ahead| {
+                for (at, file) in jobs.iter().enumerate() {
+                    if watch.progress(done, total).is_break() {
+                        return true;
+                    }
+                    done += file.octets;
+                    let (loaded, noted) = ahead.take(at).unwrap_or_else(|| file.read(None));
+                    scan.unreadable.extend(noted.unreadable);
+                    if let Some(loaded) = loaded {
+                        loaded.each(&mut |record| sum.add_record(record, &needles));
+                    }
+                }
+                false
+            },
+        );
+        if is_stopped {
+            scan.is_stopped = true;
+            return Ok((sum.finish()?, scan));
         }
-        if let Some(catalogue) = &view.catalogue {
+        if let Some(catalogue) = &catalogue {
             let mut until = filter.until.unwrap_or(i64::MAX);
             loop {
                 let part = Filter { until: Some(until), ..filter.clone() };

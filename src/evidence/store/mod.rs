@@ -9,6 +9,7 @@ pub mod embedded;
 pub mod follow;
 mod loaded;
 pub mod names;
+mod parallel;
 mod parquet;
 mod rows;
 mod segments;
@@ -16,6 +17,7 @@ mod sightings;
 mod summary;
 mod view;
 pub mod whereabouts;
+mod words;
 
 use std::io;
 use std::net::IpAddr;

@@ -127,28 +127,36 @@ impl Set {
         }
     }
 
-    /// Whether anything of this is looked for.
-    pub(super) fn is_met_by(&self, needles: &Needles) -> bool {
+    /// All of it that is looked for; `None` where that is more than so many.
+    pub(super) fn met(&self, needles: &Needles, most: usize) -> Option<Vec<Box<[u8]>>> {
+        let mut met = Vec::new();
+        let mut add = |key: &[u8]| {
+            met.push(key.into());
+            (met.len() <= most).then_some(())
+        };
         // One seek costs about as much as passing twenty keys.
         if needles.tops.len().saturating_mul(20) < self.0.len() {
-            return needles.tops.iter().any(|&top| {
+            for &top in &needles.tops {
                 let lowest = needles.lowest(top);
                 let mut keys = self.0.range().ge(lowest).into_stream();
-                let mut next = keys.next();
-                if next == Some(lowest) && !needles.covers(top, lowest) {
-                    // What is below it comes next.
-                    next = keys.next();
+                while let Some(key) = keys.next() {
+                    if needles.covers(top, key) {
+                        add(key)?;
+                    } else if key != lowest {
+                        // What is below it comes next only behind itself.
+                        break;
+                    }
                 }
-                next.is_some_and(|key| needles.covers(top, key))
-            });
+            }
+            return Some(met);
         }
         let (mut keys, mut meeting) = (self.0.stream(), Meeting::new(needles));
         while let Some(key) = keys.next() {
             if meeting.meets(key) {
-                return true;
+                add(key)?;
             }
         }
-        false
+        Some(met)
     }
 }
 
@@ -287,6 +295,14 @@ impl Gathering {
     pub fn add_name(&mut self, key: &[u8], reach: Reach, label: &Label) {
         let reach = if key.is_empty() { Reach::Exact } else { reach };
         self.add(key, Covers::Name(reach), label);
+    }
+
+    /// Adds what has this key, and nothing else.
+    pub(super) fn add_key(&mut self, key: &[u8], label: &Label) {
+        match address_of_key(key) {
+            Some(address) => self.add_net(address.into(), label),
+            None => self.add_name(key, Reach::Exact, label),
+        }
     }
 
     /// Adds a network, or an address as one of all its bits.
@@ -517,6 +533,7 @@ mod tests {
 
     #[test]
     fn a_set_is_met_by_exactly_what_covers_a_key_of_it() {
+        let met = |set: &Set, needles: &Needles| set.met(needles, usize::MAX).unwrap();
         let known = ["a.evil.example", "bad.test", "good.test", "192.0.2.66", "2001:db8::1", "."];
         let set = Set::from_keys(known.iter().map(|text| key(text)).collect());
         let large: Vec<String> = (0..2000).map(|n| format!("n{n}.filler.test")).collect();
@@ -525,15 +542,25 @@ mod tests {
         let rest = ["no.such.name", "zz.other", "198.51.100.0/24", "= evil.example", "* good.test"];
         for set in [&set, &large] {
             let set = &Set::from_octets(set.to_octets()).unwrap();
-            assert!(!set.is_met_by(&needles(&rest)));
-            for text in ["evil.example", "= bad.test", "192.0.2.0/24", "2001:db8::1/128", "* evil.example"] {
-                assert!(set.is_met_by(&needles(&[text])), "{text}");
-                assert!(set.is_met_by(&needles(&[&rest[..], &[text]].concat())), "{text}");
+            assert!(met(set, &needles(&rest)).is_empty());
+            for (text, expected) in [
+                ("evil.example", "a.evil.example"),
+                ("= bad.test", "bad.test"),
+                ("192.0.2.0/24", "192.0.2.66"),
+                ("2001:db8::1/128", "2001:db8::1"),
+                ("* evil.example", "a.evil.example"),
+            ] {
+                for needles in [needles(&[text]), needles(&[&rest[..], &[text]].concat())] {
+                    assert_eq!(met(set, &needles), [key(expected)], "{text}");
+                    assert_eq!(set.met(&needles, 0), None);
+                    assert_eq!(set.met(&needles, 1).unwrap().len(), 1);
+                }
             }
         }
         let set = Set::from_keys(["evil.example", "a.evil.example"].map(key).into());
-        assert!(set.is_met_by(&needles(&["* evil.example"])));
-        assert!(!set.is_met_by(&needles(&["* a.evil.example"])));
+        assert_eq!(met(&set, &needles(&["* evil.example"])), [key("a.evil.example")]);
+        assert_eq!(met(&set, &needles(&["evil.example"])).len(), 2);
+        assert!(met(&set, &needles(&["* a.evil.example"])).is_empty());
     }
 
     #[test]

@@ -10,6 +10,7 @@
 
 mod read;
 mod selection;
+mod text;
 
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write as _};
@@ -99,6 +100,8 @@ pub(in crate::evidence) enum FileError {
     Value(Text),
     #[error("it has no column {0:?} as this release reads it: it is of a newer one, or of another program")]
     Column(&'static str),
+    #[error("a page of its column {0:?} is damaged")]
+    Page(Text),
     #[error("it has fewer rows than it says")]
     Rows,
     #[error("reading it failed in a way that should not be possible; please report it")]
@@ -203,10 +206,16 @@ fn schema(columns: &[Column]) -> Result<Type, ParquetError> {
 /// # Errors
 /// What the system said; what was written is left behind.
 pub(in crate::evidence) fn write(rows: &Rows, sources: &[Source], path: &Path) -> Result<(), FileError> {
-    write_columns(&Column::all().collect::<Vec<_>>(), rows, sources, path)
+    write_columns(&Column::all().collect::<Vec<_>>(), DICTIONARY, rows, sources, path)
 }
 
-fn write_columns(columns: &[Column], rows: &Rows, sources: &[Source], path: &Path) -> Result<(), FileError> {
+fn write_columns(
+    columns: &[Column],
+    dictionary: usize,
+    rows: &Rows,
+    sources: &[Source],
+    path: &Path,
+) -> Result<(), FileError> {
     let path_of = |column: Column| ColumnPath::from(column.name());
     let sorting = [Column::Text(Text::Client), Column::Time].map(|key| SortingColumn {
         // They are a few.
@@ -220,7 +229,7 @@ fn write_columns(columns: &[Column], rows: &Rows, sources: &[Source], path: &Pat
         .set_compression(Compression::ZSTD(ZstdLevel::try_new(1)?))
         .set_statistics_enabled(EnabledStatistics::Page)
         .set_data_page_row_count_limit(PAGE)
-        .set_dictionary_page_size_limit(DICTIONARY)
+        .set_dictionary_page_size_limit(dictionary)
         .set_max_row_group_row_count(None)
         .set_sorting_columns(Some(sorting.to_vec()))
         .set_key_value_metadata(Some(vec![KeyValue::new(SOURCES.to_owned(), sources.join(","))]));
@@ -319,13 +328,14 @@ mod tests {
     use crate::evidence::record::Record;
     use crate::evidence::record::tests::sample;
     use crate::evidence::store::Filter;
+    use crate::name::Name;
 
     fn read(columns: &[Column], filter: &Filter) -> Vec<Record<'static>> {
         let mut rows = Rows::default();
         (1..=3).for_each(|time| rows.add(&sample(time)));
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("file");
-        write_columns(columns, &rows, &[], &path).unwrap();
+        write_columns(columns, DICTIONARY, &rows, &[], &path).unwrap();
         let mut records = Vec::new();
         let stored = Stored::open(&path).unwrap();
         stored.read(filter, None, &mut |record| records.push(record.clone().into_owned())).unwrap();
@@ -347,6 +357,46 @@ mod tests {
         assert_eq!(read(&columns, &Filter::default()), [1, 2, 3].map(poorer));
         let family = sample(1).family.map(String::from);
         assert!(read(&columns, &Filter { family, ..Filter::default() }).is_empty());
+    }
+
+    #[test]
+    fn what_is_in_no_dictionary_is_read_as_well() {
+        let wire = |n: i64| Name::from_host(&format!("n{n}.example")).unwrap().as_wire().to_vec();
+        let record = |n: i64| Record {
+            client: [10, 1, 0, 1].into(),
+            qname: if n % 7 == 0 { Vec::new() } else { wire(n / 3) }.into(),
+            qtype: if n % 7 == 0 { 0 } else { 28 },
+            family: (n % 3 == 0).then(|| format!("f{n}").into()),
+            ..sample(n)
+        };
+        let mut rows = Rows::default();
+        (0..50_000).for_each(|n| rows.add(&record(n)));
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        // In the midst of the third page it is too much.
+        write_columns(&Column::all().collect::<Vec<_>>(), 200_000, &rows, &[], &path).unwrap();
+        let stored = Stored::open(&path).unwrap();
+        let mut n = 0;
+        let all = stored.read(&Filter::default(), None, &mut |found| {
+            assert_eq!(*found, record(n));
+            n += 1;
+        });
+        all.unwrap();
+        assert_eq!(n, 50_000);
+        for at in [1, 9_999, 16_666] {
+            let name = Some(Name::from_host(&format!("n{at}.example")).unwrap());
+            let (mut found, filter) = (Vec::new(), Filter { name, ..Filter::default() });
+            stored.read(&filter, None, &mut |record| found.push(record.time)).unwrap();
+            let expected: Vec<i64> = (0..50_000).filter(|n| n / 3 == at && n % 7 != 0).collect();
+            assert_eq!(found, expected);
+        }
+        let mut families = std::collections::HashMap::new();
+        let filter = Filter { since: Some(20_000), ..Filter::default() };
+        let add = &mut |family: &str, count| *families.entry(family.to_owned()).or_insert(0) += count;
+        stored.count_text(&filter, Text::Family, add).unwrap();
+        assert_eq!(families.remove(""), Some(20_000));
+        assert_eq!(families.len(), 10_000);
+        assert!(families.values().all(|count| *count == 1));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //!
 //! Knows what a column holds and how its text is read back; the file's octets are `parquet`'s business.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::net::IpAddr;
 
@@ -348,19 +349,19 @@ fn put_octets(address: IpAddr, out: &mut Vec<u8>) {
 
 /// One row as it stands in a file.
 #[derive(Debug, Default)]
-pub(super) struct Row {
+pub(super) struct Row<'r> {
     pub(super) time: i64,
     pub(super) latency: i32,
     pub(super) qclass: i32,
     pub(super) is_hit: bool,
     pub(super) is_cached: bool,
-    pub(super) texts: [Option<ByteArray>; Text::ALL.len()],
+    pub(super) texts: [Option<Cow<'r, [u8]>>; Text::ALL.len()],
 }
 
-impl Row {
+impl Row<'_> {
     fn text(&self, text: Text) -> Result<Option<&str>, Text> {
-        let value = self.texts[text as usize].as_ref();
-        value.map(|value| std::str::from_utf8(value.data()).map_err(|_| text)).transpose()
+        let value = self.texts[text as usize].as_deref();
+        value.map(|value| std::str::from_utf8(value).map_err(|_| text)).transpose()
     }
 
     fn read<T>(&self, text: Text, read: impl FnOnce(&str) -> Option<T>) -> Result<Option<T>, Text> {

@@ -37,8 +37,8 @@ use super::parquet::{FileError, FileName};
 
 pub(in crate::evidence) use build::Slices;
 pub(in crate::evidence) use merge::{merge, rewrite};
-pub(super) use read::Find;
 pub(in crate::evidence) use read::Summary;
+pub(super) use read::{Find, Met};
 
 const MAGIC: &[u8; 8] = b"SACHSUM\x01";
 const END: &[u8; 8] = b"SACHEOS\x01";

@@ -1,28 +1,34 @@
 //! What there is at one moment, and which of it a question needs.
 //!
 //! A name or an address that a summary does not know is in none of its files, and one that a file's set does not know is not
-//! in that file. Where a file is gone, its summary says what was in it.
+//! in that file; what either does know is all that is looked for in what it stands for. Where a file is gone, its summary says what was
+//! in it.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::catalogue::{self, Catalogue, Entry, SummaryEntry};
-use super::embedded::Source;
+use super::embedded::{FileSource, Source};
 use super::names::{Gathering, Label, Needles, Reach, Set};
+use super::parallel::in_parallel;
 use super::parquet::{FileError, Stored};
 use super::rows::MINUTE;
 use super::segments::Raw;
 use super::sightings::Sighting;
-use super::summary::{Asker, Find, Summary, SummaryError};
+use super::summary::{Asker, Find, Met, Summary, SummaryError};
+use super::words::Words;
 use super::{Filter, Kind, Scan, StoreError};
 use crate::evidence::record::Record;
 use crate::name;
 
 /// The rows of one summary that are found one by one; of more, it is what the summary says that is found.
 const MANY: u64 = 10_000;
+/// Most names and addresses of one file whose texts are held, and of all files: a few ten megabytes. In others, texts are read as names.
+const MOST_OF_FILE: usize = 1 << 12;
+const MOST_WORDS: usize = 1 << 18;
 
 /// What there is at one moment.
 pub(in crate::evidence) struct View {
@@ -31,6 +37,16 @@ pub(in crate::evidence) struct View {
     pub(super) files: Vec<Entry>,
     pub(super) summaries: Vec<SummaryEntry>,
     pub(super) catalogue: Option<Arc<Catalogue>>,
+    pub(super) known: Known,
+}
+
+/// What was found out on the way about what is looked for.
+#[derive(Default)]
+pub(in crate::evidence) struct Known {
+    /// By the summary that it is of.
+    met: HashMap<i64, Met>,
+    /// By the file that they are of.
+    words: HashMap<i64, Arc<Words>>,
 }
 
 /// What a search meets.
@@ -56,16 +72,16 @@ impl View {
             || None,
             |entry| {
                 let path = self.folder.join(entry.name.summary_name());
-                Some(Summary::open(&path).and_then(|summary| summary.is_met_by(&needles)))
+                Some(Summary::open(&path).and_then(|summary| summary.met(&needles)))
             },
         );
-        let (mut unmet, mut known) = (HashSet::new(), HashSet::new());
+        let (mut unmet, mut known) = (HashSet::new(), HashMap::new());
         for (entry, met) in self.summaries.iter().zip(met) {
             match met {
-                Some(Ok(true)) => {
-                    known.insert(entry.id);
+                Some(Ok(Some(met))) => {
+                    known.insert(entry.id, met);
                 }
-                Some(Ok(false)) => {
+                Some(Ok(None)) => {
                     unmet.insert(entry.id);
                 }
                 Some(Err(error)) if !error.is_absent() => {
@@ -76,18 +92,52 @@ impl View {
                 _ => {}
             }
         }
-        self.summaries.retain(|entry| known.contains(&entry.id));
-        self.files.retain(|file| file.summary.is_none_or(|summary| !unmet.contains(&summary)));
+        self.summaries.retain(|entry| known.contains_key(&entry.id));
+        self.files.retain(|file| {
+            let Some(summary) = file.summary else { return true };
+            let is_within = |met: &Met| met.may_be_in(&file.name);
+            !unmet.contains(&summary) && known.get(&summary).is_none_or(is_within)
+        });
+        let left = AtomicUsize::new(MOST_WORDS);
         let wanted = in_parallel(
             &self.files,
-            || true,
+            || Some(None),
             |file| {
-                let names = Set::load(&file.name.names_path(&self.folder)).ok().flatten();
-                names.is_none_or(|names| names.is_met_by(&needles))
+                let Some(names) = Set::load(&file.name.names_path(&self.folder)).ok().flatten() else {
+                    return Some(None);
+                };
+                let met = file.summary.and_then(|summary| known.get(&summary));
+                let Some(keys) = names.met(met.and_then(Met::needles).unwrap_or(&needles), MOST_OF_FILE)
+                else {
+                    return Some(None);
+                };
+                let room = |left: usize| left.checked_sub(keys.len());
+                let is_held = || left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, room).is_ok();
+                (!keys.is_empty()).then(|| is_held().then(|| Arc::new(Words::from_keys(&keys))))
             },
         );
+        let mut words = HashMap::new();
         let mut wanted = wanted.into_iter();
-        self.files.retain(|_| wanted.next().unwrap_or(true));
+        self.files.retain(|file| {
+            let wanted = wanted.next().unwrap_or(Some(None));
+            if let Some(Some(of_file)) = &wanted {
+                words.insert(file.id, Arc::clone(of_file));
+            }
+            wanted.is_some()
+        });
+        self.known = Known { met: known, words };
+    }
+
+    /// What of what is looked for a summary has: all of it where that is too much to know.
+    pub(super) fn met_in<'n>(&'n self, summary: &SummaryEntry, needles: &'n Needles) -> &'n Needles {
+        let known = self.known.met.get(&summary.id).and_then(Met::needles);
+        known.map_or(needles, |known| known)
+    }
+
+    /// One of its files, to be read.
+    pub(super) fn open(&self, file: &Entry) -> Result<Stored, FileError> {
+        let words = self.known.words.get(&file.id).cloned();
+        Ok(Stored::open(&self.folder.join(file.name.to_string()))?.knowing(words))
     }
 
     /// Keeps only these of its files, and no hits beside them.
@@ -109,10 +159,12 @@ impl View {
 
     /// Where its records come from, as far as `filter` may take them.
     pub(super) fn sources(self, filter: &Filter) -> Vec<Source<'_>> {
-        let Self { folder, raws, files, catalogue, .. } = self;
+        let Self { folder, raws, files, catalogue, mut known, .. } = self;
         let mut ahead: Vec<Source<'_>> = raws.into_iter().map(|raw| Source::Raw(filter, raw)).collect();
         ahead.extend(files.into_iter().map(|file| {
-            Source::File(filter, file.name.latest, folder.join(file.name.to_string()), file.octets)
+            let path = folder.join(file.name.to_string());
+            let (latest, words) = (file.name.latest, known.words.remove(&file.id));
+            Source::File(FileSource { filter, latest, path, octets: file.octets, words, turn: None })
         }));
         let until = filter.until.unwrap_or(i64::MAX);
         ahead.extend(catalogue.map(|it| Source::Hits(filter.clone(), until, it, folder.clone())));
@@ -152,7 +204,7 @@ impl View {
                 break;
             }
             let path = self.folder.join(file.name.to_string());
-            let read = Stored::open(&path).and_then(|stored| {
+            let read = self.open(file).and_then(|stored| {
                 stored.read(filter, None, &mut |record| {
                     if flow.is_continue() {
                         flow = visit(Found::Row(record, catalogue::Origin::File(file.id)));
@@ -174,7 +226,7 @@ impl View {
     ) -> Result<(), SummaryError> {
         let Some(needles) = needles_of(filter) else { return Ok(()) };
         let summary = Summary::open(&self.folder.join(entry.name.summary_name()))?;
-        let mut rows = 0;
+        let (needles, mut rows) = (self.met_in(entry, &needles).clone(), 0);
         summary.find(&needles, &mut |find| {
             rows += find.askers.iter().map(|asker| u64::from(asker.count)).sum::<u64>();
             if rows > MANY { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
@@ -248,34 +300,6 @@ pub(super) fn needles_of(filter: &Filter) -> Option<Arc<Needles>> {
     let mut gathering = Gathering::default();
     gathering.add_name(name::Key::from(name).as_bytes(), Reach::Subtree, &Label::default());
     Some(Arc::new(gathering.finish()))
-}
-
-/// What `judge` says of each, by as many threads as there are cores; `unsaid` of one that it panics at.
-fn in_parallel<T: Sync, R: Send>(
-    all: &[T],
-    unsaid: impl Fn() -> R,
-    judge: impl Fn(&T) -> R + Sync,
-) -> Vec<R> {
-    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    let next = AtomicUsize::new(0);
-    let work = || {
-        let mut verdicts = Vec::new();
-        loop {
-            let at = next.fetch_add(1, Ordering::Relaxed);
-            let Some(one) = all.get(at) else { return verdicts };
-            verdicts.push((at, judge(one)));
-        }
-    };
-    let mut verdicts: Vec<R> = all.iter().map(|_| unsaid()).collect();
-    std::thread::scope(|scope| {
-        let helpers: Vec<_> = (1..cores.min(all.len())).map(|_| scope.spawn(work)).collect();
-        let done = work();
-        let all = helpers.into_iter().filter_map(|helper| helper.join().ok()).flatten().chain(done);
-        for (at, verdict) in all {
-            verdicts[at] = verdict;
-        }
-    });
-    verdicts
 }
 
 /// Notes that a file cannot be read, unless it was retired meanwhile.

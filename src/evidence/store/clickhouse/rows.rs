@@ -5,6 +5,7 @@
 //! dot inside a label is written `\046`, so that every dot in the table stands between two labels. What comes back is
 //! bounded, and taken to be anything.
 
+use std::borrow::Cow;
 use std::io::{self, Write};
 use std::net::IpAddr;
 
@@ -275,7 +276,7 @@ impl Rest {
     }
 }
 
-fn row(rest: &mut &[u8]) -> Result<Row, Lack> {
+fn row<'r>(rest: &mut &'r [u8]) -> Result<Row<'r>, Lack> {
     let mut row = Row::default();
     for column in record_columns() {
         match column {
@@ -285,12 +286,12 @@ fn row(rest: &mut &[u8]) -> Result<Row, Lack> {
             Column::Cached => row.is_cached = array::<1>(rest)? != [0],
             Column::Latency => row.latency = i32::from_le_bytes(array(rest)?),
             Column::Text(of) => {
-                let value = match of {
-                    Text::Client => sql::address(array(rest)?).to_string().into_bytes(),
-                    Text::Answers => addresses(rest)?.into_bytes(),
-                    _ => text(rest)?.to_vec(),
+                let value: Cow<'_, [u8]> = match of {
+                    Text::Client => sql::address(array(rest)?).to_string().into_bytes().into(),
+                    Text::Answers => addresses(rest)?.into_bytes().into(),
+                    _ => text(rest)?.into(),
                 };
-                row.texts[of as usize] = Some(value).filter(|it| !it.is_empty()).map(ByteArray::from);
+                row.texts[of as usize] = Some(value).filter(|it| !it.is_empty());
             }
             Column::Hour | Column::Node | Column::Batch | Column::Late => {}
         }
@@ -420,7 +421,7 @@ mod tests {
             family: None,
             severity: None,
             trigger: None,
-            answers: std::borrow::Cow::default(),
+            answers: Cow::default(),
             rcode: None,
             is_hit: false,
             ..sample(2)

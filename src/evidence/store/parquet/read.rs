@@ -1,26 +1,32 @@
 //! Reading a file: which rows are wanted, column by column, and then these rows.
 
-use std::collections::{BTreeSet, HashMap};
+use std::borrow::Cow;
+use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::convert::Infallible;
 use std::fs::File;
 use std::net::IpAddr;
 use std::ops::Range;
 use std::path::Path;
+use std::rc::Rc;
+use std::sync::Arc;
 
 use ipnet::IpNet;
 use parquet::column::reader::{ColumnReaderImpl, get_typed_column_reader};
-use parquet::data_type::{BoolType, ByteArray, ByteArrayType, DataType, Int32Type, Int64Type};
+use parquet::data_type::{BoolType, DataType, Int32Type, Int64Type};
 use parquet::file::page_index::column_index::ColumnIndexMetaData;
 use parquet::file::reader::{FileReader as _, RowGroupReader, SerializedFileReader};
 use parquet::file::serialized_reader::ReadOptionsBuilder;
 use parquet::schema::types::SchemaDescriptor;
 
 use super::selection::{Selection, chunks, count, intersect, push, unite, whole};
+use super::text::{Dictionary, Memo, Texts};
 use super::{CHUNK, Column, FileError, SOURCES, Source, schema, source_from_text};
 use crate::evidence::record::Record;
 use crate::evidence::store::names::Needles;
 use crate::evidence::store::rows::{Row, Text};
 use crate::evidence::store::whereabouts::Whereabouts;
+use crate::evidence::store::words::Words;
 use crate::evidence::store::{Filter, Kind};
 use crate::mac::Mac;
 use crate::name::{self, Name};
@@ -56,40 +62,48 @@ struct Group<'f> {
     places: &'f Places,
     number: usize,
     rows: usize,
+    /// Those that were read, by the number of their column: they are large, and columns are read more than once.
+    dictionaries: RefCell<[Option<Rc<Dictionary>>; Text::ALL.len()]>,
 }
 
 impl Group<'_> {
+    fn texts(&self, text: Text) -> Result<Texts, FileError> {
+        let place = self.places.of(Column::Text(text));
+        let pages = place.map(|at| self.reader.get_column_page_reader(at)).transpose()?;
+        let mut known = self.dictionaries.borrow_mut();
+        let known = &mut known[text as usize];
+        let texts = Texts::new(pages, text, known.as_ref())?;
+        *known = Some(Rc::clone(texts.dictionary()));
+        Ok(texts)
+    }
+
     fn cursor<T: DataType>(&self, column: Column) -> Result<Cursor<T>, FileError> {
         let place = self.places.of(column);
         let reader = place.map(|at| self.reader.get_column_reader(at)).transpose()?;
         let reader = reader.map(get_typed_column_reader);
-        Ok(Cursor { reader, at: 0, values: Vec::new(), levels: Vec::new() })
+        Ok(Cursor { reader, at: 0, values: Vec::new() })
     }
 }
 
-/// Reads one column of a row group, forwards; one that the file lacks is null in every row.
+/// Reads one column of numbers of a row group, forwards.
 struct Cursor<T: DataType> {
     reader: Option<ColumnReaderImpl<T>>,
     at: usize,
     values: Vec<T::T>,
-    levels: Vec<i16>,
 }
 
 impl<T: DataType> Cursor<T> {
     /// Reads these rows, which lie behind those that were read before.
     fn read(&mut self, rows: Range<usize>) -> Result<(), FileError> {
         self.values.clear();
-        self.levels.clear();
-        let Some(reader) = &mut self.reader else {
-            self.levels.resize(rows.len(), 0);
-            return Ok(());
-        };
+        // All releases have written them.
+        let reader = self.reader.as_mut().ok_or(FileError::Rows)?;
         if rows.start > self.at {
             reader.skip_records(rows.start - self.at)?;
         }
         let mut left = rows.len();
         while left > 0 {
-            let (read, ..) = reader.read_records(left, Some(&mut self.levels), None, &mut self.values)?;
+            let (read, ..) = reader.read_records(left, None, None, &mut self.values)?;
             if read == 0 {
                 return Err(FileError::Rows);
             }
@@ -97,14 +111,6 @@ impl<T: DataType> Cursor<T> {
         }
         self.at = rows.end;
         Ok(())
-    }
-}
-
-impl Cursor<ByteArrayType> {
-    /// What was read, with its nulls.
-    fn texts(&self) -> impl Iterator<Item = Option<&ByteArray>> {
-        let mut values = self.values.iter();
-        self.levels.iter().map(move |level| if *level == 0 { None } else { values.next() })
     }
 }
 
@@ -133,57 +139,40 @@ fn narrow<T: DataType>(
     Ok(kept)
 }
 
-/// As [`narrow`], by text; equal texts of a dictionary are judged once.
+/// As [`narrow`], by text.
 fn narrow_text(
     group: &Group<'_>,
     text: Text,
     selection: &[Range<usize>],
     passes: impl Fn(Option<&str>) -> bool,
 ) -> Result<Selection, FileError> {
-    let mut known = Known::default();
-    let of_null = passes(None);
-    narrow::<ByteArrayType>(group, Column::Text(text), selection, |cursor, verdicts| {
-        let judge = |value: &ByteArray| passes(std::str::from_utf8(value.data()).ok());
-        verdicts.extend(cursor.texts().map(|value| value.map_or(of_null, |value| known.get(value, judge))));
+    narrow_octets(group, text, selection, |value| {
+        passes(value.and_then(|value| std::str::from_utf8(value).ok()))
     })
 }
 
-/// What was found out about values, by where they lie: those of a dictionary are all in its memory.
-struct Known<T>(HashMap<usize, (ByteArray, T)>);
-
-impl<T> Default for Known<T> {
-    fn default() -> Self {
-        Self(HashMap::new())
+/// As [`narrow_text`], by the text's octets.
+fn narrow_octets(
+    group: &Group<'_>,
+    text: Text,
+    selection: &[Range<usize>],
+    passes: impl Fn(Option<&[u8]>) -> bool,
+) -> Result<Selection, FileError> {
+    let mut kept = Selection::new();
+    if selection.is_empty() {
+        return Ok(kept);
     }
-}
-
-/// Values that are known at once; their memory is held, so that no other comes to lie there.
-const MOST_KNOWN: usize = 1 << 18;
-
-impl<T: Copy> Known<T> {
-    fn get(&mut self, value: &ByteArray, find: impl FnOnce(&ByteArray) -> T) -> T {
-        let Ok(found) = self.try_get(value, |value| Ok::<T, Infallible>(find(value)));
-        found
-    }
-
-    fn try_get<E>(
-        &mut self,
-        value: &ByteArray,
-        find: impl FnOnce(&ByteArray) -> Result<T, E>,
-    ) -> Result<T, E> {
-        let place = value.data().as_ptr() as usize;
-        if let Some((held, found)) = self.0.get(&place)
-            && held.len() == value.len()
-        {
-            return Ok(*found);
+    let (mut texts, mut memo) = (group.texts(text)?, Memo::default());
+    for rows in chunks(selection) {
+        texts.read(rows.clone())?;
+        for (at, row) in rows.enumerate() {
+            let Ok(passed) = memo.get(&texts, at, |value| Ok::<_, Infallible>(passes(value)));
+            if passed {
+                push(&mut kept, row..row + 1);
+            }
         }
-        let found = find(value)?;
-        if self.0.len() >= MOST_KNOWN {
-            self.0.clear();
-        }
-        self.0.insert(place, (value.clone(), found));
-        Ok(found)
     }
+    Ok(kept)
 }
 
 /// Takes the texts of rows as numbers.
@@ -207,6 +196,8 @@ const CUT: usize = 32 * CHUNK;
 pub(in crate::evidence) struct Stored {
     reader: SerializedFileReader<File>,
     places: Places,
+    /// All that is looked for in it, where that is known.
+    words: Option<Arc<Words>>,
 }
 
 impl Stored {
@@ -215,7 +206,12 @@ impl Stored {
         let options = ReadOptionsBuilder::new().with_page_index().build();
         let reader = guarded(|| Ok(SerializedFileReader::new_with_options(file, options)?))?;
         let places = Places::find(reader.metadata().file_metadata().schema_descr())?;
-        Ok(Self { reader, places })
+        Ok(Self { reader, places, words: None })
+    }
+
+    /// Knows all that a search by name finds in it.
+    pub(in crate::evidence::store) fn knowing(self, words: Option<Arc<Words>>) -> Self {
+        Self { words, ..self }
     }
 
     fn groups(&self) -> impl Iterator<Item = Result<Group<'_>, FileError>> {
@@ -223,7 +219,7 @@ impl Stored {
             let reader = self.reader.get_row_group(number)?;
             // A negative number of rows is damage.
             let rows = usize::try_from(reader.metadata().num_rows()).map_err(|_| FileError::Rows)?;
-            Ok(Group { reader, places: &self.places, number, rows })
+            Ok(Group { reader, places: &self.places, number, rows, dictionaries: RefCell::default() })
         })
     }
 
@@ -278,30 +274,20 @@ impl Stored {
                 if selection.is_empty() {
                     continue;
                 }
-                let mut cursor = group.cursor::<ByteArrayType>(Column::Text(text))?;
-                let mut known = Known::default();
-                let mut counts: Vec<(ByteArray, u64)> = Vec::new();
-                let mut nulls = 0;
+                let (mut texts, mut memo) = (group.texts(text)?, Memo::default());
+                let mut counts: Vec<(Box<str>, u64)> = Vec::new();
                 for rows in chunks(&selection) {
-                    cursor.read(rows)?;
-                    for value in cursor.texts() {
-                        let Some(value) = value else {
-                            nulls += 1;
-                            continue;
-                        };
-                        let place = known.get(value, |value| {
-                            counts.push((value.clone(), 0));
-                            counts.len() - 1
-                        });
+                    texts.read(rows)?;
+                    for at in 0..texts.len() {
+                        let place = memo.get(&texts, at, |value| {
+                            let value = std::str::from_utf8(value.unwrap_or_default());
+                            counts.push((value.map_err(|_| FileError::Value(text))?.into(), 0));
+                            Ok::<_, FileError>(counts.len() - 1)
+                        })?;
                         counts[place].1 += 1;
                     }
                 }
-                for (value, count) in &counts {
-                    add(std::str::from_utf8(value.data()).map_err(|_| FileError::Value(text))?, *count);
-                }
-                if nulls > 0 {
-                    add("", nulls);
-                }
+                counts.iter().for_each(|(value, count)| add(value, *count));
             }
             Ok(())
         })
@@ -327,36 +313,25 @@ impl Stored {
             let mut hits = group.cursor::<BoolType>(Column::Hit)?;
             let mut texts = Vec::with_capacity(N);
             for text in columns {
-                texts.push(group.cursor::<ByteArrayType>(Column::Text(text))?);
+                texts.push((group.texts(text)?, Memo::default()));
             }
-            let mut known: [Known<u32>; N] = std::array::from_fn(|_| Known::default());
-            let mut nulls = [None; N];
             for rows in chunks(&whole(group.rows)) {
                 if rows.start % CUT == 0 {
                     sieve.cut()?;
-                    known = std::array::from_fn(|_| Known::default());
-                    nulls = [None; N];
+                    texts.iter_mut().for_each(|(_, memo)| *memo = Memo::default());
                 }
                 times.read(rows.clone())?;
                 hits.read(rows.clone())?;
-                for text in &mut texts {
-                    text.read(rows.clone())?;
+                for (texts, _) in &mut texts {
+                    texts.read(rows.clone())?;
                 }
-                let mut values: Vec<_> = texts.iter().map(Cursor::texts).collect();
                 for at in 0..rows.len() {
                     let mut numbers = [0; N];
-                    for (column, values) in values.iter_mut().enumerate() {
-                        numbers[column] = match (values.next().flatten(), nulls[column]) {
-                            (Some(value), _) => known[column].try_get(value, |value| {
-                                let text = std::str::from_utf8(value.data());
-                                sieve.number(
-                                    column,
-                                    Some(text.map_err(|_| FileError::Value(columns[column]))?),
-                                )
-                            })?,
-                            (None, Some(null)) => null,
-                            (None, None) => *nulls[column].insert(sieve.number(column, None)?),
-                        };
+                    for (column, (texts, memo)) in texts.iter_mut().enumerate() {
+                        numbers[column] = memo.get(texts, at, |value| {
+                            let text = value.map(std::str::from_utf8).transpose();
+                            sieve.number(column, text.map_err(|_| FileError::Value(columns[column]))?)
+                        })?;
                     }
                     sieve.row(times.values[at], hits.values[at], numbers);
                 }
@@ -436,12 +411,17 @@ impl Stored {
                 selection = narrow_text(group, text, &selection, |value| value == Some(word.as_str()))?;
             }
         }
-        if let Some(name) = &filter.name {
+        if let Some(name) = &filter.name
+            // What is known is what is looked for by name only where nothing else is.
+            && (filter.sought.is_some() || self.words.is_none())
+        {
             selection = narrow_text(group, Text::Qname, &selection, |text| {
                 text.is_some_and(|text| is_within(text, name))
             })?;
         }
-        if let Some(needles) = &filter.sought {
+        if let Some(words) = &self.words {
+            selection = known(group, &selection, words)?;
+        } else if let Some(needles) = &filter.sought {
             selection = sought(group, &selection, needles)?;
         }
         if let Some(machine) = &filter.machine {
@@ -487,7 +467,6 @@ fn is_within(text: &str, ancestor: &Name) -> bool {
     Name::from_presentation(text).is_ok_and(|name| name::is_within(name.as_wire(), ancestor.as_wire()))
 }
 
-/// The rows whose qname or answer is looked for.
 /// Rows of a machine: those with its MAC, and of those without any those with an address that it had then.
 fn of_machine(
     group: &Group<'_>,
@@ -519,6 +498,7 @@ fn of_machine(
     Ok(found)
 }
 
+/// The rows whose qname or answer is looked for.
 fn sought(group: &Group<'_>, selection: &[Range<usize>], needles: &Needles) -> Result<Selection, FileError> {
     let names = narrow_text(group, Text::Qname, selection, |text| {
         let name = text.and_then(|text| Name::from_presentation(text).ok());
@@ -530,6 +510,23 @@ fn sought(group: &Group<'_>, selection: &[Range<usize>], needles: &Needles) -> R
     let answers = narrow_text(group, Text::Answers, selection, |text| {
         let mut addresses = text.unwrap_or("").split(' ').filter_map(|text| text.parse().ok());
         addresses.any(|address| needles.takes_address(address))
+    })?;
+    Ok(unite(names, answers))
+}
+
+/// As [`sought`], of what is known to be there.
+fn known(group: &Group<'_>, selection: &[Range<usize>], words: &Words) -> Result<Selection, FileError> {
+    let mut names = Selection::new();
+    if words.has_names() {
+        names = narrow_octets(group, Text::Qname, selection, |text| {
+            text.is_some_and(|text| words.has_name(text))
+        })?;
+    }
+    if !words.has_addresses() {
+        return Ok(names);
+    }
+    let answers = narrow_octets(group, Text::Answers, selection, |text| {
+        text.is_some_and(|text| words.has_address(text))
     })?;
     Ok(unite(names, answers))
 }
@@ -570,10 +567,7 @@ fn materialise(
     let mut hits = group.cursor::<BoolType>(Column::Hit)?;
     let mut cached = group.cursor::<BoolType>(Column::Cached)?;
     let mut latencies = group.cursor::<Int32Type>(Column::Latency)?;
-    let mut texts = Text::ALL
-        .into_iter()
-        .map(|text| group.cursor::<ByteArrayType>(Column::Text(text)))
-        .collect::<Result<Vec<_>, _>>()?;
+    let mut texts = Text::ALL.into_iter().map(|text| group.texts(text)).collect::<Result<Vec<_>, _>>()?;
     for rows in chunks(selection) {
         times.read(rows.clone())?;
         qclasses.read(rows.clone())?;
@@ -583,17 +577,15 @@ fn materialise(
         for text in &mut texts {
             text.read(rows.clone())?;
         }
-        let mut values: Vec<_> = texts.iter().map(Cursor::texts).collect();
-        let mut row = Row::default();
         for at in 0..rows.len() {
-            row.time = times.values[at];
-            row.qclass = qclasses.values[at];
-            row.is_hit = hits.values[at];
-            row.is_cached = cached.values[at];
-            row.latency = latencies.values[at];
-            for (text, values) in row.texts.iter_mut().zip(&mut values) {
-                *text = values.next().flatten().cloned();
-            }
+            let row = Row {
+                time: times.values[at],
+                qclass: qclasses.values[at],
+                is_hit: hits.values[at],
+                is_cached: cached.values[at],
+                latency: latencies.values[at],
+                texts: std::array::from_fn(|column| texts[column].value(at).map(Cow::Borrowed)),
+            };
             visit(&row.record().map_err(FileError::Value)?);
         }
     }

@@ -194,8 +194,9 @@ mod tests {
 
     use super::*;
     use crate::evidence::store::names::{Gathering, Label, Reach};
+    use crate::evidence::store::parquet::FileName;
     use crate::evidence::store::rows::MINUTE;
-    use crate::evidence::store::summary::{Summary, merge, rewrite};
+    use crate::evidence::store::summary::{Met, Summary, merge, rewrite};
     use crate::name;
 
     type Row<'a> = (&'a str, &'a str, u32, u32, u32, bool);
@@ -255,7 +256,19 @@ mod tests {
                 ControlFlow::Continue(())
             })
             .unwrap();
-        assert_eq!(summary.is_met_by(&needles).unwrap(), !found.is_empty());
+        let met = summary.met(&needles).unwrap();
+        assert_eq!(met.is_some(), !found.is_empty());
+        // What is met is all there is to find.
+        if let Some(needles) = met.as_ref().and_then(Met::needles) {
+            let mut again = 0;
+            summary
+                .find(needles, &mut |find| {
+                    again += find.askers.len();
+                    ControlFlow::Continue(())
+                })
+                .unwrap();
+            assert_eq!(again, found.len());
+        }
         found
     }
 
@@ -321,6 +334,36 @@ mod tests {
         assert_eq!(found(&path, &["example"]).len(), rows.len());
         for at in (0..names.len()).step_by(997) {
             assert_eq!(found(&path, &[&names[at], "zz.test", "aa.test"]).len(), 1, "{at}");
+        }
+    }
+
+    #[test]
+    fn files_of_other_minutes_are_passed_over() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("one");
+        let rows = [
+            ("evil.example", "10.0.0.1", 101, 103, 2, false),
+            ("evil.example", "10.0.0.2", 102, 110, 2, false),
+            ("evil.example", "10.0.0.3", 160, 160, 1, false),
+            ("good.example", "10.0.0.1", 150, 150, 1, false),
+        ];
+        written(&path, &rows);
+        let mut gathering = Gathering::default();
+        gathering.add_name(&key("evil.example"), Reach::Subtree, &Label::default());
+        let met = Summary::open(&path).unwrap().met(&gathering.finish()).unwrap().unwrap();
+        for (earliest, latest, expected) in [
+            (0, 100, false),
+            (0, 101, true),
+            (104, 105, true),
+            (110, 200, true),
+            (111, 159, false),
+            (150, 150, false),
+            (160, 160, true),
+            (161, 999, false),
+        ] {
+            let [earliest, latest] = [earliest, latest].map(|minute| minute * 60_000_000 + 1);
+            let file = FileName { number: 1, earliest, latest };
+            assert_eq!(met.may_be_in(&file), expected, "{file}");
         }
     }
 

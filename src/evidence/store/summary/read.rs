@@ -5,12 +5,13 @@ use std::io;
 use std::ops::{ControlFlow, Range};
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
+use std::sync::Arc;
 
 use zstd::bulk::Decompressor;
 
-use super::{Asker, Client, END, Facts, MAGIC, MOST_UNPACKED, SummaryError, TAIL};
+use super::{Asker, Client, END, Facts, MAGIC, MOST_UNPACKED, SummaryError, TAIL, minute};
 use crate::evidence::record::{address, number, text};
-use crate::evidence::store::names::{Meeting, Needles, What};
+use crate::evidence::store::names::{Gathering, Label, Meeting, Needles, What};
 use crate::evidence::store::parquet::FileName;
 
 /// A summary that is read.
@@ -41,6 +42,43 @@ struct Part {
 pub(in crate::evidence::store) struct Find<'f> {
     pub(in crate::evidence::store) key: &'f [u8],
     pub(in crate::evidence::store) askers: &'f [Asker],
+}
+
+/// What of a summary is looked for.
+pub(in crate::evidence::store) struct Met {
+    /// The keys; `None` where there are too many.
+    keys: Option<Arc<Needles>>,
+    /// When they were asked for: first and last, in order and apart.
+    minutes: Vec<(u32, u32)>,
+}
+
+/// Most keys, and times, that are held of one summary: where there are more, rows are hardly passed over by them.
+const MOST_MET: usize = 1 << 12;
+
+/// Makes one of what overlaps, or follows one another.
+fn unite(minutes: &mut Vec<(u32, u32)>) {
+    minutes.sort_unstable();
+    minutes.dedup_by(|next, before| {
+        let is_near = next.0 <= before.1.saturating_add(1);
+        if is_near {
+            before.1 = before.1.max(next.1);
+        }
+        is_near
+    });
+}
+
+impl Met {
+    /// What of this is looked for.
+    pub(in crate::evidence::store) fn needles(&self) -> Option<&Arc<Needles>> {
+        self.keys.as_ref()
+    }
+
+    /// Whether any of it may be in one of the summary's files.
+    pub(in crate::evidence::store) fn may_be_in(&self, file: &FileName) -> bool {
+        let (first, last) = (minute(file.earliest), minute(file.latest));
+        let at = self.minutes.partition_point(|(_, until)| *until < first);
+        self.minutes.get(at).is_some_and(|(from, _)| *from <= last)
+    }
 }
 
 impl Find<'_> {
@@ -113,14 +151,26 @@ impl Summary {
         Ok(clients)
     }
 
-    /// Whether anything of this is looked for.
-    pub(in crate::evidence) fn is_met_by(&self, needles: &Needles) -> Result<bool, SummaryError> {
-        let mut is_met = false;
-        self.meet(needles, |_, _, _| {
-            is_met = true;
-            Ok(ControlFlow::Break(()))
+    /// What of this is looked for, and when it was asked for; `None` where nothing is.
+    pub(in crate::evidence::store) fn met(&self, needles: &Needles) -> Result<Option<Met>, SummaryError> {
+        let (mut gathering, mut count, mut minutes) = (Gathering::default(), 0, Vec::new());
+        self.find(needles, &mut |find| {
+            count += 1;
+            gathering.add_key(find.key, &Label::default());
+            minutes.extend(find.askers.iter().map(|asker| (asker.first, asker.last)));
+            if minutes.len() > MOST_MET {
+                unite(&mut minutes);
+            }
+            if count > MOST_MET || minutes.len() > MOST_MET {
+                return ControlFlow::Break(());
+            }
+            ControlFlow::Continue(())
         })?;
-        Ok(is_met)
+        if count > MOST_MET || minutes.len() > MOST_MET {
+            return Ok(Some(Met { keys: None, minutes: vec![(0, u32::MAX)] }));
+        }
+        unite(&mut minutes);
+        Ok((count > 0).then(|| Met { keys: Some(Arc::new(gathering.finish())), minutes }))
     }
 
     /// Calls `visit` with each key that is looked for, in order.
