@@ -209,6 +209,7 @@ impl Scratch {
             client: "10.9.0.7".parse().unwrap(),
             now: NOW,
             tongue: Tongue::English,
+            theme: Default::default(),
             path: path.to_owned(),
             places: Vec::new(),
             query: Fields::read(query.as_bytes()),
