@@ -72,9 +72,9 @@ use crate::update::{self, FeedReport, Plan, standing};
 use error::folder_error;
 use files::affordable;
 
+pub use crate::identity::folder as identity_folder;
 pub use control::{ask_for_rules, ask_to_refresh, ask_to_reload};
 pub use error::DaemonError;
-pub use identity::folder as identity_folder;
 pub use rules::{RulesError, guard};
 
 /// How long a stop waits for queries on their way, beyond the resolver's own deadline.

@@ -1,7 +1,6 @@
 //! The thread that follows files of leases and machines.
 
 use std::io;
-use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -18,11 +17,6 @@ const LOOK_EVERY: Duration = Duration::from_secs(2);
 const EXPIRE_EVERY: Duration = Duration::from_secs(3600);
 /// Faults of a file that are told one by one.
 const TOLD: usize = 5;
-
-/// Where the book is.
-pub fn folder(data_dir: &Path) -> PathBuf {
-    data_dir.join("identity")
-}
 
 /// Follows files until it is dropped.
 pub(super) struct Registry {

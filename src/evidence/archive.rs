@@ -134,6 +134,28 @@ impl Archiver {
     }
 }
 
+/// Does in the calling thread all that is due, as of a time: what a server does by and by. Whoever makes a log of the past
+/// brings it into its files so; no server may archive it meanwhile.
+///
+/// # Errors
+/// What could not be done; all that was done stays.
+pub fn settle(ledger: &Arc<Ledger>, options: &Options, clock: i64) -> Result<(), SettleError> {
+    let mut work = Work::new(ledger, options, &Arc::default());
+    while work.round(Instant::now(), clock)? {}
+    Ok(())
+}
+
+/// Why a log was not brought into its files.
+#[derive(Debug, thiserror::Error)]
+#[error("the query log cannot be archived: {0}")]
+pub struct SettleError(String);
+
+impl From<ArchiveError> for SettleError {
+    fn from(error: ArchiveError) -> Self {
+        Self(error.to_string())
+    }
+}
+
 impl Drop for Archiver {
     fn drop(&mut self) {
         self.is_stopping.store(true, Ordering::Release);

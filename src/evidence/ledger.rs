@@ -355,7 +355,7 @@ impl Ledger {
     }
 
     /// Notes that records are not there, for the archiver to enter.
-    pub(super) fn note_gap(&self, gap: Gap) {
+    pub fn note_gap(&self, gap: Gap) {
         let mut gaps = lock(&self.gaps);
         // While nobody enters them, those of one cause become one.
         let same = gaps.iter().rposition(|known| known.why == gap.why && known.place == gap.place);

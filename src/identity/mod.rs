@@ -25,12 +25,18 @@ mod tests;
 
 use std::fmt;
 use std::net::IpAddr;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 pub use self::book::{Book, BookError};
 pub use self::conflicts::{Conflict, ConflictKind};
 pub use self::take::{Source, Taken, Trial};
 use crate::mac::Mac;
+
+/// Where the book of a data folder is.
+pub fn folder(data_dir: &Path) -> PathBuf {
+    data_dir.join("identity")
+}
 
 /// A machine's number, shown as `m-17`. It is never given again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -50,6 +50,16 @@ pub(super) struct Row {
     is_changed: bool,
 }
 
+impl Row {
+    /// That of a contact that nothing is folded into.
+    pub(super) fn of(contact: Contact) -> Self {
+        let Contact { time, client, source_port, local, via, name, path, agent, ja4, first, count, .. } =
+            contact;
+        let likeness = Arc::new(Likeness { client, local, via, name, path, agent, ja4, first });
+        Self { likeness, id: None, time, source_port, count, is_changed: true }
+    }
+}
+
 /// The rows of the last minute.
 #[derive(Debug, Default)]
 pub(super) struct Rows {

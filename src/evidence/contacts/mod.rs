@@ -16,6 +16,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use self::alike::Row;
 use self::database::Database;
 use self::writer::Writer;
 use crate::name::{self, Name};
@@ -374,6 +375,19 @@ impl Reader {
         // A connection whose statement panicked is as good as before.
         self.database.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Enters contacts of the past into a folder where no server is, each as a row of its own, and a gap; returns their numbers.
+///
+/// # Errors
+/// [`ContactsError::Open`]; then nothing was entered.
+pub fn enter(folder: &Path, contacts: &[Contact], gap: Option<&Gap>) -> Result<Vec<u64>, ContactsError> {
+    let mut database = Database::open(folder)?;
+    let rows: Vec<Row> = contacts.iter().cloned().map(|it| Row::of(trimmed(it))).collect();
+    let ids = database
+        .write(rows.iter(), gap)
+        .map_err(|error| ContactsError::Open { path: Database::path(folder), why: error.to_string() })?;
+    Ok(ids.into_iter().map(i64::unsigned_abs).collect())
 }
 
 /// Where the contacts of a data folder are.
