@@ -12,6 +12,7 @@ pub mod console;
 pub mod daemon;
 pub mod database;
 pub mod datagram;
+pub mod demo;
 pub mod evidence;
 pub mod feed;
 pub mod fetch;

@@ -89,7 +89,7 @@ const NEVER: [(&str, &str); 2] = [("console", "serve"), ("console", "resolve")];
 
 /// Modules that only these may import; `main` is the binary.
 const RESERVED: [(&str, &[&str]); 3] =
-    [("config", &["daemon", "cli", "main"]), ("daemon", &["cli", "main"]), ("cli", &["main"])];
+    [("config", &["daemon", "cli", "demo", "main"]), ("daemon", &["cli", "main"]), ("cli", &["main"])];
 
 #[test]
 fn the_house_is_tidy() {

@@ -8,6 +8,7 @@ mod ca;
 mod case;
 mod check;
 mod contacts;
+mod demo;
 mod diff;
 mod explain;
 mod export;
@@ -86,6 +87,8 @@ enum Command {
     /// Build the policy image, say what is in it, and give rules of one's own.
     #[command(subcommand)]
     Policy(policy::Command),
+    /// Make up a province to look around in: queries, hits, machines, cases, feeds and rules.
+    Demo(demo::Arguments),
 }
 
 /// How lists are printed.
@@ -217,6 +220,8 @@ enum CliError {
     Stopped,
     #[error("{path}: that somebody looks at a client cannot be recorded, so nothing is shown: {source}")]
     Audit { path: PathBuf, source: io::Error },
+    #[error(transparent)]
+    Demo(#[from] crate::demo::DemoError),
     #[error("writing the output: {0}")]
     Output(#[from] io::Error),
 }
@@ -237,6 +242,7 @@ pub fn run() -> ExitCode {
         Command::Account(command) => account::run(&command),
         Command::Feed(command) => feed::run(&command),
         Command::Policy(command) => policy::run(&command),
+        Command::Demo(arguments) => demo::run(&arguments),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -14,6 +14,7 @@ mod cases;
 mod clickhouse;
 mod clients;
 mod cookies;
+mod demo;
 mod doh;
 mod doq;
 mod dot;

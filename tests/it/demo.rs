@@ -1,0 +1,166 @@
+//! A made-up province: everything that staff look at is there, agrees with itself, and is served.
+
+use std::collections::HashMap;
+use std::fs;
+use std::path::Path;
+use std::sync::LazyLock;
+
+use serde_json::Value;
+
+use crate::harness::house::House;
+use crate::harness::{Finished, run};
+
+/// A small one, made once for all tests: a house with its configuration, and another one around its folder.
+static PROVINCE: LazyLock<(House, House)> = LazyLock::new(|| {
+    let around = House::with_config("");
+    make(&around, "province", &[]).well();
+    (House::with_config(&around.read("province/sachdns.toml")), around)
+});
+
+fn make(house: &House, folder: &str, more: &[&str]) -> Finished {
+    let usual = ["demo", "--agencies", "20", "--days", "12", "--machines", "400", "--infections", "90"];
+    let end = ["--until", "2026-11-26T11:00:00+07:00", "--output", folder];
+    run(&mut house.command(&[&usual[..], &end, more].concat()))
+}
+
+/// The lines of a command, each as JSON.
+fn lines(subcommand: &str, arguments: &[&str]) -> Vec<Value> {
+    let arguments = [arguments, &["--format", "jsonl"]].concat();
+    let printed = PROVINCE.0.run(subcommand, &arguments).well().stdout;
+    printed.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+fn text<'v>(value: &'v Value, key: &str) -> &'v str {
+    value[key].as_str().unwrap_or_default()
+}
+
+#[test]
+fn every_list_has_something() {
+    for (command, least) in [
+        ("log gaps", 1),
+        ("contacts", 50),
+        ("contacts gaps", 1),
+        ("contacts blind", 1),
+        ("identity list", 300),
+        ("identity conflicts", 3),
+        ("policy rules", 5),
+        ("case list", 30),
+        ("case proposals", 1),
+        ("feed status", 6),
+    ] {
+        let lines = lines(command, &[]);
+        assert!(lines.len() >= least, "{command}: {}", lines.len());
+    }
+    let cases = lines("case list", &["--all"]);
+    let mut states: HashMap<&str, usize> = HashMap::new();
+    cases.iter().for_each(|case| *states.entry(text(case, "state")).or_default() += 1);
+    for state in ["new", "notified", "cleaned", "watched", "closed"] {
+        assert!(states.contains_key(state), "{state} in {states:?}");
+    }
+    for class in ["c2", "phishing", "address"] {
+        assert!(cases.iter().any(|case| text(case, "class") == class), "{class}");
+    }
+    let rules = lines("policy rules", &["--all"]);
+    for state in ["active", "expired", "removed"] {
+        assert!(rules.iter().any(|rule| text(rule, "state") == state), "{state}");
+    }
+    assert!(PROVINCE.0.run("feed status", &[]).stdout.contains("feed approve partner"));
+    let late = lines("log", &["--hits", "--action", "forward"]);
+    assert!(!late.is_empty(), "hits before they were listed");
+    assert!(
+        fs::read_to_string(PROVINCE.1.path().join("province/data/audit.jsonl")).unwrap().lines().count() > 3
+    );
+}
+
+#[test]
+fn figures_agree() {
+    // Before the server of another test.
+    let made = ["--hits", "--until", "2026-11-26T11:00:00+07:00"];
+    let hits = lines("log", &made);
+    let counts = lines("log count", &[&made[..], &["--by", "family"]].concat());
+    let sum: u64 = counts.iter().filter_map(|line| line["count"].as_u64()).sum();
+    let before = hits.iter().filter(|hit| text(hit, "action") == "forward").count() as u64;
+    assert_eq!(sum, hits.len() as u64, "{before} of them before they were listed");
+    // Each family of a hit has its case, and none is of a family that nobody met.
+    let families = |of: &[Value]| {
+        let mut families: Vec<String> = of.iter().map(|it| text(it, "family").to_owned()).collect();
+        families.sort();
+        families.dedup();
+        families
+    };
+    let cases = lines("case list", &["--all"]);
+    assert_eq!(families(&cases), families(&hits));
+    let queries: u64 = cases.iter().filter_map(|case| case["queries"].as_u64()).sum();
+    assert!(queries > 0 && queries <= hits.len() as u64, "{queries} of {}", hits.len());
+}
+
+#[test]
+fn it_is_served() {
+    let text = PROVINCE.0.read("sachdns.toml");
+    let mut listening = 0;
+    let text = text.lines().map(|line| match line.split_once("[\"127.0.0.1:") {
+        // The ports that were free when it was made may not be now.
+        Some((setting, _)) => {
+            listening += 1;
+            format!("{setting}[\"127.0.0.1:0\"]\n")
+        }
+        None => format!("{line}\n"),
+    });
+    let server = House::with_config(&text.collect::<String>()).serve();
+    assert!(listening >= 2);
+    let listed = fs::read_to_string(PROVINCE.1.path().join("province/feeds/authority.csv")).unwrap();
+    let name = listed.lines().nth(1).unwrap().split(',').next().unwrap();
+    assert_eq!(server.dig().ask(name, "A").rdata("A"), ["10.10.10.10"]);
+    let records = server.log(&["--name", name, "--client", "127.0.0.1"]);
+    records[0].assert(&[("action", "sinkhole"), ("feed", "authority")]);
+}
+
+#[test]
+fn the_same_seed_gives_the_same_province() {
+    let house = House::with_config("");
+    let small = ["--days", "2", "--agencies", "4", "--machines", "30", "--infections", "20"];
+    let usual = ["demo", "--until", "2026-11-26T11:00:00+07:00", "--output"];
+    let shown = |folder: &str, seed: &str| {
+        run(&mut house.command(&[&usual[..], &[folder, "--seed", seed], &small].concat())).well();
+        let config = format!("{folder}/sachdns.toml");
+        let print = |words: &[&str]| {
+            run(&mut house.command(&[words, &["--config", &config, "--format", "jsonl"]].concat()))
+                .well()
+                .stdout
+        };
+        (print(&["log"]), print(&["case", "list", "--all"]))
+    };
+    let first = shown("one", "7");
+    assert!(first == shown("two", "7") && first.0.lines().count() > 100 && !first.1.is_empty());
+    assert!(first.0 != shown("three", "8").0);
+}
+
+#[test]
+fn a_folder_with_something_in_it_is_left_alone() {
+    let house = House::with_config("data_dir = \"data\"\n");
+    let refused = make(&house, ".", &[]);
+    assert_eq!(refused.code(), 1);
+    assert!(refused.stderr.contains("the folder is not empty"), "{}", refused.stderr);
+    assert_eq!(fs::read_dir(house.path()).unwrap().count(), 1);
+    let few = ["demo", "--agencies", "20", "--machines", "3", "--output", "new"];
+    let refused = run(&mut house.command(&few));
+    assert!(refused.stderr.contains("see --machines") && !Path::new(&house.path().join("new")).exists());
+}
+
+#[test]
+fn one_that_was_stopped_says_so() {
+    use std::process::Stdio;
+
+    use rustix::process::{Pid, Signal, kill_process};
+
+    use crate::harness::{spawn, wait_until};
+
+    let house = House::with_config("");
+    let words = ["demo", "--agencies", "40", "--days", "900", "--output", "half"];
+    let mut child = spawn(house.command(&words).stdout(Stdio::null()).stderr(Stdio::null()));
+    let half = house.path().join("half");
+    wait_until("it has begun", || half.join("data/log/store").exists());
+    kill_process(Pid::from_child(&child), Signal::KILL).unwrap();
+    assert!(!child.wait().unwrap().success());
+    assert!(half.join("UNFINISHED").exists() && !half.join("sachdns.toml").exists());
+}
