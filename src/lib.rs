@@ -14,6 +14,7 @@ pub mod database;
 pub mod datagram;
 pub mod demo;
 pub mod evidence;
+pub mod explain;
 pub mod feed;
 pub mod fetch;
 pub mod identity;

@@ -42,8 +42,8 @@ const ONLY: &[(&str, &[&str])] = &[
     (
         "console",
         &[
-            "cases", "client", "clock", "database", "evidence", "feed", "identity", "listener", "name",
-            "policy", "report", "rules",
+            "cases", "client", "clock", "database", "evidence", "explain", "feed", "identity", "listener",
+            "name", "policy", "report", "rules",
         ],
     ),
     ("database", &[]),
@@ -57,6 +57,7 @@ const ONLY: &[(&str, &[&str])] = &[
     ("wire", &["mac", "name"]),
     ("tsig", &["name", "wire"]),
     ("policy", &["name"]),
+    ("explain", &["name", "policy", "rules"]),
     ("feed", &["name", "policy", "tabular"]),
     ("fetch", &["clock", "feed", "name", "tsig", "wire"]),
     ("image", &["name", "policy"]),

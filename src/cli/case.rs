@@ -297,6 +297,7 @@ fn list(arguments: &List) -> Result<(), CliError> {
         since: arguments.since,
         until: arguments.until,
         limit: arguments.limit,
+        ..CaseFilter::default()
     };
     let looked_at = arguments.client.or(match arguments.machine {
         Some(Subject::Address(address)) => Some(address),
@@ -334,7 +335,7 @@ fn note_look(
 fn proposals(arguments: &Proposals) -> Result<(), CliError> {
     let config = arguments.config.load()?;
     let proposals = desk(&config)?.proposals()?;
-    let reading = History::new(&config.data_dir).read().map_err(super::rules::RuleError::from)?;
+    let reading = History::new(&config.data_dir).read().map_err(crate::daemon::giving::RuleError::from)?;
     let now = clock::now();
     let is_allowed = |text: &str| {
         let rules = reading.book.active(now).filter(|entry| entry.rule.action == Action::Passthru);

@@ -6,17 +6,13 @@ use std::ops::ControlFlow;
 use clap::Args;
 use serde_json::json;
 
-use super::{CliError, ConfigArg, ListForm, review};
+use super::{CliError, ConfigArg, ListForm};
 use crate::clock;
-use crate::config::Config;
+use crate::daemon::reviewing::{self, Comparison};
 use crate::feed::Value;
-use crate::feed::gate::Gate;
-use crate::feed::source::Source;
 use crate::feed::store::Changes;
 use crate::policy::trigger::Trigger;
-use crate::update::choose::{self, Chosen};
 use crate::update::diff::{self, Difference, Sign, Totals};
-use crate::update::{self, UpdateError};
 
 /// Differences that a table shows unless it is told otherwise.
 const TABLE_LIMIT: u64 = 50;
@@ -42,33 +38,11 @@ pub(super) struct Arguments {
     limit: Option<u64>,
 }
 
-/// The feed that is meant where none is named: the one with something to decide about.
-pub(super) fn feed<'c>(config: &'c Config, name: Option<&str>) -> Result<&'c Source, CliError> {
-    if let Some(name) = name {
-        return review::source(config, name);
-    }
-    let is_pending =
-        |source: &&Source| config.versions.feed(&source.name).state().is_ok_and(|it| it.pending().is_some());
-    let mut pending = config.feeds.iter().filter(is_pending);
-    match (pending.next(), pending.next(), &*config.feeds) {
-        (Some(source), None, _) | (None, None, [source]) => Ok(source),
-        _ => Err(CliError::WhichFeed {
-            known: config.feeds.iter().map(|source| &*source.name).collect::<Vec<_>>().join(", "),
-        }),
-    }
-}
-
 pub(super) fn run(arguments: &Arguments) -> Result<(), CliError> {
     let config = arguments.config.load()?;
-    let source = feed(&config, arguments.feed.as_deref())?;
-    let accepted = choose::accepted(&config.versions, source)?;
-    let other = choose::chosen(&config.versions, source, &arguments.version)?;
-    // What was before comes first.
-    let (old, new) =
-        if arguments.version == "previous" { (Some(other), accepted) } else { (accepted, Some(other)) };
-    let what = |chosen: &Option<Chosen>| chosen.as_ref().map_or("nothing".to_owned(), |it| it.what.clone());
-    let words = format!("feed {}: {} against {}", source.name, what(&new), what(&old));
-    let gate = Gate::load(&config.gate).map_err(UpdateError::from)?;
+    let source = reviewing::feed(&config, arguments.feed.as_deref())?;
+    let comparison = Comparison::new(&config, source, &arguments.version)?;
+    let words = comparison.words();
     let limit = arguments.limit.unwrap_or(match arguments.format {
         ListForm::Table => TABLE_LIMIT,
         ListForm::Jsonl | ListForm::Csv => u64::MAX,
@@ -80,10 +54,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), CliError> {
         failed: None,
     };
     printer.heading(&words)?;
-    let files = [old.map(|it| it.file), new.map(|it| it.file)];
-    let scratch = update::scratch_in(&config.versions)?;
-    let totals =
-        diff::compare(source, &gate, files, clock::now(), scratch, &mut |it| printer.difference(it))?;
+    let totals = comparison.run(clock::now(), &mut |it| printer.difference(it))?;
     if let Some(error) = printer.failed {
         return Err(error.into());
     }

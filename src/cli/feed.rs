@@ -6,10 +6,11 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
-use super::review::{self, Verdict};
+use super::review;
 use super::status;
 use super::{CliError, fetch};
 use crate::clock;
+use crate::daemon::reviewing::Decision;
 use crate::feed::{self, Columns, ColumnsError, Diagnostic, Format, Indicator, Reading, Sink, Urls, json};
 
 #[derive(Debug, Subcommand)]
@@ -57,8 +58,8 @@ pub(super) fn run(command: &Command) -> Result<(), CliError> {
     match command {
         Command::Parse(arguments) => parse(arguments),
         Command::Status(arguments) => status::run(arguments),
-        Command::Approve(arguments) => review::decide(arguments, Verdict::Approve),
-        Command::Reject(arguments) => review::decide(arguments, Verdict::Reject),
+        Command::Approve(arguments) => review::decide(arguments, Decision::Approve),
+        Command::Reject(arguments) => review::decide(arguments, Decision::Reject),
         Command::Fetch(arguments) => fetch::fetch(arguments),
         Command::Key(arguments) => fetch::key(arguments),
         Command::Bundle(arguments) => fetch::bundle(arguments),

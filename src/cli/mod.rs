@@ -151,7 +151,7 @@ enum CliError {
     #[error("no source speaks of {what:?}; `sachdns identity list` shows the machines that are known")]
     NoMachine { what: String },
     #[error(transparent)]
-    Rule(#[from] rules::RuleError),
+    Rule(#[from] crate::daemon::giving::RuleError),
     #[error(
         "these feeds could not be fetched, or not all of them: {feeds}; their last versions stay in force"
     )]
@@ -192,16 +192,10 @@ enum CliError {
     Versions(#[from] crate::feed::store::StoreError),
     #[error("a summary has other columns than that format: write --format table, jsonl or csv")]
     SummaryForm,
-    #[error("no feed is called {name:?}; the configuration has {known}")]
-    UnknownFeed { name: String, known: String },
-    #[error("which feed? write --feed NAME; the configuration has {known}")]
-    WhichFeed { known: String },
-    #[error(
-        "feed {feed:?} has no refused version that nobody has decided about; `sachdns feed status {feed}` shows what it has, --version DIGITS takes another one"
-    )]
-    NothingRefused { feed: String },
-    #[error("feed {feed:?}: version {version} is in force")]
-    InForce { feed: String, version: String },
+    #[error(transparent)]
+    Review(#[from] crate::daemon::reviewing::ReviewError),
+    #[error(transparent)]
+    Replay(#[from] crate::daemon::replaying::ReplayError),
     #[error("what is said above of these feeds should be looked after: {feeds}")]
     Troubled { feeds: String },
     #[error("dnstap is not for a terminal: write it to a file, `… --format dnstap > log.dnstap`")]

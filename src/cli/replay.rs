@@ -1,7 +1,6 @@
 //! `sachdns policy replay`
 
 use std::io::{self, BufWriter, IsTerminal as _, Write};
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -9,19 +8,13 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use serde_json::json;
 
-use super::{CliError, ConfigArg, ReportForm, absolute, diff, log};
-use crate::client::Agencies;
+use super::{CliError, ConfigArg, ReportForm, absolute, log};
 use crate::clock::{self, local_time};
-use crate::config::Config;
-use crate::daemon::{self, DaemonError, RulesError, guard};
+use crate::daemon::{replaying, reviewing};
 use crate::evidence::store::Filter;
 use crate::evidence::store::embedded::Embedded;
-use crate::image::{self, Image, ImageError};
 use crate::name::Presentation;
-use crate::replay::{self, Affected, Replay, Side, Tally, Turn};
-use crate::rules::history::History;
-use crate::serve::rulebook::Rulebook;
-use crate::update;
+use crate::replay::{Affected, Replay, Side, Tally, Turn};
 use crate::update::choose;
 
 /// Names that a table shows of each direction unless it is told otherwise.
@@ -64,23 +57,8 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), CliError> {
     if !folder.exists() {
         return Err(CliError::NoLog { path: absolute(folder) });
     }
-    let source = diff::feed(&config, arguments.feed.as_deref())?;
+    let source = reviewing::feed(&config, arguments.feed.as_deref())?;
     let chosen = choose::chosen(&config.versions, source, &arguments.version)?;
-    let path = config.image_path();
-    let in_force = image::open(&path).map_err(|error| match error {
-        ImageError::Io { source, .. } if source.kind() == io::ErrorKind::NotFound => {
-            CliError::NoImage { path: absolute(&path) }
-        }
-        error => error.into(),
-    })?;
-    let scratch = Scratch(config.data_dir.join(format!("replay-{}.img", std::process::id())));
-    let otherwise =
-        update::what_if(daemon::plan(&config), &source.name, &chosen.path, &scratch.0, clock::now())?;
-    // It stays mapped.
-    drop(scratch);
-    let agencies =
-        Agencies::new(config.agencies.clone()).expect("the configuration refuses a network of two agencies");
-    let books = [book(&config, &agencies, in_force)?, book(&config, &agencies, otherwise)?];
     let filter = Filter {
         since: Some(arguments.since.unwrap_or(clock::now() - DAY)),
         until: arguments.until,
@@ -89,11 +67,11 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), CliError> {
     };
     let interrupted = interruption();
     let mut progress = Progress { told: Instant::now(), is_terminal: io::stderr().is_terminal() };
-    let replayed =
-        replay::replay(&Embedded::new(folder), &filter, &agencies, [&books[0], &books[1]], &mut |queries| {
-            progress.tell(queries);
-            !interrupted.load(Ordering::Relaxed)
-        })?;
+    let log = Embedded::new(folder);
+    let replayed = replaying::replay(&config, &log, source, &chosen.path, &filter, &mut |queries| {
+        progress.tell(queries);
+        !interrupted.load(Ordering::Relaxed)
+    })?;
     progress.clear();
     for (path, octets) in &replayed.scan.damaged {
         eprintln!("note: {}: {octets} octets are no whole record", path.display());
@@ -111,25 +89,6 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), CliError> {
     }
     out.flush()?;
     Ok(())
-}
-
-/// What queries are decided by, with this image.
-fn book(config: &Config, agencies: &Agencies, image: Image) -> Result<Rulebook, CliError> {
-    let rules = |error: RulesError| CliError::from(DaemonError::from(error));
-    let reading = History::new(&config.data_dir).read().map_err(|error| rules(error.into()))?;
-    let own = reading.book.own(clock::now()).map_err(|error| rules(error.into()))?.map(Arc::new);
-    let book = Rulebook::new(image).with(guard(config)?, config.reaches.clone(), agencies);
-    Ok(book.with_own(own, agencies))
-}
-
-/// A file that goes with the command.
-struct Scratch(PathBuf);
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.0);
-        let _ = std::fs::remove_file(Path::new(&self.0).with_extension("runs"));
-    }
 }
 
 /// Becomes true with Ctrl-C, which then ends the reading and not the command.

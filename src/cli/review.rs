@@ -7,10 +7,9 @@ use clap::Args;
 use super::{CliError, ConfigArg};
 use crate::clock;
 use crate::config::Config;
+use crate::daemon::reviewing::{self, Decision};
 use crate::daemon::{DaemonError, ask_to_refresh};
-use crate::feed::source::Source;
-use crate::feed::store::{Digest, Word};
-use crate::update::choose;
+use crate::feed::store::Digest;
 
 #[derive(Debug, Args)]
 pub(super) struct Decide {
@@ -30,13 +29,6 @@ pub(super) struct Decide {
     version: String,
 }
 
-/// What is decided.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Verdict {
-    Approve,
-    Reject,
-}
-
 fn words(text: &str) -> Result<String, &'static str> {
     let text = text.trim();
     if text.is_empty() || text.len() > 500 || text.contains(char::is_control) {
@@ -45,40 +37,17 @@ fn words(text: &str) -> Result<String, &'static str> {
     Ok(text.to_owned())
 }
 
-/// The configured feed with this name.
-pub(super) fn source<'c>(config: &'c Config, name: &str) -> Result<&'c Source, CliError> {
-    config.feeds.iter().find(|source| *source.name == *name).ok_or_else(|| CliError::UnknownFeed {
-        name: name.to_owned(),
-        known: config.feeds.iter().map(|source| &*source.name).collect::<Vec<_>>().join(", "),
-    })
-}
-
-pub(super) fn decide(arguments: &Decide, verdict: Verdict) -> Result<(), CliError> {
+pub(super) fn decide(arguments: &Decide, decision: Decision) -> Result<(), CliError> {
     let config = arguments.config.load()?;
-    let source = source(&config, &arguments.feed)?;
-    let folder = config.versions.feed(&source.name);
-    let state = folder.state()?;
-    let digest = match &*arguments.version {
-        "refused" => state.pending().map(|refused| refused.version.digest),
-        digits => choose::chosen(&config.versions, source, digits)?.digest,
-    };
-    let digest = digest.ok_or_else(|| CliError::NothingRefused { feed: arguments.feed.clone() })?;
-    if state.accepted_digest() == Some(digest) {
-        return Err(CliError::InForce { feed: arguments.feed.clone(), version: digest.short() });
-    }
-    let (by, reason) = (arguments.by.clone(), arguments.reason.clone());
-    let word = Word { digest, by, reason, at: clock::now() };
-    folder.update(|state| match verdict {
-        Verdict::Approve => state.approve(word),
-        Verdict::Reject => state.reject(word),
-    })?;
-    tell(&config, &arguments.feed, digest, verdict)
+    let Decide { feed, by, reason, version, .. } = arguments;
+    let digest = reviewing::decide(&config, feed, version, decision, by, reason.as_deref(), clock::now())?;
+    tell(&config, feed, digest, decision)
 }
 
-fn tell(config: &Config, feed: &str, digest: Digest, verdict: Verdict) -> Result<(), CliError> {
+fn tell(config: &Config, feed: &str, digest: Digest, decision: Decision) -> Result<(), CliError> {
     let mut out = io::stdout().lock();
     let digest = digest.short();
-    if verdict == Verdict::Reject {
+    if decision == Decision::Reject {
         writeln!(out, "feed {feed}: version {digest} is rejected, and not asked about again")?;
         return Ok(());
     }

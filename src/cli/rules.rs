@@ -1,31 +1,28 @@
 //! `sachdns policy block`, `allow`, `unblock`, `remove` and `rules`: analysts' own rules.
 
 use std::io::{self, Write};
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use clap::{Args, Subcommand, ValueEnum};
-use ipnet::IpNet;
 use jiff::civil::{Date, DateTime};
 use jiff::tz::TimeZone;
 use jiff::{Span, Timestamp, ZonedDateTime};
 use serde::Serialize;
 
 use super::{CliError, ConfigArg, ListForm};
+use crate::clock;
 use crate::config::Config;
+use crate::daemon::giving::{self, RuleError, Word};
 use crate::daemon::{self, DaemonError};
-use crate::feed::address::Addresses;
 use crate::feed::gate::Gate;
 use crate::feed::is_family;
 use crate::feed::source::FeedAction;
-use crate::name::Name;
 use crate::policy::action::Action;
 use crate::policy::rule::Severity;
 use crate::policy::trigger::Scope;
-use crate::rules::history::{History, HistoryError, Reading};
-use crate::rules::{Book, Change, Deed, Effect, Entry, Event, MOST, Rule, Standing, Subject};
+use crate::rules::history::{History, Reading};
+use crate::rules::{Book, Change, Effect, Entry, Event, Rule, Standing, Subject, SubjectError};
 use crate::update::UpdateError;
-use crate::{clock, name};
 
 /// Octets of a reason or a person's name.
 const LONGEST: usize = 500;
@@ -155,33 +152,6 @@ enum State {
     Removed,
 }
 
-/// Why a rule is not given or taken back.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum RuleError {
-    #[error(transparent)]
-    History(#[from] HistoryError),
-    #[error("{subject} {why}; with --force it is blocked all the same")]
-    Objection { subject: Subject, why: String },
-    #[error("{0} is a whole top-level domain; with --force it is blocked all the same")]
-    TopLevel(Subject),
-    #[error("{subject}: {why}")]
-    Address { subject: Subject, why: crate::feed::Fault },
-    #[error("--exact is for names, and {0} is none")]
-    Exact(Subject),
-    #[error("the configuration has no agency {0:?}; [[agency]] says which there are")]
-    Agency(String),
-    #[error("`given` is for feeds; write sinkhole, nxdomain, nodata, drop, tcp-only, cname:NAME or shadow")]
-    Given,
-    #[error("an exception is given with `sachdns policy allow`")]
-    Passthru,
-    #[error("{MOST} rules are in force already; put such a long list into a file and add it as a [[feed]]")]
-    TooMany,
-    #[error("no rule of that number, name or address is in force: {0}; `sachdns policy rules` shows all")]
-    Nothing(String),
-    #[error("{subject} has more than one rule: {numbers}; say the number, or --agency")]
-    Several { subject: String, numbers: String },
-}
-
 fn block(arguments: &BlockArgs) -> Result<(), CliError> {
     let BlockArgs { given, action, family, severity, force } = arguments;
     let config = given.config.load()?;
@@ -193,7 +163,7 @@ fn block(arguments: &BlockArgs) -> Result<(), CliError> {
     };
     let gate = Gate::load(&config.gate).map_err(UpdateError::from)?;
     for subject in &given.subjects {
-        check(&config, &gate, subject, *force || effect == Effect::Shadow)?;
+        giving::check(&config, &gate, subject, *force || effect == Effect::Shadow)?;
     }
     let family = family.as_deref().map(Arc::from);
     given.give(&config, |subject, agency| Rule {
@@ -221,60 +191,20 @@ fn allow(arguments: &AllowArgs) -> Result<(), CliError> {
     })
 }
 
-/// Whether a block of this would take what nobody may lose.
-fn check(config: &Config, gate: &Gate, subject: &Subject, is_forced: bool) -> Result<(), RuleError> {
-    let (name, scope) = match subject {
-        Subject::Name(name, scope) => (name, *scope),
-        Subject::Network(net) => {
-            let addresses = config.feeds.first().map(|feed| feed.addresses.clone()).unwrap_or_default();
-            let own = config.sinkhole.addresses.iter().chain(&addresses.own).copied().collect();
-            // Not even by force: nobody could be answered.
-            return Addresses { own, ..addresses }
-                .check(*net)
-                .map_err(|why| RuleError::Address { subject: subject.clone(), why });
-        }
-    };
-    if is_forced {
-        return Ok(());
-    }
-    if let Some(why) = gate.objection(name, scope) {
-        return Err(RuleError::Objection { subject: subject.clone(), why });
-    }
-    if name.label_count() < 2 { Err(RuleError::TopLevel(subject.clone())) } else { Ok(()) }
-}
-
 impl Given {
     fn give(
         &self,
         config: &Config,
         rule: impl Fn(Subject, Option<Arc<str>>) -> Rule,
     ) -> Result<(), CliError> {
-        let unknown = |id: &&String| !config.agencies.iter().any(|agency| *agency.id == ***id);
-        if let Some(id) = self.agency.iter().find(unknown) {
-            return Err(RuleError::Agency(id.clone()).into());
-        }
-        let mut agencies: Vec<Option<Arc<str>>> =
-            self.agency.iter().map(|id| Some(id.as_str().into())).collect();
-        if agencies.is_empty() {
-            agencies.push(None);
-        }
-        let mut rules = Vec::new();
-        for subject in &self.subjects {
-            let subject = match (subject, self.exact) {
-                (Subject::Name(name, _), true) => Subject::Name(name.clone(), Scope::Exact),
-                (other, true) => return Err(RuleError::Exact(other.clone()).into()),
-                (other, false) => other.clone(),
-            };
-            rules.extend(agencies.iter().map(|agency| rule(subject.clone(), agency.clone())));
-        }
-        let now = clock::now();
-        let (reading, events) = History::new(&config.data_dir).change(now, |book| {
-            if book.active(now).count() + rules.len() > MOST {
-                return Err(RuleError::TooMany);
-            }
-            let deeds = (book.next_id()..).map(|id| deed(id, now, &self.by, &self.reason));
-            Ok(deeds.zip(rules).map(|(deed, rule)| Event { deed, change: Change::Add(rule) }).collect())
-        })?;
+        let scoped = |subject: &Subject| match (subject, self.exact) {
+            (Subject::Name(name, _), true) => Ok(Subject::Name(name.clone(), Scope::Exact)),
+            (other, true) => Err(RuleError::Exact(other.clone())),
+            (other, false) => Ok(other.clone()),
+        };
+        let subjects = self.subjects.iter().map(scoped).collect::<Result<Vec<_>, _>>()?;
+        let word = Word { by: &self.by, reason: &self.reason };
+        let (reading, events) = giving::give(config, &subjects, &self.agency, word, rule)?;
         warn(config, &reading);
         let mut out = io::stdout().lock();
         for Event { deed, change } in &events {
@@ -286,37 +216,11 @@ impl Given {
     }
 }
 
-fn deed(id: u64, time: i64, by: &str, reason: &str) -> Deed {
-    Deed { id, time, by: by.trim().into(), reason: reason.trim().into() }
-}
-
 fn take_back(arguments: &RemoveArgs, is_meant: impl Fn(&Rule) -> bool) -> Result<(), CliError> {
     let config = arguments.config.load()?;
-    let now = clock::now();
-    let agency = arguments.agency.as_deref();
-    let (reading, events) = History::new(&config.data_dir).change(now, |book| {
-        let mut events = Vec::new();
-        for text in &arguments.subjects {
-            let found: Vec<&Entry> = book
-                .active(now)
-                .filter(|entry| is_meant(&entry.rule) && is_on(entry, text, agency))
-                .collect();
-            match &found[..] {
-                [] => return Err(RuleError::Nothing(text.clone())),
-                [entry] => {
-                    let id = book.next_id() + events.len() as u64;
-                    let deed = deed(id, now, &arguments.by, &arguments.reason);
-                    events.push(Event { deed, change: Change::Remove(entry.deed.id) });
-                }
-                several => {
-                    let numbers: Vec<String> = several.iter().map(|it| it.deed.id.to_string()).collect();
-                    let (subject, numbers) = (text.clone(), numbers.join(", "));
-                    return Err(RuleError::Several { subject, numbers });
-                }
-            }
-        }
-        Ok(events)
-    })?;
+    let RemoveArgs { subjects, agency, reason, by, .. } = arguments;
+    let word = Word { by, reason };
+    let (reading, events) = giving::take_back(&config, subjects, agency.as_deref(), word, is_meant)?;
     warn(&config, &reading);
     let mut out = io::stdout().lock();
     for event in &events {
@@ -327,20 +231,6 @@ fn take_back(arguments: &RemoveArgs, is_meant: impl Fn(&Rule) -> bool) -> Result
         }
     }
     make_live(&config, &mut out)
-}
-
-/// Whether a rule has this number, or is on what the text says.
-fn is_on(entry: &Entry, text: &str, agency: Option<&str>) -> bool {
-    if text.parse() == Ok(entry.deed.id) {
-        return true;
-    }
-    let Ok(wanted) = subject(text) else { return false };
-    let is_same = match (&entry.rule.subject, &wanted) {
-        // Whether it was given with --exact need not be known.
-        (Subject::Name(name, Scope::Exact), Subject::Name(wanted, Scope::Subtree)) => name == wanted,
-        (subject, wanted) => subject == wanted,
-    };
-    is_same && agency.is_none_or(|id| entry.rule.agency.as_deref() == Some(id))
 }
 
 /// Tells of lines of the history that cannot be read.
@@ -605,25 +495,8 @@ impl<'a> Row<'a> {
 }
 
 /// A name, `*.` in front for what is below it alone; an address; a network.
-fn subject(text: &str) -> Result<Subject, String> {
-    let text = text.trim();
-    if let Ok(address) = text.parse::<IpAddr>() {
-        return Ok(Subject::Network(address.to_canonical().into()));
-    }
-    if let Ok(net) = text.parse::<IpNet>() {
-        return match net.trunc() == net {
-            true => Ok(Subject::Network(net)),
-            false => Err(format!("{net} has host bits; write {} or {}", net.addr(), net.trunc())),
-        };
-    }
-    let (name, scope) = match text.strip_prefix("*.") {
-        Some(name) => (name, Scope::Below),
-        None => (text, Scope::Subtree),
-    };
-    let name = Name::from_host(name).map_err(|error: name::NameError| {
-        format!("neither a name ({error}) nor an address or a network; of a URL give the host")
-    })?;
-    Ok(Subject::Name(name, scope))
+fn subject(text: &str) -> Result<Subject, SubjectError> {
+    text.parse()
 }
 
 /// Some text in one line.

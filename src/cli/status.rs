@@ -6,15 +6,14 @@ use std::io::{self, Write};
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::{CliError, ConfigArg, ReportForm, review};
+use super::{CliError, ConfigArg, ReportForm};
 use crate::clock::{self, local_time};
-use crate::config::Config;
-use crate::daemon;
-use crate::feed::source::{Origin, Source};
+use crate::daemon::feed_standing::{self, Feed};
+use crate::daemon::reviewing;
+use crate::feed::source::Source;
 use crate::feed::store::{Accepted, Counts, Event, Refused, State, Word};
-use crate::fetch::Remote;
 use crate::fetch::memory::Memory;
-use crate::update::standing::{self, FeedStanding};
+use crate::update::standing::FeedStanding;
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
@@ -28,44 +27,28 @@ pub(super) struct Arguments {
     format: ReportForm,
 }
 
-/// A feed, and what is remembered of its publisher where it has one that is asked.
-struct Feed<'a> {
-    standing: FeedStanding<'a>,
-    publisher: Option<(&'a Remote, Memory)>,
-}
-
 pub(super) fn run(arguments: &Arguments) -> Result<(), CliError> {
     let config = arguments.config.load()?;
     if let Some(name) = &arguments.feed {
-        review::source(&config, name)?;
+        reviewing::source(&config, name)?;
     }
-    let mut feeds = feeds(&config)?;
+    let mut feeds = feed_standing::feeds(&config)?;
     feeds.retain(|it| arguments.feed.as_deref().is_none_or(|name| *it.standing.source.name == *name));
     let (mut out, now) = (io::stdout().lock(), clock::now());
     match (arguments.format, &arguments.feed) {
         (ReportForm::Jsonl, _) => {
             for feed in &feeds {
-                serde_json::to_writer(&mut out, &feed.as_json()).map_err(io::Error::from)?;
+                serde_json::to_writer(&mut out, &feed_as_json(feed)).map_err(io::Error::from)?;
                 writeln!(out)?;
             }
         }
         (ReportForm::Table, None) => write_table(&mut out, &feeds, now)?,
         (ReportForm::Table, Some(_)) => {
             write_table(&mut out, &feeds, now)?;
-            feeds.iter().try_for_each(|feed| feed.write_details(&mut out, now))?;
+            feeds.iter().try_for_each(|feed| write_details(feed, &mut out, now))?;
         }
     }
     Ok(())
-}
-
-fn feeds<'a>(config: &'a Config) -> Result<Vec<Feed<'a>>, CliError> {
-    let standings = standing::of(daemon::plan(config))?;
-    let feed = |standing: FeedStanding<'a>| {
-        let remote = config.remotes.iter().find(|remote| *remote.name == *standing.source.name);
-        let publisher = remote.map(|remote| (remote, Memory::of(&standing.state, &remote.publisher)));
-        Feed { standing, publisher }
-    };
-    Ok(standings.into_iter().map(feed).collect())
 }
 
 /// Characters of a name in the table: the rest of its 80 columns is taken.
@@ -107,94 +90,42 @@ fn cut(text: &str, most: usize) -> String {
     text.chars().take(most).collect()
 }
 
-impl Feed<'_> {
-    /// When the publisher is asked next; where there is none, what makes a new version come.
-    fn next(&self, now: i64) -> String {
-        match (&self.publisher, &self.standing.source.origin) {
-            (Some((remote, memory)), _) => match memory.due(remote, now).as_secs() {
-                0 => "now".to_owned(),
-                seconds => format!("in {}", span(seconds)),
-            },
-            (None, Origin::File(_)) => "on change".to_owned(),
-            (None, Origin::Fetched(_)) => "by import".to_owned(),
+/// All that is known of one feed.
+fn write_details(feed: &Feed<'_>, out: &mut impl Write, now: i64) -> io::Result<()> {
+    let FeedStanding { source, state, .. } = &feed.standing;
+    writeln!(out)?;
+    writeln!(out, "source         {}", source.origin)?;
+    if let Some(Accepted { version, accepted_at, approval, .. }) = &state.accepted {
+        writeln!(out, "version        {}", version.digest.short())?;
+        writeln!(out, "came           {}", local_time(version.arrived_at))?;
+        writeln!(out, "in force since {}", local_time(*accepted_at))?;
+        if let Some(Word { by, .. }) = approval {
+            writeln!(out, "approved by    {by}")?;
         }
     }
-
-    fn is_failing(&self) -> bool {
-        self.publisher.as_ref().is_some_and(|(_, memory)| memory.failures > 0)
+    let newer = state.latest.as_ref().filter(|latest| state.is_rejected(latest.digest));
+    if let Some(latest) = newer {
+        writeln!(out, "rejected       {} (*), which is newer", latest.digest.short())?;
     }
-
-    /// What somebody should look after.
-    fn troubles(&self, now: i64) -> Vec<String> {
-        let mut troubles = self.standing.troubles.clone();
-        let failing = self.publisher.as_ref().filter(|(_, memory)| memory.failures > 0);
-        if let Some((_, memory)) = failing {
-            let Memory { failures, trouble, trouble_at, .. } = memory;
-            let times = if *failures == 1 { String::new() } else { format!(" {failures} times") };
-            troubles.push(format!(
-                "it could not be fetched{times}, last at {}: {}; asked again {}",
-                local_time(*trouble_at),
-                trouble.as_deref().unwrap_or("not told"),
-                self.next(now),
-            ));
+    if let Some((_, memory)) = &feed.publisher {
+        let Memory { checked_at, zone, trouble, trouble_at, .. } = memory;
+        if *checked_at > 0 {
+            writeln!(out, "last heard     {}", local_time(*checked_at))?;
         }
-        troubles
-    }
-
-    fn word(&self) -> &'static str {
-        let state = &self.standing.state;
-        let is_held_back = || match (&state.accepted, &state.latest) {
-            (Some(accepted), Some(latest)) => accepted.version.digest != latest.digest,
-            _ => false,
-        };
-        if !self.standing.troubles.is_empty() || self.is_failing() {
-            return "see below";
+        if let Some(zone) = zone {
+            writeln!(out, "serial         {}", zone.serial)?;
         }
-        match (&state.accepted, &state.latest) {
-            (Some(_), Some(latest)) if is_held_back() && state.is_rejected(latest.digest) => "in force*",
-            (Some(_), _) if is_held_back() => "new waits",
-            (Some(_), _) => "in force",
-            (None, Some(_)) => "not built",
-            (None, None) => "none yet",
+        if let Some(trouble) = trouble {
+            writeln!(out, "last trouble   {}: {trouble}", local_time(*trouble_at))?;
         }
     }
+    writeln!(out, "next fetch     {}", feed.next(now))?;
+    write_history(out, state)
+}
 
-    /// All that is known of one feed.
-    fn write_details(&self, out: &mut impl Write, now: i64) -> io::Result<()> {
-        let FeedStanding { source, state, .. } = &self.standing;
-        writeln!(out)?;
-        writeln!(out, "source         {}", source.origin)?;
-        if let Some(Accepted { version, accepted_at, approval, .. }) = &state.accepted {
-            writeln!(out, "version        {}", version.digest.short())?;
-            writeln!(out, "came           {}", local_time(version.arrived_at))?;
-            writeln!(out, "in force since {}", local_time(*accepted_at))?;
-            if let Some(Word { by, .. }) = approval {
-                writeln!(out, "approved by    {by}")?;
-            }
-        }
-        let newer = state.latest.as_ref().filter(|latest| state.is_rejected(latest.digest));
-        if let Some(latest) = newer {
-            writeln!(out, "rejected       {} (*), which is newer", latest.digest.short())?;
-        }
-        if let Some((_, memory)) = &self.publisher {
-            let Memory { checked_at, zone, trouble, trouble_at, .. } = memory;
-            if *checked_at > 0 {
-                writeln!(out, "last heard     {}", local_time(*checked_at))?;
-            }
-            if let Some(zone) = zone {
-                writeln!(out, "serial         {}", zone.serial)?;
-            }
-            if let Some(trouble) = trouble {
-                writeln!(out, "last trouble   {}: {trouble}", local_time(*trouble_at))?;
-            }
-        }
-        writeln!(out, "next fetch     {}", self.next(now))?;
-        write_history(out, state)
-    }
-
-    fn as_json(&self) -> Value {
-        let FeedStanding { source, state, .. } = &self.standing;
-        let publisher = self.publisher.as_ref().map(|(_, memory)| {
+fn feed_as_json(feed: &Feed<'_>) -> Value {
+    let FeedStanding { source, state, .. } = &feed.standing;
+    let publisher = feed.publisher.as_ref().map(|(_, memory)| {
             let trouble = memory.trouble.as_ref().map(|why| json!({"at": time(memory.trouble_at), "why": why}));
             json!({
                 "next": moment(memory.next_at), "asked": moment(memory.tried_at), "heard": moment(memory.checked_at),
@@ -202,10 +133,9 @@ impl Feed<'_> {
                 "serial": memory.zone.map(|zone| zone.serial),
             })
         });
-        let mut value = as_json(source, state, &self.standing.troubles);
-        value["fetching"] = json!(publisher);
-        value
-    }
+    let mut value = as_json(source, state, &feed.standing.troubles);
+    value["fetching"] = json!(publisher);
+    value
 }
 
 fn write_history(out: &mut impl Write, state: &State) -> io::Result<()> {
@@ -221,15 +151,6 @@ fn write_history(out: &mut impl Write, state: &State) -> io::Result<()> {
         writeln!(out)?;
     }
     Ok(())
-}
-
-/// A time to come, in one unit.
-fn span(seconds: u64) -> String {
-    match seconds {
-        0..=99 => format!("{seconds} s"),
-        100..=5_999 => format!("{} min", seconds.div_ceil(60)),
-        _ => format!("{} h", seconds.div_ceil(3600)),
-    }
 }
 
 fn as_json(source: &Source, state: &State, troubles: &[String]) -> Value {
@@ -280,18 +201,4 @@ fn time(microseconds: i64) -> Option<String> {
 /// A time that may not have come.
 fn moment(microseconds: i64) -> Option<String> {
     if microseconds == 0 { None } else { time(microseconds) }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn spans_have_one_unit() {
-        for (seconds, expected) in
-            [(1, "1 s"), (99, "99 s"), (100, "2 min"), (3600, "60 min"), (7200, "2 h"), (86_400, "24 h")]
-        {
-            assert_eq!(span(seconds), expected);
-        }
-    }
 }

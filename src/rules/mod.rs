@@ -6,12 +6,14 @@
 pub mod history;
 
 use std::collections::{BTreeSet, HashMap};
+use std::net::IpAddr;
+use std::str::FromStr;
 use std::sync::Arc;
 
 use ipnet::IpNet;
 use sha2::{Digest as _, Sha256};
 
-use crate::name::Name;
+use crate::name::{Name, NameError};
 use crate::policy::action::Action;
 use crate::policy::compile::{CompileError, Compiler, Listing};
 use crate::policy::index::IndexError;
@@ -72,6 +74,41 @@ impl std::fmt::Display for Subject {
             Self::Network(net) if net.prefix_len() == net.max_prefix_len() => net.addr().fmt(f),
             Self::Network(net) => net.fmt(f),
         }
+    }
+}
+
+/// Why a text is no subject.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SubjectError {
+    /// A network whose address says more than its length.
+    #[error("{0} has host bits; write {address} or {net}", address = .0.addr(), net = .0.trunc())]
+    HostBits(IpNet),
+    /// Anything else.
+    #[error("neither a name ({0}) nor an address or a network; of a URL give the host")]
+    Neither(NameError),
+}
+
+impl FromStr for Subject {
+    type Err = SubjectError;
+
+    /// Reads a name, `*.` in front for what is below it alone; an address; a network.
+    fn from_str(text: &str) -> Result<Self, SubjectError> {
+        let text = text.trim();
+        if let Ok(address) = text.parse::<IpAddr>() {
+            return Ok(Self::Network(address.to_canonical().into()));
+        }
+        if let Ok(net) = text.parse::<IpNet>() {
+            return if net.trunc() == net {
+                Ok(Self::Network(net))
+            } else {
+                Err(SubjectError::HostBits(net))
+            };
+        }
+        let (name, scope) = match text.strip_prefix("*.") {
+            Some(name) => (name, Scope::Below),
+            None => (text, Scope::Subtree),
+        };
+        Name::from_host(name).map(|name| Self::Name(name, scope)).map_err(SubjectError::Neither)
     }
 }
 

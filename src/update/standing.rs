@@ -16,7 +16,9 @@ pub struct FeedStanding<'a> {
     pub source: &'a Source,
     /// What the store says of it.
     pub state: State,
-    /// What somebody should look after, in words.
+    /// Why its file cannot be read.
+    pub missing: Option<String>,
+    /// What somebody should look after, in words: that too.
     pub troubles: Vec<String>,
 }
 
@@ -30,8 +32,9 @@ pub fn of(plan: Plan<'_>) -> Result<Vec<FeedStanding<'_>>, StoreError> {
         .map(|source| {
             let state = plan.versions.feed(&source.name).state()?;
             let mut troubles: Vec<String> = pending(&source.name, &state).into_iter().collect();
-            troubles.extend(missing(source));
-            Ok(FeedStanding { source, state, troubles })
+            let missing = missing(source);
+            troubles.extend(missing.clone());
+            Ok(FeedStanding { source, state, missing, troubles })
         })
         .collect()
 }

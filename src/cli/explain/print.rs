@@ -8,9 +8,12 @@ use std::net::IpAddr;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::{Access, Account, Basis, Layer, Story, Thing, guarded_word, source_of};
+use super::{Basis, Printed};
 use crate::clock::local_time;
+use crate::explain::{Account, Thing, guarded_word, source_of};
+use crate::policy::layers::Layer;
 use crate::policy::rule::Severity;
+use crate::policy::trigger::Trigger;
 use crate::wire;
 
 /// Columns of a terminal.
@@ -18,47 +21,48 @@ const WIDTH: usize = 80;
 /// Columns before the texts.
 const MARGIN: usize = 10;
 
-impl Story<'_> {
+impl Printed<'_> {
     pub(super) fn write(&self, out: &mut impl Write) -> io::Result<()> {
-        let qtype = wire::type_text(self.arguments.qtype);
-        line(out, "question", &format!("{} {qtype}", self.arguments.name))?;
+        let qtype = wire::type_text(self.question.qtype);
+        line(out, "question", &format!("{} {qtype}", self.question.name))?;
         line(out, "client", &self.client_text())?;
         line(out, "policy", &self.basis_text())?;
-        for (name, why) in &self.guarded {
+        for (name, why) in &self.story.guarded {
             let text = format!("{name} is {}: no address alone takes it", guarded_word(*why));
             line(out, "guard", &text)?;
         }
-        for account in &self.accounts {
-            line(out, "rule", &account.text())?;
+        for account in &self.story.accounts {
+            line(out, "rule", &text(account))?;
             let place = account.place.as_ref().map_or_else(String::new, |place| format!(" [{place}]"));
-            line(out, "", &format!("{}{place}", account.because))?;
+            line(out, "", &format!("{}{place}", account.fate))?;
             if let Some(entry) = &account.given {
                 let (by, reason) = (entry.deed.by.escape_debug(), entry.deed.reason.escape_debug());
                 let time = local_time(entry.deed.time);
                 line(out, "", &format!("rule {}, given by {by} on {time}: {reason}", entry.deed.id))?;
             }
         }
-        if self.accounts.is_empty() {
+        if self.story.accounts.is_empty() {
             line(out, "rule", "none: no feed and no analyst lists this name or one above it")?;
         }
-        for (what, option) in &self.unknown {
+        for trigger in &self.story.unknown {
+            let (what, option) = unknown(*trigger);
             line(out, "unknown", &format!("{what}, which some rules look at: give {option}"))?;
         }
-        if let Some(why) = self.timing {
-            line(out, "timing", &format!("after the name is resolved: {why}"))?;
+        if let Some(why) = self.story.waits {
+            line(out, "timing", &format!("after the name is resolved: {}", why.as_str()))?;
         }
-        line(out, "answer", &self.answer)
+        line(out, "answer", &self.story.answer.text)
     }
 
     fn client_text(&self) -> String {
-        let Some(client) = self.client.address else {
+        let Some(client) = self.story.client.address else {
             return "none given: as anybody of no agency who may ask (--client IP)".to_owned();
         };
-        let access = match self.client.access {
-            Access::Allowed => "answered",
-            Access::Prohibited => "REFUSED: in no network of server.allow",
+        let access = match self.story.client.is_answered {
+            true => "answered",
+            false => "REFUSED: in no network of server.allow",
         };
-        match &self.client.agency {
+        match &self.story.client.agency {
             Some((id, name)) => format!("{client}: {access}; agency {id} ({name})"),
             None => format!("{client}: {access}; of no agency"),
         }
@@ -82,66 +86,51 @@ impl Story<'_> {
             Basis::Feeds => (None, None),
         };
         let question = Line::Question {
-            name: self.arguments.name.to_string(),
-            r#type: &wire::type_text(self.arguments.qtype),
-            client: self.client.address,
-            agency: self.client.agency_id(),
-            allowed: self.client.access == Access::Allowed,
-            guarded: self.guarded.first().map(|(_, why)| guarded_word(*why)),
+            name: self.question.name.to_string(),
+            r#type: &wire::type_text(self.question.qtype),
+            client: self.story.client.address,
+            agency: self.story.client.agency_id(),
+            allowed: self.story.client.is_answered,
+            guarded: self.story.guarded.first().map(|(_, why)| guarded_word(*why)),
             built,
             names,
         };
         object(out, &question)?;
-        for account in &self.accounts {
-            object(out, &account.line())?;
+        for account in &self.story.accounts {
+            let place = account.place.as_ref().map(ToString::to_string);
+            object(out, &Line::of(account, &account.fate.to_string(), place.as_deref()))?;
         }
         object(
             out,
             &Line::Answer {
-                text: &self.answer,
-                waits: self.timing,
-                unknown: self.unknown.iter().map(|(what, _)| *what).collect(),
+                text: &self.story.answer.text,
+                waits: self.story.waits.map(crate::explain::Waits::as_str),
+                unknown: self.story.unknown.iter().map(|trigger| unknown(*trigger).0).collect(),
             },
         )
     }
 }
 
-impl Account {
-    fn text(&self) -> String {
-        let mut text = format!("{} of {}", self.thing, source_of(self.layer, &self.feed));
-        if let Some(family) = &self.family {
-            text += &format!(", family {}", family.escape_debug());
-        }
-        if let Some(severity) = self.severity {
-            text += &format!(", {severity}");
-        }
-        text + ": " + &self.action
+/// What rules look at and nobody told, and the option that tells it.
+fn unknown(trigger: Trigger) -> (&'static str, &'static str) {
+    match trigger {
+        Trigger::ClientIp => ("the client", "--client IP"),
+        Trigger::Ip | Trigger::Address => ("the answer's addresses", "--answer-ip IP"),
+        Trigger::Nsdname => ("name servers' names", "--ns NAME"),
+        Trigger::Nsip => ("name servers' addresses", "--ns-ip IP"),
+        Trigger::Qname => ("the name", "NAME"),
     }
+}
 
-    fn line(&self) -> Line<'_> {
-        let (listed, scope, trigger) = match &self.thing {
-            Thing::Name(name, scope, trigger) => (name.to_string(), Some(scope.to_string()), trigger),
-            Thing::Network(net, trigger) => (net.to_string(), None, trigger),
-        };
-        let given = self.given.as_ref();
-        Line::Rule {
-            listed,
-            r#match: scope,
-            trigger: trigger.as_str(),
-            layer: if self.layer == Layer::Own { "own" } else { "feed" },
-            feed: &self.feed,
-            family: self.family.as_deref(),
-            severity: self.severity.map(Severity::as_str),
-            action: &self.action,
-            verdict: self.verdict,
-            because: &self.because,
-            place: self.place.as_deref(),
-            rule: given.map(|entry| entry.deed.id),
-            by: given.map(|entry| &*entry.deed.by),
-            reason: given.map(|entry| &*entry.deed.reason),
-            expires: given.and_then(|entry| entry.rule.expires).map(time_text),
-        }
+fn text(account: &Account) -> String {
+    let mut text = format!("{} of {}", account.thing, source_of(account.layer, &account.feed));
+    if let Some(family) = &account.family {
+        text += &format!(", family {}", family.escape_debug());
     }
+    if let Some(severity) = account.severity {
+        text += &format!(", {severity}");
+    }
+    text + ": " + &account.action
 }
 
 #[derive(Serialize)]
@@ -179,6 +168,33 @@ enum Line<'a> {
         waits: Option<&'static str>,
         unknown: Vec<&'static str>,
     },
+}
+
+impl<'a> Line<'a> {
+    fn of(account: &'a Account, because: &'a str, place: Option<&'a str>) -> Self {
+        let (listed, scope, trigger) = match &account.thing {
+            Thing::Name(name, scope, trigger) => (name.to_string(), Some(scope.to_string()), trigger),
+            Thing::Network(net, trigger) => (net.to_string(), None, trigger),
+        };
+        let given = account.given.as_ref();
+        Self::Rule {
+            listed,
+            r#match: scope,
+            trigger: trigger.as_str(),
+            layer: if account.layer == Layer::Own { "own" } else { "feed" },
+            feed: &account.feed,
+            family: account.family.as_deref(),
+            severity: account.severity.map(Severity::as_str),
+            action: &account.action,
+            verdict: account.fate.as_str(),
+            because,
+            place,
+            rule: given.map(|entry| entry.deed.id),
+            by: given.map(|entry| &*entry.deed.by),
+            reason: given.map(|entry| &*entry.deed.reason),
+            expires: given.and_then(|entry| entry.rule.expires).map(time_text),
+        }
+    }
 }
 
 fn object(out: &mut impl Write, line: &Line<'_>) -> io::Result<()> {
