@@ -723,6 +723,11 @@ impl Desk {
         Ok(done)
     }
 
+    /// Asks the database something.
+    pub(super) fn ask<T>(&self, ask: impl FnOnce(&Connection) -> store::Result<T>) -> Result<T> {
+        ask(&self.reader()).map_err(|source| self.failed(source))
+    }
+
     fn reader(&self) -> MutexGuard<'_, Connection> {
         self.0.reader.lock().unwrap_or_else(PoisonError::into_inner)
     }

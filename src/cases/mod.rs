@@ -5,6 +5,7 @@
 //! record or a contact is, is not known here: whoever feeds the desk says who was seen, where and when. All times are
 //! microseconds since 1970.
 
+pub mod board;
 pub mod class;
 pub mod desk;
 pub mod lifecycle;
@@ -356,6 +357,12 @@ pub struct CaseFilter {
     pub since: Option<i64>,
     /// Last seen before this time.
     pub until: Option<i64>,
+    /// Whose machine, address, name or family has this text in it; letters of ASCII count the same in either case.
+    pub text: Option<String>,
+    /// About which something should have been done before these times.
+    pub overdue: Option<board::Overdue>,
+    /// Behind this place.
+    pub after: Option<board::Behind>,
     /// At most so many, the last seen first.
     pub limit: Option<u64>,
 }
@@ -371,6 +378,10 @@ pub struct Options {
     pub keep: i64,
     /// Most open cases: source addresses can be forged.
     pub most_open: u64,
+    /// How long a new case may wait until somebody is told of it, in microseconds …
+    pub tell_within: i64,
+    /// … and one that was told of until somebody says that the machine is clean: then it is overdue.
+    pub clean_within: i64,
     /// What tickets are made of.
     pub dice: fn() -> u64,
 }
@@ -382,6 +393,8 @@ impl Default for Options {
             time_zone: jiff::tz::TimeZone::fixed(jiff::tz::Offset::constant(7)),
             keep: 1095 * lifecycle::DAY,
             most_open: 100_000,
+            tell_within: lifecycle::DAY,
+            clean_within: 7 * lifecycle::DAY,
             dice: rand::random,
         }
     }

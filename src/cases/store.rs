@@ -12,6 +12,7 @@
 //!
 //! The server and the commands write it, each change in one transaction; what is committed survives a power cut.
 
+pub(super) mod board;
 pub(super) mod outbox;
 
 use std::net::{IpAddr, Ipv4Addr};
@@ -20,6 +21,7 @@ use std::path::{Path, PathBuf};
 use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension as _, Row, params, params_from_iter};
 
+use super::board::Behind;
 use super::{
     Actor, Case, CaseFilter, CaseId, Class, Course, Evidence, Proposal, State, Step, Subject, Ticket, Trace,
     Verdict, What,
@@ -184,7 +186,8 @@ pub(super) fn tickets(connection: &Connection, id: CaseId) -> Result<Vec<Ticket>
     Ok(statement.query_map([id.0], |row| parsed(row, 0))?.collect::<rusqlite::Result<_>>()?)
 }
 
-pub(super) fn list(connection: &Connection, filter: &CaseFilter) -> Result<Vec<Case>> {
+/// What a filter asks for, in SQL, with the values of its places in their order; the limit is left out.
+fn conditions(filter: &CaseFilter) -> (String, Vec<Value>) {
     let mut parts = vec!["1".to_owned()];
     let mut values: Vec<Value> = Vec::new();
     let mut add = |part: &str, value: Value| {
@@ -209,13 +212,32 @@ pub(super) fn list(connection: &Connection, filter: &CaseFilter) -> Result<Vec<C
     if let Some(until) = filter.until {
         add("last_hit <", until.into());
     }
+    if let Some(text) = &filter.text {
+        let escaped = text.replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_");
+        values.push(format!("%{escaped}%").into());
+        let place = values.len();
+        let has = |column| format!("{column} LIKE ?{place} ESCAPE '\\'");
+        parts.push(format!("({})", ["host", "client", "subject", "name", "family"].map(has).join(" OR ")));
+    }
+    if let Some(overdue) = filter.overdue {
+        parts.push(board::overdue_condition(overdue, &mut values));
+    }
+    if let Some(Behind { last_hit, id }) = filter.after {
+        values.extend([last_hit.into(), id.into()]);
+        let (last_hit, id) = (values.len() - 1, values.len());
+        parts.push(format!("(last_hit, id) < (?{last_hit}, ?{id})"));
+    }
     if !filter.states.is_empty() {
         // Words of ours.
         let states: Vec<String> = filter.states.iter().map(|state| format!("'{state}'")).collect();
         parts.push(format!("state IN ({})", states.join(", ")));
     }
+    (parts.join(" AND "), values)
+}
+
+pub(super) fn list(connection: &Connection, filter: &CaseFilter) -> Result<Vec<Case>> {
+    let (condition, values) = conditions(filter);
     let limit = filter.limit.map_or(-1, signed);
-    let condition = parts.join(" AND ");
     let select = format!(
         "SELECT {COLUMNS} FROM cases WHERE {condition} ORDER BY last_hit DESC, id DESC LIMIT {limit}"
     );

@@ -66,6 +66,12 @@ pub(super) fn read<'a>(
     let keep = reader.take(&mut table, "keep", keep, age);
     let most = usize::try_from(default.most_open).unwrap_or(usize::MAX);
     let most = reader.take(&mut table, "max_open", most, count("a number of cases from 1 to 1000000"));
+    let micros = |span: Duration| i64::try_from(span.as_micros()).unwrap_or(i64::MAX);
+    let mut within = |key: &'static str, default: i64| {
+        micros(reader.take(&mut table, key, Duration::from_micros(default.unsigned_abs()), age))
+    };
+    let tell_within = within("tell_within", default.tell_within);
+    let clean_within = within("clean_within", default.clean_within);
     let Classes { c2, phishing, scan } = Classes::default();
     let classes = Classes {
         c2: reader.take(&mut table, "c2", c2, list(pattern)),
@@ -77,7 +83,9 @@ pub(super) fn read<'a>(
     let notices = notify::Options { syslog, ..notices::read(reader, top, agencies, &offices) };
     let options = Options {
         quiet_days,
-        keep: i64::try_from(keep.as_micros()).unwrap_or(i64::MAX),
+        keep: micros(keep),
+        tell_within,
+        clean_within,
         most_open: most as u64,
         time_zone: zone.clone(),
         ..default
