@@ -26,7 +26,8 @@ impl Words {
             if let Some(address) = names::address_of_key(key) {
                 words.addresses.insert(address.to_string().into_bytes().into());
             } else if let Some(name) = name::from_key(key) {
-                let text = name.to_string().to_ascii_lowercase().into_bytes();
+                // Keys are folded already.
+                let text = name.to_string().into_bytes();
                 words.lens[text.len().min(LENS - 1)] = true;
                 words.names.insert(text.into());
             }
