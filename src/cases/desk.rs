@@ -3,11 +3,15 @@
 //! Every change is one transaction with its step, so that what is in the database was done by somebody at some time. Calls wait for
 //! the disk, for some milliseconds as a rule: they are for threads that may. The clock is the caller's.
 
+mod error;
+
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use rusqlite::{Connection, Transaction, TransactionBehavior};
+
+pub use error::DeskError;
 
 use super::lifecycle::{self, Turn};
 use super::store;
@@ -29,64 +33,10 @@ const MOST_VISITS: u64 = 20;
 const MOST_NAMES: u32 = 50;
 /// How often a ticket is drawn that nobody has.
 const DRAWS: usize = 16;
+/// How many are looked up together who were seen asking.
+const ASKED_PART: usize = 256;
 /// What is told of asking is not more exact.
 const ASKED_STEP: i64 = 600_000_000;
-
-/// Why something was not done.
-#[derive(Debug, thiserror::Error)]
-pub enum DeskError {
-    /// The database cannot be used.
-    #[error("{path}: cases cannot be read or written: {source}; check the disk and who owns the file")]
-    Store {
-        /// Where it is.
-        path: PathBuf,
-        /// Why.
-        source: DatabaseError,
-    },
-    /// There is no such case.
-    #[error("no case has the ticket {0}; `sachdns case list` shows all")]
-    NoCase(Ticket),
-    /// There is none with this number.
-    #[error("no case has the number {0}; `sachdns case list` shows all")]
-    NoNumber(CaseId),
-    /// It is closed.
-    #[error("case {0} is closed; `sachdns case reopen` opens it again")]
-    IsClosed(Ticket),
-    /// It is open.
-    #[error("case {0} is open")]
-    IsOpen(Ticket),
-    /// It was seen since.
-    #[error("case {0}: the machine was seen again after that time")]
-    SeenSince(Ticket),
-    /// There is too much in it.
-    #[error("case {0} has {MOST_STEPS} steps, and takes no more")]
-    Full(Ticket),
-    /// Somebody at the machine said a lot already.
-    #[error(
-        "case {0}: people at the machine have said {MOST_VISITS} things of it today; the rest is not kept"
-    )]
-    Tired(Ticket),
-    /// A text is too long, empty, or has control characters.
-    #[error("{what} must be one to {most} octets without control characters")]
-    Text {
-        /// Which.
-        what: &'static str,
-        /// Its bound.
-        most: usize,
-    },
-    /// The two are of different trouble.
-    #[error("{0} is {1}, {2} is {3}: cases become one only where family and class are the same")]
-    Different(Ticket, String, Ticket, String),
-    /// It is one case.
-    #[error("both tickets are of one case")]
-    Same,
-    /// There is no such proposal.
-    #[error("no proposal that nobody decided about has the number {0}; `sachdns case proposals` shows all")]
-    NoProposal(i64),
-    /// Chance gave tickets that others have.
-    #[error("no free ticket was found; try again")]
-    NoTicket,
-}
 
 type Result<T> = std::result::Result<T, DeskError>;
 
@@ -97,7 +47,7 @@ pub struct Desk(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     path: PathBuf,
-    options: Options,
+    options: RwLock<Arc<Options>>,
     writer: Mutex<Connection>,
     /// So that nobody who reads waits for the disk of one who writes.
     reader: Mutex<Connection>,
@@ -113,6 +63,7 @@ impl Desk {
         let failed = |source| DeskError::Store { path: path.clone(), source };
         let writer = Mutex::new(store::open(folder).map_err(failed)?);
         let reader = Mutex::new(store::open(folder).map_err(failed)?);
+        let options = RwLock::new(Arc::new(options));
         Ok(Self(Arc::new(Inner { path, options, writer, reader })))
     }
 
@@ -130,8 +81,13 @@ impl Desk {
     }
 
     /// How cases are kept.
-    pub fn options(&self) -> &Options {
-        &self.0.options
+    pub fn options(&self) -> Arc<Options> {
+        Arc::clone(&self.0.options.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Keeps cases by other options from now on.
+    pub fn renew(&self, options: Options) {
+        *self.0.options.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(options);
     }
 
     /// A machine was seen doing what a rule lists.
@@ -184,7 +140,7 @@ impl Desk {
         };
         let known = store::case_of_key(transaction, *machine, family, *class).map_err(failed)?;
         let Some(mut case) = known else {
-            if store::open_count(transaction).map_err(failed)? >= self.0.options.most_open {
+            if store::open_count(transaction).map_err(failed)? >= self.options().most_open {
                 return Ok(Effect::Refused);
             }
             let course = Course::open(sighting.time, day, now);
@@ -254,7 +210,7 @@ impl Desk {
     /// A ticket that no case has.
     fn draw(&self, transaction: &Transaction<'_>) -> Result<Ticket> {
         for _ in 0..DRAWS {
-            let ticket = Ticket::new((self.0.options.dice)());
+            let ticket = Ticket::new((self.options().dice)());
             let taken = store::case_of_ticket(transaction, ticket).map_err(|source| self.failed(source))?;
             if taken.is_none() {
                 return Ok(ticket);
@@ -271,9 +227,10 @@ impl Desk {
         let failed = |source| self.failed(source);
         // Most machines have no case, and reading waits for nobody.
         let mut of_cases = Vec::new();
-        {
+        for part in seen.chunks(ASKED_PART) {
+            // A person who waits for a page is let in between.
             let reader = self.reader();
-            for (subject, time) in seen {
+            for (subject, time) in part {
                 let cases = store::cases_of(&reader, *subject).map_err(failed)?;
                 if cases.iter().any(|case| self.is_news(case, *time)) {
                     of_cases.push((*subject, *time));
@@ -289,7 +246,7 @@ impl Desk {
                     if !self.is_news(&case, *time) {
                         continue;
                     }
-                    let turns = case.course.asked(*time, self.day(*time), self.0.options.quiet_days);
+                    let turns = case.course.asked(*time, self.day(*time), self.options().quiet_days);
                     self.turned(transaction, &case, &turns, now)?;
                     store::update(transaction, &case).map_err(failed)?;
                 }
@@ -321,7 +278,7 @@ impl Desk {
         if is_due {
             self.change(|transaction| {
                 for mut case in store::cases_to_count(transaction, today).map_err(failed)? {
-                    let turn = case.course.tick(now, today, self.0.options.quiet_days);
+                    let turn = case.course.tick(now, today, self.options().quiet_days);
                     self.turned(transaction, &case, turn.as_slice(), now)?;
                     store::update(transaction, &case).map_err(failed)?;
                 }
@@ -330,7 +287,7 @@ impl Desk {
         }
         // A writer's turn only where there is something.
         while self.change(|transaction| {
-            store::expire(transaction, now.saturating_sub(self.0.options.keep)).map_err(failed)
+            store::expire(transaction, now.saturating_sub(self.options().keep)).map_err(failed)
         })? > 0
         {}
         Ok(())
@@ -649,6 +606,15 @@ impl Desk {
         store::case(&reader, id).map_err(failed)
     }
 
+    /// Whether there may be one more open case ([`Options::most_open`]).
+    ///
+    /// # Errors
+    /// [`DeskError`].
+    pub fn has_room(&self) -> Result<bool> {
+        let open = store::open_count(&self.reader()).map_err(|source| self.failed(source))?;
+        Ok(open < self.options().most_open)
+    }
+
     /// How far somebody has got who feeds the desk.
     ///
     /// # Errors
@@ -709,7 +675,7 @@ impl Desk {
     }
 
     fn day(&self, time: i64) -> i32 {
-        lifecycle::day(time, &self.0.options.time_zone)
+        lifecycle::day(time, &self.options().time_zone)
     }
 
     /// Runs a change as a whole or not at all.
@@ -739,7 +705,7 @@ impl Desk {
 
 fn count(case: &mut Case, sighting: &Sighting) {
     let counted = match sighting.evidence {
-        Evidence::Query => &mut case.queries,
+        Evidence::Query | Evidence::Find => &mut case.queries,
         Evidence::Contact(_) => &mut case.contacts,
         // The contact itself comes by another way.
         Evidence::Visit => return,

@@ -77,6 +77,8 @@ pub enum Evidence {
     Contact(u64),
     /// Somebody at it was shown the landing page.
     Visit,
+    /// It asked for a name before that was listed; a search found it later.
+    Find,
 }
 
 /// A machine was seen doing what a rule lists.

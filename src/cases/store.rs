@@ -377,6 +377,7 @@ fn kind_of(evidence: Evidence) -> (i64, Option<i64>) {
         Evidence::Query => (0, None),
         Evidence::Contact(id) => (1, Some(signed(id))),
         Evidence::Visit => (2, None),
+        Evidence::Find => (3, None),
     }
 }
 
@@ -408,6 +409,7 @@ pub(super) fn traces(connection: &Connection, id: CaseId) -> Result<Vec<Trace>> 
             evidence: match row.get::<_, i64>(4)? {
                 0 => Evidence::Query,
                 2 => Evidence::Visit,
+                3 => Evidence::Find,
                 _ => Evidence::Contact(row.get::<_, Option<i64>>(5)?.unwrap_or_default().unsigned_abs()),
             },
             name: row.get(6)?,

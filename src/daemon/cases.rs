@@ -8,18 +8,19 @@
 mod counter;
 mod intake;
 mod post;
+mod seen;
 mod who;
 
 use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
 use counter::Counter;
 
-use crate::cases::{Class, Classes, Desk, Options, notify};
+use crate::cases::{Class, Classes, Desk, DeskError, Options, notify};
 use crate::client::prefix::PrefixMap;
 use crate::config::Config;
 use crate::evidence::ledger::Ledger;
@@ -35,6 +36,8 @@ pub(super) struct Facts {
     forwarders: PrefixMap<()>,
     /// Who is told of cases.
     notices: notify::Options,
+    /// How cases are kept.
+    options: Options,
 }
 
 impl Facts {
@@ -46,6 +49,7 @@ impl Facts {
             classes: config.cases.classes.clone(),
             officers: officers.collect(),
             notices: notify::Options { node: config.node(), ..config.cases.notices.clone() },
+            options: config.cases.options.clone(),
             forwarders: PrefixMap::new(networks).expect("one value cannot differ from itself"),
         }
     }
@@ -53,9 +57,8 @@ impl Facts {
 
 /// The thread that feeds the desk, and the one that tells of what is there.
 pub(super) struct Cases {
-    facts: Arc<Mutex<Arc<Facts>>>,
+    means: Arc<Means>,
     counter: Arc<Counter>,
-    stop: Arc<AtomicBool>,
     threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
@@ -63,10 +66,11 @@ pub(super) struct Cases {
 struct Means {
     ledger: Arc<Ledger>,
     pipeline: Arc<Pipeline>,
-    facts: Arc<Mutex<Arc<Facts>>>,
-    stop: Arc<AtomicBool>,
+    facts: Mutex<Arc<Facts>>,
+    stop: AtomicBool,
     data_dir: Box<Path>,
-    options: Options,
+    /// `None` until it could be opened.
+    desk: Mutex<Option<Desk>>,
     /// Tells this process from those before it.
     run: i64,
 }
@@ -82,25 +86,22 @@ impl Cases {
         pipeline: &Arc<Pipeline>,
         now: i64,
     ) -> io::Result<Self> {
-        let facts = Arc::new(Mutex::new(Arc::new(Facts::of(config))));
-        let stop = Arc::<AtomicBool>::default();
-        let means = Means {
+        let means = Arc::new(Means {
             ledger: Arc::clone(ledger),
             pipeline: Arc::clone(pipeline),
-            facts: Arc::clone(&facts),
-            stop: Arc::clone(&stop),
+            facts: Mutex::new(Arc::new(Facts::of(config))),
+            stop: AtomicBool::default(),
             data_dir: config.data_dir.clone().into(),
-            options: config.cases.options.clone(),
+            desk: Mutex::default(),
             run: now,
-        };
+        });
         let counter = Arc::new(Counter::new(&means));
-        let means = Arc::new(means);
-        let feeding = Arc::clone(&means);
+        let (feeding, telling) = (Arc::clone(&means), Arc::clone(&means));
         let threads = vec![
             super::thread("cases", move || intake::run(feeding))?,
-            super::thread("notices", move || post::run(&means))?,
+            super::thread("notices", move || post::run(&telling))?,
         ];
-        Ok(Self { facts, counter, stop, threads: Mutex::new(threads) })
+        Ok(Self { means, counter, threads: Mutex::new(threads) })
     }
 
     /// The desk as the landing page knows it.
@@ -110,21 +111,23 @@ impl Cases {
 
     /// Says of what class a rule is of this family and feed, by the configuration in force; `true`: an address met it.
     pub(super) fn classify(&self) -> impl Fn(Option<&str>, &str, bool) -> Class + Send + Sync + 'static {
-        let facts = Arc::clone(&self.facts);
-        move |family, feed, is_address| {
-            let facts = Arc::clone(&facts.lock().unwrap_or_else(PoisonError::into_inner));
-            facts.classes.of(family, Some(feed), is_address)
-        }
+        let means = Arc::clone(&self.means);
+        move |family, feed, is_address| means.facts().classes.of(family, Some(feed), is_address)
     }
 
     /// Takes what a reload changed.
     pub(super) fn renew(&self, config: &Config) {
-        *self.facts.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(Facts::of(config));
+        let facts = Arc::new(Facts::of(config));
+        *self.means.facts.lock().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&facts);
+        // Behind the facts, which the desk is opened by where it is not open yet.
+        if let Some(desk) = &*self.means.desk.lock().unwrap_or_else(PoisonError::into_inner) {
+            desk.renew(facts.options.clone());
+        }
     }
 
     /// Takes in what is recorded, as far as that is soon done, and ends.
     pub(super) fn stop(&self) {
-        self.stop.store(true, Ordering::Release);
+        self.means.stop.store(true, Ordering::Release);
         let threads = std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
         for thread in threads {
             thread.thread().unpark();
@@ -148,7 +151,15 @@ impl Means {
         self.stop.load(Ordering::Acquire)
     }
 
-    fn desk(&self) -> Result<Desk, crate::cases::DeskError> {
-        Desk::open(&folder(&self.data_dir), self.options.clone())
+    /// The desk, which is opened where it is not yet.
+    fn desk(&self) -> Result<Desk, DeskError> {
+        let mut desk: MutexGuard<'_, _> = self.desk.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*desk {
+            Some(desk) => Ok(desk.clone()),
+            None => {
+                let opened = Desk::open(&folder(&self.data_dir), self.facts().options.clone())?;
+                Ok(desk.insert(opened).clone())
+            }
+        }
     }
 }

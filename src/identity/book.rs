@@ -163,6 +163,17 @@ impl Book {
         })
     }
 
+    /// The machine that has this MAC of its own.
+    ///
+    /// # Errors
+    /// [`BookError::Database`].
+    pub fn by_mac(&self, mac: Mac) -> Result<Option<Machine>, BookError> {
+        self.with(|connection| {
+            let known = marked(connection, MarkKind::Mac, "", &mac.0)?;
+            known.first().map(|id| machine(connection, *id)).transpose().map(Option::flatten)
+        })
+    }
+
     /// What is known of a machine, by its own id or one that was merged into it.
     ///
     /// # Errors
@@ -258,7 +269,7 @@ fn narrow(found: &mut Vec<Machine>, is_meant: impl Fn(&Machine) -> bool) {
 }
 
 /// The machines that have an address at a time, by the sources of one kind.
-fn holders(
+pub(super) fn holders(
     connection: &Connection,
     address: IpAddr,
     at: i64,

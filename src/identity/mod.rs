@@ -30,7 +30,7 @@ use std::str::FromStr;
 
 pub use self::book::{Book, BookError};
 pub use self::conflicts::{Conflict, ConflictKind};
-pub use self::take::{Source, Taken, Trial};
+pub use self::take::{Source, Taken, Told, Trial};
 use crate::mac::Mac;
 
 /// Where the book of a data folder is.

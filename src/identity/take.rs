@@ -5,10 +5,11 @@
 //! it knows already is known again.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 
-use rusqlite::{Connection, OptionalExtension as _, Statement, TransactionBehavior, params};
+use rusqlite::{Connection, Statement, TransactionBehavior, params};
 
-use super::book::{Book, BookError, host_key, id_at, key, signed};
+use super::book::{Book, BookError, MarkKind, Tier, holders, host_key, id_at, key, machine, marked, signed};
 use super::claim::{Batch, Claim, Fault, Manner, Scope};
 use super::matching::{Marks, Match, Matcher};
 use super::{ALWAYS, MachineId};
@@ -27,6 +28,24 @@ pub struct Source<'a> {
     /// When it was written.
     pub as_of: i64,
 }
+
+/// What a trusted forwarder tells of the client that it asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Told<'a> {
+    /// The client's hardware address.
+    pub mac: Mac,
+    /// Its address, where that was told whole.
+    pub address: Option<IpAddr>,
+    /// Who tells it.
+    pub forwarder: IpAddr,
+    /// The agency whose forwarder that is.
+    pub agency: Option<&'a str>,
+    /// When.
+    pub at: i64,
+}
+
+/// How long an address is a machine's that a forwarder told.
+const TOLD: i64 = 3_600_000_000;
 
 /// What taking a file changed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -67,21 +86,39 @@ impl Book {
         })
     }
 
-    /// Meets a machine by the MAC that a trusted forwarder told; makes it where nobody knew it.
+    /// Meets a machine by the MAC that a trusted forwarder told; makes it where nobody knew it. `None` for MACs that tell nothing, and
+    /// where the book is full.
+    ///
+    /// An address that was told with it is the machine's for the next hour, as a lease would say. A machine that is known to
+    /// have that address, and of which nobody knows a MAC, has this one.
     ///
     /// # Errors
     /// [`BookError::Database`].
-    pub fn meet(&self, mac: Mac, agency: Option<&str>, at: i64) -> Result<Option<MachineId>, BookError> {
-        if !mac.is_usable() {
+    pub fn meet(&self, told: &Told<'_>) -> Result<Option<MachineId>, BookError> {
+        let Told { mac, address, forwarder, agency, at } = *told;
+        if !mac.is_usable() || mac.is_random() {
             return Ok(None);
         }
-        let claim = Claim { mac: Some(mac), ..Claim::default() };
+        let until = Some(at.saturating_add(TOLD));
+        let claim = Claim { mac: Some(mac), address, start: Some(at), until, ..Claim::default() };
         self.with(|connection| {
             let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-            let id = {
-                let mut writer = Writer::new(&transaction, agency.unwrap_or_default())?;
-                writer.machine_of(&claim, at, None)?.ok().map(|(id, _)| id)
+            let known = match marked(&transaction, MarkKind::Mac, "", &mac.0)?.first() {
+                Some(id) => Some(*id),
+                None => address.map(|address| without_mac(&transaction, address, at)).transpose()?.flatten(),
             };
+            let mut writer = Writer::new(&transaction, agency.unwrap_or_default())?;
+            let met = writer.machine_of(&Claim { address: None, ..claim.clone() }, at, known)?;
+            let id = met.ok().map(|(id, _)| id);
+            if id.is_some() && address.is_some() {
+                let name = format!("forwarder {forwarder}");
+                let source = Source { name: &name, agency, as_of: at };
+                let newest;
+                (writer.source, newest) = enter_source(&transaction, &source, false)?;
+                // One that is over is of no use to anybody.
+                let _ = writer.lease(&claim, Scope::Log, at, newest)?;
+            }
+            drop(writer);
             transaction.commit()?;
             Ok(id)
         })
@@ -111,19 +148,7 @@ impl Book {
 
 fn take(connection: &Connection, source: &Source<'_>, batch: &mut Batch) -> Result<Taken, rusqlite::Error> {
     let is_inventory = batch.scope == Scope::Inventory;
-    let before = connection
-        .query_row("SELECT id, as_of FROM sources WHERE name = ?1", [source.name], |row| {
-            Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?))
-        })
-        .optional()?;
-    connection.execute(
-        "INSERT INTO sources (name, inventory, agency, as_of) VALUES (?1, ?2, ?3, ?4) ON CONFLICT (name) DO UPDATE
-         SET inventory = excluded.inventory, agency = excluded.agency, as_of = max(as_of, excluded.as_of)",
-        params![source.name, is_inventory, source.agency, source.as_of],
-    )?;
-    let id: i64 =
-        connection.query_row("SELECT id FROM sources WHERE name = ?1", [source.name], |row| row.get(0))?;
-    let newest = before.map_or(source.as_of, |(_, as_of)| as_of.max(source.as_of));
+    let (id, newest) = enter_source(connection, source, is_inventory)?;
     let mut taken = Taken::default();
     let mut writer = Writer::new(connection, source.agency.unwrap_or_default())?;
     writer.source = id;
@@ -160,6 +185,40 @@ fn take(connection: &Connection, source: &Source<'_>, batch: &mut Batch) -> Resu
         taken.changed += ended as u64;
     }
     Ok(taken)
+}
+
+/// Enters a source; returns its number, and the time of its newest version.
+fn enter_source(
+    connection: &Connection,
+    source: &Source<'_>,
+    is_inventory: bool,
+) -> Result<(i64, i64), rusqlite::Error> {
+    connection.query_row(
+        "INSERT INTO sources (name, inventory, agency, as_of) VALUES (?1, ?2, ?3, ?4) ON CONFLICT (name) DO UPDATE
+         SET inventory = excluded.inventory, agency = excluded.agency, as_of = max(as_of, excluded.as_of)
+         RETURNING id, as_of",
+        params![source.name, is_inventory, source.agency, source.as_of],
+        |row| Ok((row.get(0)?, row.get(1)?)),
+    )
+}
+
+/// The one machine that has an address, if nobody knows a MAC of its own.
+fn without_mac(
+    connection: &Connection,
+    address: IpAddr,
+    at: i64,
+) -> Result<Option<MachineId>, rusqlite::Error> {
+    for tier in [Tier::Lease, Tier::Inventory] {
+        match holders(connection, address, at, tier)?.as_slice() {
+            [] => {}
+            [only] => {
+                let known = machine(connection, *only)?;
+                return Ok(known.filter(|it| it.macs.iter().all(|mac| mac.is_random())).map(|it| it.id));
+            }
+            _ => return Ok(None),
+        }
+    }
+    Ok(None)
 }
 
 /// Claims by when they begin, and of those that begin at once for one address only the last.

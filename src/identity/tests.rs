@@ -256,12 +256,44 @@ fn duids_join_what_macs_do_not() {
 #[test]
 fn machines_are_met_by_their_macs() {
     let (_folder, book) = scratch();
-    let id = book.meet(mac(7), Some("so-tttt"), 50).unwrap().unwrap();
-    assert_eq!(book.meet(mac(7), None, 60).unwrap(), Some(id));
-    let hints = Hints { mac: Some(mac(7)), ..Hints::default() };
-    let Who::Machine(machine) = book.who(address(9), 0, &hints).unwrap() else { panic!() };
+    let told = |mac, at| Told { mac, address: None, forwarder: address(1), agency: Some("so-tttt"), at };
+    let id = book.meet(&told(mac(7), 50)).unwrap().unwrap();
+    assert_eq!(book.meet(&Told { agency: None, ..told(mac(7), 60) }).unwrap(), Some(id));
+    let machine = book.by_mac(mac(7)).unwrap().unwrap();
     assert_eq!((machine.id, machine.agency.as_deref(), machine.last), (id, Some("so-tttt"), 60));
-    assert_eq!(book.meet(Mac([0; 6]), None, 60).unwrap(), None);
+    let hints = Hints { mac: Some(mac(7)), ..Hints::default() };
+    assert_eq!(book.who(address(9), 0, &hints).unwrap(), Who::Machine(machine));
+    for of_nobody in [Mac([0; 6]), Mac([2, 1, 2, 3, 4, 5])] {
+        assert_eq!(book.meet(&told(of_nobody, 60)).unwrap(), None);
+    }
+    // Nothing is said of the forwarder's own address.
+    check(&book, 1, 60, "-");
+}
+
+#[test]
+fn addresses_that_forwarders_tell_are_leases_of_an_hour() {
+    let (_folder, book) = scratch();
+    let hour = 3_600_000_000;
+    let told =
+        |mac, host, at| Told { mac, address: Some(address(host)), forwarder: address(1), agency: None, at };
+    book.meet(&told(mac(7), 5, 100)).unwrap();
+    check(&book, 5, 99, "-");
+    check(&book, 5, 100 + hour - 1, "m-1");
+    check(&book, 5, 100 + hour, "-");
+    book.meet(&told(mac(7), 5, hour)).unwrap();
+    check(&book, 5, 2 * hour - 1, "m-1");
+    assert_eq!(book.addresses(MachineId(1)).unwrap().len(), 1);
+    // It went to another one.
+    book.meet(&told(mac(8), 5, hour + 50)).unwrap();
+    check(&book, 5, hour + 49, "m-1");
+    check(&book, 5, hour + 60, "m-2");
+    // A machine that was known without a MAC has this one, one with another MAC has not.
+    let by_name = Claim { mac: None, host: Some("pc-07".into()), ..lease(6, 0, 0, 1000) };
+    take(&book, "a", Scope::Log, 100, &[by_name, lease(7, 9, 0, 1000)]);
+    check(&book, 6, 500, "m-3");
+    assert_eq!(book.meet(&told(mac(10), 6, 500)).unwrap(), Some(MachineId(3)));
+    assert_eq!(book.by_mac(mac(10)).unwrap().unwrap().host.as_deref(), Some("pc-07"));
+    assert_eq!(book.meet(&told(mac(11), 7, 500)).unwrap(), Some(MachineId(5)));
 }
 
 #[test]

@@ -8,20 +8,24 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use crate::harness::dig::Dig;
-use crate::harness::house::{House, Setup};
+use crate::harness::house::{CONFIG, House, Setup};
 use crate::harness::namespace::inside;
-use crate::harness::province::Machine;
+use crate::harness::province::{Machine, Program};
 use crate::harness::scripted::Scripted;
 use crate::harness::server::Server;
-use crate::harness::{run, wait_until, within};
+use crate::harness::{PATIENCE, run, wait_until, within};
 
 /// Within this time a hit is a case.
 const AT_ONCE: Duration = Duration::from_secs(5);
 /// The server as clients see it, and where sinkholed names lead.
-const DNS: &str = "10.0.0.53";
-const SINKHOLE: &str = "10.10.10.10";
+pub(crate) const DNS: &str = "10.0.0.53";
+pub(crate) const SINKHOLE: &str = "10.10.10.10";
+/// The DNS server of an [`Office`], as its machines see it.
+pub(crate) const FORWARDER: &str = "10.1.0.1";
+/// A name that nobody lists.
+pub(crate) const HARMLESS: &str = "www.example.test";
 /// The clock's file, as faketime reads it.
-const CLOCK: &str = "clock";
+pub(crate) const CLOCK: &str = "clock";
 
 const AGENCIES: &str = r#"
 [[agency]]
@@ -43,7 +47,7 @@ quiet_days = 2
 "#;
 
 /// All cases, closed ones too, by machine, class and family.
-fn cases(house: &House) -> Vec<Value> {
+pub(crate) fn cases(house: &House) -> Vec<Value> {
     let listed = house.run("case list", &["--all", "--format", "jsonl"]);
     // There are none before the server has made the database.
     if listed.code() != 0 {
@@ -52,23 +56,23 @@ fn cases(house: &House) -> Vec<Value> {
     listed.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
-fn text<'a>(case: &'a Value, key: &str) -> &'a str {
+pub(crate) fn text<'a>(case: &'a Value, key: &str) -> &'a str {
     case[key].as_str().unwrap_or_default()
 }
 
 /// The case of a machine (by what it is called) and class.
-fn find(house: &House, machine: &str, class: &str) -> Option<Value> {
+pub(crate) fn find(house: &House, machine: &str, class: &str) -> Option<Value> {
     let is_it = |case: &Value| text(case, "machine") == machine && text(case, "class") == class;
     cases(house).into_iter().find(is_it)
 }
 
 #[track_caller]
-fn case(house: &House, machine: &str, class: &str) -> Value {
+pub(crate) fn case(house: &House, machine: &str, class: &str) -> Value {
     find(house, machine, class).unwrap_or_else(|| panic!("no case of {machine}: {:#?}", cases(house)))
 }
 
 #[track_caller]
-fn steps(house: &House, ticket: &str) -> Vec<String> {
+pub(crate) fn steps(house: &House, ticket: &str) -> Vec<String> {
     let shown = house.run("case show", &[ticket, "--format", "jsonl"]).well();
     let file: Value = serde_json::from_str(&shown.stdout).unwrap();
     file["steps"].as_array().unwrap().iter().map(|step| text(step, "what").to_owned()).collect()
@@ -76,7 +80,7 @@ fn steps(house: &House, ticket: &str) -> Vec<String> {
 
 /// A machine that looks a name up at this server and goes there.
 #[track_caller]
-fn call_home(machine: &Machine, server: &str, name: &str) {
+pub(crate) fn call_home(machine: &Machine, server: &str, name: &str) {
     let reply = Dig::at(format!("{server}:53").parse().unwrap()).inside(machine.words()).ask(name, "A");
     assert_eq!(reply.answer[0].rdata, SINKHOLE, "{}", reply.raw);
     let host = format!("Host: {name}");
@@ -85,9 +89,8 @@ fn call_home(machine: &Machine, server: &str, name: &str) {
 
 /// A machine that asks for something harmless.
 #[track_caller]
-fn ask(machine: &Machine, server: &str) {
-    let reply =
-        Dig::at(format!("{server}:53").parse().unwrap()).inside(machine.words()).ask("www.example.test", "A");
+pub(crate) fn ask(machine: &Machine, server: &str, name: &str) {
+    let reply = Dig::at(format!("{server}:53").parse().unwrap()).inside(machine.words()).ask(name, "A");
     assert_eq!(reply.status, "NOERROR");
 }
 
@@ -114,7 +117,7 @@ fn click_cleaned(machine: &Machine, name: &str) {
 }
 
 /// A server whose clock a test moves.
-fn serve(setup: Setup) -> Server {
+pub(crate) fn serve(setup: Setup) -> Server {
     let house = setup.lay();
     house.write(CLOCK, "+0d");
     let clock = house.path().join(CLOCK);
@@ -130,67 +133,95 @@ fn serve(setup: Setup) -> Server {
     house.inside(words).serve()
 }
 
-#[test]
-fn machines_are_followed_until_they_are_clean() {
-    inside(|| {
-        for address in [DNS, SINKHOLE] {
-            run(within(&[], "ip").args(["address", "add", &format!("{address}/32"), "dev", "lo"])).well();
-        }
-        // An agency behind a DNS server and a NAT of its own, through which only the sinkhole is routed.
+/// Gives us the addresses of the server and of the sinkhole.
+pub(crate) fn have_addresses() {
+    for address in [DNS, SINKHOLE] {
+        run(within(&[], "ip").args(["address", "add", &format!("{address}/32"), "dev", "lo"])).well();
+    }
+}
+
+/// A server at these addresses, to be completed.
+pub(crate) fn province(upstream: &Scripted) -> Setup {
+    Setup::new(upstream.address)
+        .listen("10.0.0.53:53")
+        .allow(r#"["10.0.0.0/8"]"#)
+        .sinkhole("ipv4 = \"10.10.10.10\"\nipv6 = \"\"\nttl = 30\nhttp_listen = [\"10.10.10.10:80\"]\n")
+}
+
+/// An agency behind a DNS server and a NAT of its own, through which only the sinkhole is routed.
+pub(crate) struct Office {
+    /// At 10.1.0.11 and 10.1.0.12.
+    pub(crate) machines: [Machine; 2],
+    _dnsmasq: Program,
+    _router: Machine,
+}
+
+impl Office {
+    /// Its dnsmasq has these options too.
+    #[track_caller]
+    pub(crate) fn open(options: &[&str]) -> Self {
         let router = Machine::behind("10.0.1.1/30", "10.0.1.2/30");
-        let (infected, innocent) = (Machine::new(), Machine::new());
-        infected.plug(Some(&router), "10.1.0.1/32", "10.1.0.11/24");
-        innocent.plug(Some(&router), "10.1.0.1/32", "10.1.0.12/24");
+        let machines = [Machine::new(), Machine::new()];
+        machines[0].plug(Some(&router), "10.1.0.1/32", "10.1.0.11/24");
+        machines[1].plug(Some(&router), "10.1.0.1/32", "10.1.0.12/24");
         let routing = "echo 1 > /proc/sys/net/ipv4/ip_forward\n\
             ip route add 10.1.0.11/32 dev $1; ip route add 10.1.0.12/32 dev $2\n\
             nft 'table ip nat { chain out { type nat hook postrouting priority 100; \
             oifname \"eth0\" ip daddr != 10.10.10.10 masquerade; }; }'";
-        router.run("sh", &["-ec", routing, "sh", &infected.port(), &innocent.port()]).well();
+        router.run("sh", &["-ec", routing, "sh", &machines[0].port(), &machines[1].port()]).well();
         run(within(&[], "ip").args(["route", "add", "10.1.0.0/24", "via", "10.0.1.2"])).well();
-        let _dnsmasq = router.start(
-            "dnsmasq",
-            &[
-                "--keep-in-foreground",
-                "--conf-file=/dev/null",
-                "--no-resolv",
-                "--no-hosts",
-                "--pid-file=",
-                "--user=root",
-                "--bind-interfaces",
-                "--listen-address=10.1.0.1",
-                "--server=10.0.0.53",
-            ],
-        );
+        let mut arguments = vec![
+            "--keep-in-foreground",
+            "--conf-file=/dev/null",
+            "--no-resolv",
+            "--no-hosts",
+            "--pid-file=",
+            "--user=root",
+            "--bind-interfaces",
+            "--listen-address=10.1.0.1",
+            "--server=10.0.0.53",
+        ];
+        arguments.extend(options);
+        let dnsmasq = router.start("dnsmasq", &arguments);
+        Self { machines, _dnsmasq: dnsmasq, _router: router }
+    }
+}
+
+/// It may take a moment until the forwarder answers.
+#[track_caller]
+pub(crate) fn await_forwarder(machine: &Machine) {
+    let to_forwarder = || Dig::at(format!("{FORWARDER}:53").parse().unwrap()).inside(machine.words());
+    wait_until("the forwarder answers", || {
+        !to_forwarder().with("+time=1").with("+tries=1").is_ignored(HARMLESS, "A")
+    });
+}
+
+#[test]
+fn machines_are_followed_until_they_are_clean() {
+    inside(|| {
+        have_addresses();
+        let Office { machines: [infected, innocent], .. } = &Office::open(&[]);
         // One with leases, and a plain one.
         let leased = Machine::behind("10.2.0.1/24", "10.2.0.20/24");
         let plain = Machine::behind("10.3.0.1/24", "10.3.0.30/24");
 
         let upstream = Scripted::answering(|query| query.answer_a([192, 0, 2, 1]));
         let server = serve(
-            Setup::new(upstream.address)
-                .listen("10.0.0.53:53")
-                .allow(r#"["10.0.0.0/8"]"#)
-                .sinkhole(
-                    "ipv4 = \"10.10.10.10\"\nipv6 = \"\"\nttl = 30\nhttp_listen = [\"10.10.10.10:80\"]\n",
-                )
+            province(&upstream)
                 .csv("authority", "domain,family\nevil.example,emotet\nlogin.bank.example,Phishing kit\n")
                 .more(AGENCIES),
         );
         let house = server.house();
         house.write("dnsmasq.leases", "2000000000 aa:bb:cc:00:00:20 10.2.0.20 PC-GD-20 *\n");
         house.run("identity import", &["dnsmasq.leases", "--agency", "so-gd"]).well();
-        // It may take a moment until the forwarder answers.
-        let to_forwarder = || Dig::at("10.1.0.1:53".parse().unwrap()).inside(innocent.words());
-        wait_until("the forwarder answers", || {
-            !to_forwarder().with("+time=1").with("+tries=1").is_ignored("www.example.test", "A")
-        });
+        await_forwarder(innocent);
 
         let start = Instant::now();
-        call_home(&infected, "10.1.0.1", "c2.evil.example");
+        call_home(infected, FORWARDER, "c2.evil.example");
         call_home(&leased, DNS, "evil.example");
         call_home(&plain, DNS, "update.evil.example");
         call_home(&plain, DNS, "login.bank.example");
-        ask(&innocent, "10.1.0.1");
+        ask(innocent, FORWARDER, HARMLESS);
         let wanted = [("10.1.0.11", "c2"), ("m-1", "c2"), ("10.3.0.30", "c2"), ("10.3.0.30", "phishing")];
         let came = Instant::now();
         wait_until("the right machines have cases", || {
@@ -224,7 +255,7 @@ fn machines_are_followed_until_they_are_clean() {
             house.write(CLOCK, &format!("+{day}d"));
             let before = text(&case(house, "m-1", "c2"), "last_asked").to_owned();
             assert_ne!(text(&case(house, "m-1", "c2"), "state"), "closed", "day {day}");
-            ask(&leased, DNS);
+            ask(&leased, DNS, HARMLESS);
             wait_until("the machine was seen asking", || {
                 text(&case(house, "m-1", "c2"), "last_asked") != before
             });
@@ -257,4 +288,26 @@ fn machines_are_followed_until_they_are_clean() {
         }
         assert_eq!(case(house, "10.3.0.30", "c2")["queries"], 2);
     });
+}
+
+#[test]
+fn a_reload_changes_how_cases_are_kept() {
+    let upstream = Scripted::answering(|query| query.answer_a([192, 0, 2, 1]));
+    let setup = |most: u32| {
+        Setup::new(upstream.address)
+            .csv("authority", "domain,family\nevil.example,emotet\n")
+            .more(&format!("[cases]\nmax_open = {most}\n"))
+    };
+    let server = setup(1).serve();
+    let house = server.house();
+    server.dig().from("127.0.0.11").ask("evil.example", "A");
+    wait_until("the first machine has a case", || cases(house).len() == 1);
+    server.dig().from("127.0.0.12").ask("evil.example", "A");
+    let told = |line: &str| line.contains("there are cases.max_open open ones already");
+    assert!(server.stderr().wait(PATIENCE, told).is_some(), "{}", server.stderr().text());
+    house.write(CONFIG, &setup(2).text());
+    let reloaded = server.reload().well();
+    assert!(!reloaded.stdout.contains("restart"), "{}", reloaded.stdout);
+    server.dig().from("127.0.0.12").ask("evil.example", "A");
+    wait_until("the second machine has one too", || cases(house).len() == 2);
 }

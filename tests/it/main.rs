@@ -11,6 +11,7 @@ mod audiences;
 mod building;
 mod cache;
 mod cases;
+mod cases_behind;
 mod clickhouse;
 mod clients;
 mod cookies;

@@ -252,6 +252,7 @@ fn kind(evidence: Evidence) -> (&'static str, Option<u64>) {
         Evidence::Query => ("query", None),
         Evidence::Contact(id) => ("contact", Some(id)),
         Evidence::Visit => ("visit", None),
+        Evidence::Find => ("find", None),
     }
 }
 

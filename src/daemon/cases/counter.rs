@@ -1,25 +1,20 @@
 //! The case desk as the landing page knows it: which case a visit belongs to, and what is said at the machine.
 
-use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::Means;
 use super::who::who;
-use super::{Facts, Means};
 use crate::cases::desk::visitor;
 use crate::cases::{self, Desk, DeskError, Effect, Evidence, Sighting, State, Subject, Ticket, What};
 use crate::daemon::{identity_folder, landing};
 use crate::identity::{Book, BookError, Hints};
-use crate::serve::pipeline::Pipeline;
 use crate::sinkhole::desk::{self as page, Case, Class, Filed, Said, Statement, Visit};
 
 /// What the landing page asks.
 pub(super) struct Counter {
-    pub(super) pipeline: Arc<Pipeline>,
-    pub(super) facts: Arc<Mutex<Arc<Facts>>>,
-    pub(super) data_dir: Box<Path>,
-    pub(super) options: cases::Options,
-    /// `None` until both could be opened.
-    pub(super) open: Mutex<Option<Arc<(Desk, Book)>>>,
+    means: Arc<Means>,
+    /// `None` until it could be opened.
+    book: Mutex<Option<Arc<Book>>>,
 }
 
 /// Why the desk cannot be asked.
@@ -32,31 +27,26 @@ enum CounterError {
 }
 
 impl Counter {
-    pub(super) fn new(means: &Means) -> Self {
-        Self {
-            pipeline: Arc::clone(&means.pipeline),
-            facts: Arc::clone(&means.facts),
-            data_dir: means.data_dir.clone(),
-            options: means.options.clone(),
-            open: Mutex::default(),
-        }
+    pub(super) fn new(means: &Arc<Means>) -> Self {
+        Self { means: Arc::clone(means), book: Mutex::default() }
     }
 
-    fn opened(&self) -> Result<Arc<(Desk, Book)>, CounterError> {
-        let mut open: MutexGuard<'_, _> = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(open) = &*open {
-            return Ok(Arc::clone(open));
+    fn book(&self) -> Result<Arc<Book>, BookError> {
+        let mut book: MutexGuard<'_, _> = self.book.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*book {
+            Some(book) => Ok(Arc::clone(book)),
+            None => {
+                let opened = Book::open(&identity_folder(&self.means.data_dir))?;
+                Ok(Arc::clone(book.insert(Arc::new(opened))))
+            }
         }
-        let desk = Desk::open(&super::folder(&self.data_dir), self.options.clone())?;
-        let book = Book::open(&identity_folder(&self.data_dir))?;
-        Ok(Arc::clone(open.insert(Arc::new((desk, book)))))
     }
 
     fn find(&self, visit: &Visit<'_>) -> Result<Option<Case>, CounterError> {
-        let open = self.opened()?;
-        let (desk, book) = &*open;
-        let facts = Arc::clone(&self.facts.lock().unwrap_or_else(PoisonError::into_inner));
-        let agency = self.pipeline.state().agencies.of(visit.client).map(|agency| agency.id.to_string());
+        let (desk, book) = (&self.means.desk()?, &*self.book()?);
+        let facts = self.means.facts();
+        let agency =
+            self.means.pipeline.state().agencies.of(visit.client).map(|agency| agency.id.to_string());
         let hints = Hints { agency: agency.as_deref(), ..Hints::default() };
         let person = who(book, visit.client.to_canonical(), visit.time, &hints)?;
         let (Some(host), Some(listing)) = (visit.host, visit.listing) else {
@@ -93,8 +83,7 @@ impl Counter {
         say: impl FnOnce(&Desk, &cases::Case, &cases::Actor) -> Result<Filed, DeskError>,
     ) -> Result<Filed, page::DeskError> {
         let stated = || {
-            let open = self.opened()?;
-            let (desk, book) = &*open;
+            let (desk, book) = (&self.means.desk()?, &*self.book()?);
             let Ok(ticket) = statement.ticket.parse::<Ticket>() else { return Ok(Filed::NoCase) };
             let Some(case) = desk.by_ticket(ticket)? else { return Ok(Filed::NoCase) };
             let client = statement.client.to_canonical();

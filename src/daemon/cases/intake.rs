@@ -9,14 +9,17 @@ use std::time::{Duration, Instant};
 
 use rustix::process::setpriority_process;
 
-use super::who::{Person, who};
+use super::seen::Seen;
+use super::who::{Asker, Person, who};
 use super::{Facts, Means};
-use crate::cases::{CaseFilter, Class, Desk, DeskError, Effect, Evidence, Sighting, State, Subject};
+use crate::cases::{Case, CaseFilter, Desk, DeskError, Effect, Evidence, Sighting, State, Subject};
 use crate::clock;
 use crate::daemon::identity_folder;
 use crate::evidence::contacts::join::{self, Recent, Rules};
 use crate::evidence::contacts::{ContactsError, Reader, Via};
 use crate::evidence::record::{Record, Trigger};
+use crate::evidence::store::StoreError;
+use crate::evidence::store::finds::finds_after;
 use crate::identity::{Book, BookError, Hints};
 use crate::name::Name;
 use crate::outlet::follow::Follower;
@@ -36,17 +39,17 @@ const GRACE: Duration = Duration::from_secs(1);
 const NICE: i32 = 10;
 /// Octets of segments that wait where the desk cannot be written.
 const BACKLOG: u64 = 1 << 30;
-/// That a client asks is told once in this time, in microseconds.
-const SLOT: i64 = 600_000_000;
-/// Clients whose asking waits to be told.
-const MOST_SEEN: usize = 65_536;
 /// Hits of forwarders that wait for a contact, and for how long, in microseconds.
 const MOST_WAITING: usize = 10_000;
 const WAIT: i64 = 60_000_000;
 /// How far contacts were taken in: a mark of the desk's.
 const CONTACTS: &str = "contacts";
-/// Contacts that are taken in at once.
+/// How far hits were taken in that were found later: likewise.
+const FINDS: &str = "finds";
+/// Contacts, or finds, that are taken in at once.
 const PART: usize = 500;
+/// So many hits without a find among them are not looked through again.
+const FAR: i64 = 10_000;
 /// Names that are known to have been hit by an address of theirs.
 const MOST_BY_ADDRESS: usize = 10_000;
 /// Open cases of addresses that are looked up at once.
@@ -54,7 +57,7 @@ const LOOKED_UP: u64 = 10_000;
 
 /// Why a round was not done.
 #[derive(Debug, thiserror::Error)]
-enum Trouble {
+pub(super) enum Trouble {
     #[error(transparent)]
     Log(#[from] io::Error),
     #[error(transparent)]
@@ -63,6 +66,8 @@ enum Trouble {
     Book(#[from] BookError),
     #[error(transparent)]
     Contacts(#[from] ContactsError),
+    #[error(transparent)]
+    Finds(#[from] StoreError),
 }
 
 /// Works until it is told to stop.
@@ -105,6 +110,8 @@ struct Open {
     contacts: Option<Reader>,
     /// The last contact that was taken in.
     mark: u64,
+    /// The number up to which finds were taken in, and the one that is noted.
+    finds: (i64, i64),
     recent: Recent,
     /// Names that were hit by an address of theirs.
     by_address: HashSet<Arc<str>>,
@@ -119,7 +126,9 @@ impl Intake {
         let Means { ledger, data_dir, run, .. } = &*self.means;
         let opened = (|| {
             let desk = self.means.desk()?;
+            let finds = desk.mark(FINDS)?.unwrap_or(0);
             Ok::<_, Trouble>(Open {
+                finds: (finds, finds),
                 mark: desk.mark(CONTACTS)?.unwrap_or(0).unsigned_abs(),
                 follower: Follower::open(
                     ledger.folder(),
@@ -204,6 +213,7 @@ impl Open {
                 };
             }
             self.waiting.end(&self.desk, &self.book, means, now - WAIT)?;
+            self.take_finds(means, now, refused)?;
             if *refused > 0 {
                 tracing::warn!(
                     refused = std::mem::take(refused),
@@ -231,15 +241,20 @@ impl Open {
             self.follower.launch(chunk);
             let mut sightings = Vec::new();
             for hit in hits.0.into_values() {
-                if facts.forwarders.find(hit.client).is_some() {
+                if facts.forwarders.find(hit.asker.client).is_some() && !hit.asker.is_told() {
                     self.waiting.add(hit);
                     continue;
                 }
-                let person = who(&self.book, hit.client, hit.time, &hit.hints())?;
-                sightings.push(hit.sighting(person, &facts.classes, &facts.officers));
+                sightings.extend(self.sighting(&hit, Evidence::Query, &facts, refused)?);
             }
             sightings.sort_by_key(|sighting| sighting.time);
             take(&self.desk, &sightings, now, refused)?;
+            // A look at the landing page may have been quicker, when only the address was known.
+            for sighting in sightings.iter().filter(|it| matches!(it.machine, Subject::Machine(_))) {
+                for case in self.desk.open_cases(Subject::Address(sighting.client.to_canonical()))? {
+                    self.identify(&case, now)?;
+                }
+            }
             self.follower.land(chunk);
         }
         if chunk.is_none() || self.seen.is_full() {
@@ -250,9 +265,53 @@ impl Open {
         if self.ticked.is_none_or(|ticked| ticked.elapsed() >= TICK) {
             self.ticked = Some(Instant::now());
             self.desk.tick(now)?;
-            self.identify(now)?;
+            self.identify_all(now)?;
         }
         Ok(if chunk.is_some() || is_more { Duration::ZERO } else { IDLE })
+    }
+
+    /// What the desk is told of a hit; nothing where that would be of a machine that nobody knows, and there are too many cases.
+    fn sighting(
+        &self,
+        hit: &Hit,
+        evidence: Evidence,
+        facts: &Facts,
+        refused: &mut u64,
+    ) -> Result<Option<Sighting>, Trouble> {
+        // What is forged behind a forwarder must not fill the book.
+        if hit.asker.is_new(&self.book)? && !self.desk.has_room()? {
+            *refused += 1;
+            return Ok(None);
+        }
+        let person = hit.asker.met(&self.book, hit.first, hit.agency.as_deref())?;
+        Ok(Some(hit.sighting(person, evidence, facts)))
+    }
+
+    /// Takes in hits that were found later: who asked before the name was listed has a case too.
+    fn take_finds(&mut self, means: &Means, now: i64, refused: &mut u64) -> Result<(), Trouble> {
+        let facts = means.facts();
+        loop {
+            let mut hits = Hits::default();
+            let mut count = 0;
+            let to = finds_after(means.ledger.folder(), self.finds.0, PART, &mut |record| {
+                hits.add(record);
+                count += 1;
+            })?;
+            let mut sightings = Vec::new();
+            for hit in hits.0.into_values() {
+                sightings.extend(self.sighting(&hit, Evidence::Find, &facts, refused)?);
+            }
+            sightings.sort_by_key(|sighting| sighting.time);
+            if count > 0 || (to - self.finds.1).abs() >= FAR {
+                let effects = self.desk.sightings_up_to(&sightings, Some((FINDS, to)), now)?;
+                *refused += refusals(&effects);
+                self.finds.1 = to;
+            }
+            self.finds.0 = to;
+            if count < PART || means.is_stopping() {
+                return Ok(());
+            }
+        }
     }
 
     /// Takes in who came to the sinkhole; returns whether there is more.
@@ -309,35 +368,38 @@ impl Open {
         }
         let mark = i64::try_from(last).unwrap_or(i64::MAX);
         let effects = self.desk.sightings_up_to(&sightings, Some((CONTACTS, mark)), now)?;
-        *refused += effects.iter().filter(|effect| **effect == Effect::Refused).count() as u64;
+        *refused += refusals(&effects);
         self.mark = last;
         Ok(found.len() == PART)
     }
 
-    /// Gives cases of addresses to the machines that they turned out to be, and those of machines that became one to that.
-    fn identify(&self, now: i64) -> Result<(), Trouble> {
+    /// Looks through all open cases for what turned out since.
+    fn identify_all(&self, now: i64) -> Result<(), Trouble> {
         let open = [State::New, State::Notified, State::Cleaned, State::Watched].to_vec();
         let filter = CaseFilter { states: open, limit: Some(LOOKED_UP), ..CaseFilter::default() };
-        for case in self.desk.list(&filter)? {
-            let (into, host) = match case.subject {
-                Subject::Machine(id) => match self.book.machine(id)? {
-                    Some(machine) if machine.id != id => (Subject::Machine(machine.id), machine.host),
-                    _ => continue,
-                },
-                Subject::Address(address) => {
-                    let hints = Hints { agency: case.agency.as_deref(), ..Hints::default() };
-                    let first = who(&self.book, address, case.course.first_hit, &hints)?;
-                    // Only where it was the same one all the time.
-                    if first.subject == case.subject
-                        || first != who(&self.book, address, case.course.last_hit, &hints)?
-                    {
-                        continue;
-                    }
-                    (first.subject, first.host)
+        self.desk.list(&filter)?.iter().try_for_each(|case| self.identify(case, now))
+    }
+
+    /// Gives a case of an address to the machine that it turned out to be, and that of a machine that became another one to that.
+    fn identify(&self, case: &Case, now: i64) -> Result<(), Trouble> {
+        let (into, host) = match case.subject {
+            Subject::Machine(id) => match self.book.machine(id)? {
+                Some(machine) if machine.id != id => (Subject::Machine(machine.id), machine.host),
+                _ => return Ok(()),
+            },
+            Subject::Address(address) => {
+                let hints = Hints { agency: case.agency.as_deref(), ..Hints::default() };
+                let first = who(&self.book, address, case.course.first_hit, &hints)?;
+                // Only where it was the same one all the time.
+                if first.subject == case.subject
+                    || first != who(&self.book, address, case.course.last_hit, &hints)?
+                {
+                    return Ok(());
                 }
-            };
-            self.desk.identify(case.subject, into, host.as_deref(), &crate::cases::Actor::Server, now)?;
-        }
+                (first.subject, first.host)
+            }
+        };
+        self.desk.identify(case.subject, into, host.as_deref(), &crate::cases::Actor::Server, now)?;
         Ok(())
     }
 }
@@ -345,15 +407,20 @@ impl Open {
 fn take(desk: &Desk, sightings: &[Sighting], now: i64, refused: &mut u64) -> Result<(), Trouble> {
     if !sightings.is_empty() {
         let effects = desk.sightings(sightings, now)?;
-        *refused += effects.iter().filter(|effect| **effect == Effect::Refused).count() as u64;
+        *refused += refusals(&effects);
     }
     Ok(())
 }
 
+fn refusals(effects: &[Effect]) -> u64 {
+    effects.iter().filter(|effect| **effect == Effect::Refused).count() as u64
+}
+
 /// A hit, or several alike within a minute.
 struct Hit {
+    first: i64,
     time: i64,
-    client: IpAddr,
+    asker: Asker,
     agency: Option<String>,
     feed: Option<String>,
     family: Option<String>,
@@ -363,32 +430,19 @@ struct Hit {
 }
 
 impl Hit {
-    fn hints(&self) -> Hints<'_> {
-        Hints { agency: self.agency.as_deref(), ..Hints::default() }
-    }
-
-    fn class(&self, classes: &crate::cases::Classes) -> Class {
-        classes.of(self.family.as_deref(), self.feed.as_deref(), self.is_address)
-    }
-
-    fn sighting(
-        &self,
-        person: Person,
-        classes: &crate::cases::Classes,
-        officers: &HashMap<Arc<str>, String>,
-    ) -> Sighting {
+    fn sighting(&self, person: Person, evidence: Evidence, facts: &Facts) -> Sighting {
         let agency = person.agency.or_else(|| self.agency.clone());
         Sighting {
             time: self.time,
-            client: self.client,
+            client: self.asker.address,
             machine: person.subject,
             host: person.host,
-            officer: agency.as_deref().and_then(|id| officers.get(id)).cloned(),
+            officer: agency.as_deref().and_then(|id| facts.officers.get(id)).cloned(),
             agency,
-            class: self.class(classes),
+            class: facts.classes.of(self.family.as_deref(), self.feed.as_deref(), self.is_address),
             family: self.family.clone().unwrap_or_default(),
             name: self.name.clone(),
-            evidence: Evidence::Query,
+            evidence,
             count: self.count,
         }
     }
@@ -401,68 +455,34 @@ fn is_by_address(record: &Record<'_>) -> bool {
 
 /// The hits of one chunk, those that are alike together.
 #[derive(Default)]
-struct Hits(HashMap<(IpAddr, Vec<u8>, i64, Option<String>), Hit>);
+struct Hits(HashMap<(Asker, Vec<u8>, i64, Option<String>), Hit>);
 
 impl Hits {
     fn add(&mut self, record: &Record<'_>) {
         let family = record.family.as_deref().map(str::to_owned);
         let minute = record.time.div_euclid(60_000_000);
-        let key = (record.client, record.qname.to_vec(), minute, family.clone());
+        let asker = Asker::of(record);
+        // Of a find by an address, that stands for a name that nobody knows any more.
+        let named = || match (Name::from_wire(&record.qname), &record.matched) {
+            (Some(name), _) => name.to_string(),
+            (None, Some(matched)) => matched.to_string(),
+            (None, None) => ".".to_owned(),
+        };
+        let key = (asker, record.qname.to_vec(), minute, family.clone());
         let hit = self.0.entry(key).or_insert_with(|| Hit {
+            first: record.time,
             time: record.time,
-            client: record.client,
+            asker,
             agency: record.agency.as_deref().map(str::to_owned),
             feed: record.feed.as_deref().map(str::to_owned),
             family,
             is_address: is_by_address(record),
-            name: Name::from_wire(&record.qname).map_or_else(|| ".".to_owned(), |name| name.to_string()),
+            name: named(),
             count: 0,
         });
+        hit.first = hit.first.min(record.time);
         hit.time = hit.time.max(record.time);
         hit.count = hit.count.saturating_add(1);
-    }
-}
-
-/// Who was seen asking, and whether that was told.
-#[derive(Default)]
-struct Seen {
-    slot: i64,
-    told: HashMap<IpAddr, bool>,
-    times: Vec<(IpAddr, i64)>,
-}
-
-impl Seen {
-    fn add(&mut self, record: &Record<'_>) {
-        let slot = record.time.div_euclid(SLOT);
-        // A clock that is set back begins anew too.
-        if slot != self.slot {
-            self.slot = slot;
-            self.told.clear();
-        }
-        if self.told.len() < MOST_SEEN && self.told.insert(record.client, true).is_none() {
-            self.times.push((record.client, record.time));
-        }
-    }
-
-    fn is_full(&self) -> bool {
-        self.times.len() >= MOST_SEEN || self.told.len() >= MOST_SEEN
-    }
-
-    /// Tells the desk.
-    fn tell(&mut self, desk: &Desk, book: &Book, now: i64) -> Result<(), Trouble> {
-        if self.times.is_empty() {
-            return Ok(());
-        }
-        let mut seen = Vec::with_capacity(self.times.len());
-        for (client, time) in &self.times {
-            seen.push((who(book, *client, *time, &Hints::default())?.subject, *time));
-        }
-        desk.asked(&seen, now)?;
-        self.times.clear();
-        if self.told.len() >= MOST_SEEN {
-            self.told.clear();
-        }
-        Ok(())
     }
 }
 
@@ -473,11 +493,11 @@ struct Waiting(HashMap<(IpAddr, String), Hit>);
 impl Waiting {
     fn add(&mut self, hit: Hit) {
         let is_full = self.0.len() >= MOST_WAITING;
-        match self.0.get_mut(&(hit.client, hit.name.clone())) {
+        match self.0.get_mut(&(hit.asker.client, hit.name.clone())) {
             Some(known) => known.count = known.count.saturating_add(hit.count),
             // More is a flood; its contacts make cases all the same.
             None if is_full => {}
-            None => drop(self.0.insert((hit.client, hit.name.clone()), hit)),
+            None => drop(self.0.insert((hit.asker.client, hit.name.clone()), hit)),
         }
     }
 
@@ -494,8 +514,8 @@ impl Waiting {
         let facts = means.facts();
         let mut sightings = Vec::new();
         for hit in self.0.values().filter(|hit| hit.time <= before) {
-            let person = who(book, hit.client, hit.time, &hit.hints())?;
-            sightings.push(hit.sighting(person, &facts.classes, &facts.officers));
+            let person = hit.asker.met(book, hit.first, hit.agency.as_deref())?;
+            sightings.push(hit.sighting(person, Evidence::Query, &facts));
         }
         take(desk, &sightings, clock::now(), &mut 0)?;
         self.0.retain(|_, hit| hit.time > before);

@@ -43,7 +43,7 @@ impl Default for Rules {
 pub struct Hit {
     /// When it came, microseconds since 1970.
     pub time: i64,
-    /// Who asked.
+    /// Who asked; where a trusted forwarder told whom it asked for, that one.
     pub client: IpAddr,
     /// The client's agency.
     pub agency: Option<Arc<str>>,
@@ -65,7 +65,7 @@ impl Hit {
         }
         Some(Self {
             time: record.time,
-            client: record.client,
+            client: record.source(),
             agency: record.agency.as_deref().map(Arc::from),
             name: Name::from_wire(&record.qname)?.to_string().into(),
             addresses: record.answers.iter().copied().collect(),

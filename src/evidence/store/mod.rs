@@ -6,6 +6,7 @@ mod catalogue;
 pub mod clickhouse;
 mod counting;
 pub mod embedded;
+pub mod finds;
 pub mod follow;
 mod loaded;
 pub mod names;

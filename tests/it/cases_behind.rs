@@ -1,0 +1,114 @@
+//! Cases of machines that did not ask by themselves, or not lately: behind a forwarder that tells whose query it is, and before
+//! a name was listed.
+
+use serde_json::Value;
+
+use crate::cases::{
+    CLOCK, FORWARDER, HARMLESS, Office, ask, await_forwarder, call_home, case, cases, find, have_addresses,
+    province, serve, text,
+};
+use crate::harness::house::House;
+use crate::harness::namespace::inside;
+use crate::harness::scripted::Scripted;
+use crate::harness::wait_until;
+
+const AGENCY: &str = r#"
+[[agency]]
+id = "so-yt"
+name = "Sở Y tế"
+networks = ["10.1.0.0/24", "10.0.1.0/30"]
+forwarders = ["10.0.1.2/32"]
+[cases]
+quiet_days = 2
+"#;
+
+/// The kinds of evidence of a machine's case of a class, with how often.
+fn evidence(house: &House, ticket: &str) -> Vec<(String, u64)> {
+    let shown = house.run("case show", &[ticket, "--format", "jsonl"]).well();
+    let file: Value = serde_json::from_str(&shown.stdout).unwrap();
+    let traces = file["evidence"].as_array().unwrap();
+    traces.iter().map(|trace| (text(trace, "kind").to_owned(), trace["count"].as_u64().unwrap())).collect()
+}
+
+/// The first machine's case of a family.
+#[track_caller]
+fn of(house: &House, family: &str) -> Value {
+    let is_it = |it: &Value| text(it, "machine") == "m-1" && text(it, "family") == family;
+    cases(house).into_iter().find(is_it).unwrap_or_else(|| panic!("{family}: {:#?}", cases(house)))
+}
+
+#[test]
+fn whom_a_forwarder_tells_is_followed_until_it_is_clean() {
+    inside(|| {
+        have_addresses();
+        let office = Office::open(&["--add-mac", "--add-subnet=32,128"]);
+        let [used, off] = &office.machines;
+        // A MAC of its own; the other one has a made-up one, as cables of tests have, and is known by its address.
+        used.run("ip", &["link", "set", "eth0", "address", "00:1a:2b:3c:4d:11"]).well();
+        let upstream = Scripted::answering(|query| query.answer_a([192, 0, 2, 1]));
+        let server = serve(
+            province(&upstream)
+                .server("trusted_forwarders = [\"10.0.1.2/32\"]\n")
+                .csv("authority", "domain,family\nevil.example,emotet\n")
+                .more(AGENCY),
+        );
+        let house = server.house();
+        await_forwarder(used);
+
+        // Both ask for the same name through the same server, and go there.
+        call_home(used, FORWARDER, "evil.example");
+        wait_until("the first machine has a case", || {
+            find(house, "m-1", "c2").is_some_and(|it| it["contacts"] == 1 && it["queries"] == 1)
+        });
+        call_home(off, FORWARDER, "evil.example");
+        wait_until("the second machine has its own", || {
+            find(house, "10.1.0.12", "c2").is_some_and(|it| it["contacts"] == 1 && it["queries"] == 1)
+        });
+        assert_eq!(cases(house).len(), 2, "{:#?}", cases(house));
+        let first = case(house, "m-1", "c2");
+        assert_eq!((text(&first, "client"), text(&first, "agency")), ("10.1.0.11", "so-yt"));
+        assert_eq!(server.log(&["--machine", "m-1", "--hits"]).len(), 1);
+
+        // Days pass on which one of them is used.
+        let last_asked = |house: &House, family: &str| text(&of(house, family), "last_asked").to_owned();
+        for day in 1..=3 {
+            house.write(CLOCK, &format!("+{day}d"));
+            let before = last_asked(house, "emotet");
+            ask(used, FORWARDER, HARMLESS);
+            wait_until("the machine was seen asking", || last_asked(house, "emotet") != before);
+        }
+        assert_eq!(text(&case(house, "m-1", "c2"), "state"), "closed");
+        let untouched = case(house, "10.1.0.12", "c2");
+        assert_eq!((text(&untouched, "state"), &untouched["quiet_days"]), ("new", &Value::from(0)));
+
+        // What it asked for is listed now: who asked, and when, is known.
+        let asked = server.log(&["--machine", "m-1", "--name", HARMLESS]).len() as u64;
+        assert!(asked >= 4, "{asked}");
+        house.write("authority.txt", "domain,family\nevil.example,emotet\nwww.example.test,trickbot\n");
+        server.reload().well();
+        wait_until("who asked before has a case", || {
+            cases(house).iter().any(|it| text(it, "family") == "trickbot" && it["queries"] == asked)
+        });
+        let late = of(house, "trickbot");
+        let is = |key| text(&late, key);
+        assert_eq!((is("class"), is("state"), is("name")), ("c2", "new", HARMLESS));
+        let evidence = evidence(house, text(&late, "ticket"));
+        assert!(evidence.iter().all(|(kind, _)| kind == "find"), "{evidence:?}");
+        assert_eq!(evidence.iter().map(|(_, count)| count).sum::<u64>(), asked);
+        assert_eq!(cases(house).len(), 3, "{:#?}", cases(house));
+
+        // It is found once, whatever happens, and its case goes on as any other.
+        let stopped = server.stop(rustix::process::Signal::KILL);
+        let server = stopped.house.serve();
+        let house = server.house();
+        for day in 4..=6 {
+            house.write(CLOCK, &format!("+{day}d"));
+            let before = last_asked(house, "trickbot");
+            ask(used, FORWARDER, "other.example.test");
+            wait_until("the machine was seen asking", || last_asked(house, "trickbot") != before);
+        }
+        let after = of(house, "trickbot");
+        assert_eq!(after["queries"], asked);
+        assert_eq!(text(&after, "state"), "closed", "{after:#?}");
+    });
+}
