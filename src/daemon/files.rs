@@ -10,6 +10,11 @@ use crate::resolve::pool;
 const LEAST_OF_EACH: usize = 16;
 /// Descriptors for listeners, journals, the image and what the runtime needs.
 const OTHER_FILES: usize = 256;
+/// Open databases: the cases' three (who writes, who reads, who tells), the machines' three (who follows leases, cases, the landing page),
+/// and of contacts and the log's catalogue one each for who writes and who reads …
+const DATABASES: usize = 10;
+/// … each with its file, its write-ahead log and what those who have it open share.
+const FILES_OF_A_DATABASE: usize = 3;
 
 /// What the system's limit of open files, raised as far as it goes, allows of what is configured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,7 +36,8 @@ impl Affordable {
 /// What `files` open files allow of the wanted; `None` when that is too little to serve with. What the log,
 /// the image and the workers need comes first, then half of the rest is for queries.
 fn afford(wanted: Affordable, files: usize, workers: usize, a_query: usize) -> Option<Affordable> {
-    let rest = files.checked_sub(OTHER_FILES + workers * pool::MOST_PORTS)?;
+    let rest =
+        files.checked_sub(OTHER_FILES + DATABASES * FILES_OF_A_DATABASE + workers * pool::MOST_PORTS)?;
     let connections = wanted.tcp_connections + wanted.http_connections + wanted.sinkhole_connections;
     // Connections give way down to half of the rest before queries do.
     let for_connections = rest.saturating_sub(wanted.pending * a_query).max(rest / 2).min(connections);
@@ -101,9 +107,9 @@ mod tests {
             assert_eq!(got, expected, "{files} files");
         }
         check(1_000_000, Some([10_000, 1024, 512, 512]));
-        check(20_000, Some([8784, 1024, 512, 512]));
-        check(4096, Some([928, 928, 464, 464]));
-        check(1024, Some([160, 160, 80, 80]));
+        check(20_000, Some([8769, 1024, 512, 512]));
+        check(4096, Some([920, 920, 460, 460]));
+        check(1024, Some([152, 152, 76, 76]));
         check(300, None);
         check(0, None);
     }
