@@ -38,7 +38,7 @@ const FOLDING: [(&str, &str); 4] = [
 
 /// The modules that may import only these of ours.
 const ONLY: &[(&str, &[&str])] = &[
-    ("cases", &["database", "fetch", "identity"]),
+    ("cases", &["database", "fetch", "identity", "outlet"]),
     ("clock", &[]),
     (
         "console",

@@ -78,7 +78,7 @@ pub(super) fn read<'a>(
         phishing: reader.take(&mut table, "phishing", phishing, list(pattern)),
         scan: reader.take(&mut table, "scan", scan, list(pattern)),
     };
-    let syslog = reader.take(&mut table, "syslog", None, notices::syslog);
+    let syslog = notices::syslog(reader, &mut table);
     reader.finish(table, &[]);
     let notices = notify::Options { syslog, ..notices::read(reader, top, agencies, &offices) };
     let options = Options {

@@ -13,6 +13,7 @@ mod fetch;
 mod file;
 mod gate;
 mod identity;
+mod identity_files;
 mod landing;
 mod log;
 mod notices;

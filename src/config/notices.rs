@@ -10,6 +10,7 @@ use url::Url;
 use super::cases::{Office, address};
 use super::faults::Problem;
 use super::file::{empty_or_text, identifier};
+use super::identity_files::{Files, Settings};
 use super::reader::{Reader, Table, Value, duration, list, parsed};
 use crate::cases::notify::{Agency, Mail, Options, Receiver, Relay, Security, Webhook};
 use crate::client;
@@ -21,6 +22,19 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 /// Each has messages that wait.
 const MOST: usize = 16;
 const SERVER: &str = "\"smtp://HOST:25\", \"starttls://HOST:587\", \"smtps://HOST:465\", or \"\" for no mail";
+
+/// Where TLS to the receiver of syslog is set up.
+const TLS: Settings = Settings {
+    ca: "cases.syslog_ca",
+    certificate: "cases.syslog_certificate",
+    key: "cases.syslog_key",
+    to: "cases.syslog",
+    expected: "\"udp://192.0.2.77:514\", \"tcp://192.0.2.77:601\", \"tls://192.0.2.77:6514#siem.example.vn\", or \"\" for none",
+    examples: [
+        "syslog_certificate = \"/etc/sachdns/syslog.pem\"",
+        "syslog_key = \"/etc/sachdns/syslog.key\"",
+    ],
+};
 
 /// Takes `[mail]` and `[[webhook]]`.
 pub(super) fn read<'a>(
@@ -192,19 +206,45 @@ fn url(text: &str) -> Result<Url, String> {
     Ok(url)
 }
 
-/// Takes `cases.syslog`.
-pub(super) fn syslog(value: Value<'_>) -> Result<Option<Receiver>, Problem> {
-    let expected = "\"udp://192.0.2.77:514\", \"tcp://192.0.2.77:601\", or \"\" for none";
-    parsed(expected, |text: &str| {
-        if text.is_empty() {
-            return Ok(None);
+/// Takes `cases.syslog` and the files that TLS to it is set up with.
+pub(super) fn syslog<'a>(reader: &mut Reader<'a>, table: &mut Table<'a>) -> Option<Receiver> {
+    let line = table.line_of("syslog");
+    let written = reader.take(table, "syslog", None, parsed(TLS.expected, receiver));
+    let files = Files::take(&TLS, reader, table);
+    match written? {
+        Written::Ready(receiver) => Some(receiver),
+        Written::Tls(address, name) => match files.identity(&name) {
+            Ok(identity) => Some(Receiver::Tls(address, identity)),
+            Err((setting, problem)) => {
+                reader.fault(files.line_of(setting).unwrap_or(line), setting, problem);
+                None
+            }
+        },
+    }
+}
+
+/// A receiver as it is written; for TLS, the name in its certificate.
+#[derive(Clone)]
+enum Written {
+    Ready(Receiver),
+    Tls(SocketAddr, String),
+}
+
+fn receiver(text: &str) -> Result<Option<Written>, &'static str> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let (scheme, rest) = text.split_once("://").ok_or("it has no scheme")?;
+    let (address, name) = rest.split_once('#').map_or((rest, None), |(address, name)| (address, Some(name)));
+    let address: SocketAddr = address.parse().map_err(|_| "there is no address and port behind it")?;
+    match (scheme, name) {
+        ("udp", None) => Ok(Some(Written::Ready(Receiver::Udp(address)))),
+        ("tcp", None) => Ok(Some(Written::Ready(Receiver::Tcp(address)))),
+        ("tls", name) => {
+            let name = name.map_or_else(|| address.ip().to_string(), str::to_owned);
+            Ok(Some(Written::Tls(address, name)))
         }
-        let (scheme, rest) = text.split_once("://").ok_or("it has no scheme")?;
-        let address: SocketAddr = rest.parse().map_err(|_| "there is no address and port behind it")?;
-        match scheme {
-            "udp" => Ok(Some(Receiver::Udp(address))),
-            "tcp" => Ok(Some(Receiver::Tcp(address))),
-            _ => Err("there is no such way"),
-        }
-    })(value)
+        ("udp" | "tcp", Some(_)) => Err("only tls:// has a name behind #"),
+        _ => Err("there is no such way"),
+    }
 }

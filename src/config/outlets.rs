@@ -7,12 +7,22 @@ use std::path::PathBuf;
 
 use super::faults::Problem;
 use super::file::identifier;
+use super::identity_files::{Files, Settings};
 use super::reader::{Reader, Table, Value, boolean, parsed, size, text};
 use crate::evidence::export::Format;
-use crate::outlet::{Identity, IdentityError, Options, Own, Scope, To};
+use crate::outlet::{Options, Scope, To};
 
 const EXPECTED: &str = "\"file:/var/log/sachdns.jsonl\", \"unix:/run/dnstap.sock\", \"tcp://192.0.2.7:601\", \
                         \"udp://192.0.2.7:514\" or \"tls://192.0.2.7:6514#siem.example.vn\"";
+/// Where TLS is set up.
+const TLS: Settings = Settings {
+    ca: "outlet.ca",
+    certificate: "outlet.certificate",
+    key: "outlet.key",
+    to: "outlet.to",
+    expected: EXPECTED,
+    examples: ["certificate = \"/etc/sachdns/outlet.pem\"", "key = \"/etc/sachdns/outlet.key\""],
+};
 /// What may wait for a receiver where nothing is set.
 const BACKLOG: u64 = 1 << 30;
 /// The least: what is on its way at once.
@@ -52,7 +62,7 @@ pub(super) fn outlets<'a>(reader: &mut Reader<'a>, top: &mut Table<'a>) -> Vec<O
         let line_of_syslog = table.line_of("syslog");
         let is_syslog = reader.take(&mut table, "syslog", false, boolean);
         let backlog = reader.take(&mut table, "backlog", BACKLOG, backlog);
-        let files = Files::take(reader, &mut table);
+        let files = Files::take(&TLS, reader, &mut table);
         reader.finish(table, &[]);
         let (Some(name), Some(to)) = (name, to) else { continue };
         if outlets.iter().any(|outlet| outlet.name == name) {
@@ -132,77 +142,6 @@ fn written(text: &str) -> Result<Written, String> {
 
 fn path_of(path: &str) -> Result<PathBuf, String> {
     if path.is_empty() { Err("there is no path".to_owned()) } else { Ok(PathBuf::from(path)) }
-}
-
-/// The files that TLS is set up with, and the lines that name them.
-struct Files {
-    ca: (usize, Option<PathBuf>),
-    certificate: (usize, Option<PathBuf>),
-    key: (usize, Option<PathBuf>),
-}
-
-impl Files {
-    fn take<'a>(reader: &mut Reader<'a>, table: &mut Table<'a>) -> Self {
-        let mut file = |key| {
-            let read = parsed("the path of a PEM file, or \"\" for none", |text| {
-                let path = Some(PathBuf::from(text)).filter(|path| !path.as_os_str().is_empty());
-                Ok::<_, std::convert::Infallible>(path)
-            });
-            (table.line_of(key), reader.take(table, key, None, read))
-        };
-        Self { ca: file("ca"), certificate: file("certificate"), key: file("key") }
-    }
-
-    fn line_of(&self, setting: &str) -> Option<usize> {
-        match setting {
-            "outlet.ca" => Some(self.ca.0),
-            "outlet.certificate" => Some(self.certificate.0),
-            "outlet.key" => Some(self.key.0),
-            _ => None,
-        }
-    }
-
-    /// Who must be there; or which setting is wrong, and what with it.
-    fn identity(&self, name: &str) -> Result<Identity, (&'static str, Problem)> {
-        let read = |setting, path: &Option<PathBuf>| {
-            let read = path.as_deref().map(super::upstreams::read_certificates).transpose();
-            read.map_err(|problem| (setting, problem))
-        };
-        let authorities = read("outlet.ca", &self.ca.1)?;
-        let certificate = read("outlet.certificate", &self.certificate.1)?;
-        let own = match (certificate, read("outlet.key", &self.key.1)?) {
-            (None, None) => None,
-            (Some(certificate), Some(key)) => {
-                Some(Own::from_pem(&certificate, &key).map_err(|error| self.fault(name, &error))?)
-            }
-            (Some(_), None) => {
-                return Err(("outlet.key", Problem::Missing("key = \"/etc/sachdns/outlet.key\"")));
-            }
-            (None, Some(_)) => {
-                let example = "certificate = \"/etc/sachdns/outlet.pem\"";
-                return Err(("outlet.certificate", Problem::Missing(example)));
-            }
-        };
-        Identity::new(name, authorities.as_deref(), own).map_err(|error| match (&error, &self.ca.1) {
-            (IdentityError::Pem(_) | IdentityError::NoRoots, Some(path)) => {
-                ("outlet.ca", Problem::File { path: path.clone(), why: error.to_string() })
-            }
-            _ => self.fault(name, &error),
-        })
-    }
-
-    fn fault(&self, name: &str, error: &IdentityError) -> (&'static str, Problem) {
-        let (setting, path) = match error {
-            IdentityError::Key => ("outlet.key", &self.key.1),
-            IdentityError::Pem(_) | IdentityError::Own(_) => ("outlet.certificate", &self.certificate.1),
-            IdentityError::Name(_) | IdentityError::NoRoots | IdentityError::Tls(_) => ("outlet.to", &None),
-        };
-        let problem = match path {
-            Some(path) => Problem::File { path: path.clone(), why: error.to_string() },
-            None => Problem::Value { got: name.to_owned(), why: error.to_string(), expected: EXPECTED },
-        };
-        (setting, problem)
-    }
 }
 
 fn backlog(value: Value<'_>) -> Result<u64, Problem> {

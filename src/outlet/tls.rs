@@ -103,6 +103,11 @@ impl Identity {
         self.name.to_str()
     }
 
+    /// What a connection by other means is made with.
+    pub fn client(&self) -> (Arc<ClientConfig>, ServerName<'static>) {
+        (Arc::clone(&self.config), self.name.clone())
+    }
+
     /// A connection that is still to shake hands.
     pub(super) fn connection(&self) -> Result<ClientConnection, rustls::Error> {
         ClientConnection::new(Arc::clone(&self.config), self.name.clone())

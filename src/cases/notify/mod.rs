@@ -215,7 +215,8 @@ impl Postman {
     fn make_digests(&mut self, options: &Options, now: i64) -> Result<(), NotifyError> {
         let Some(mail) = &options.mail else { return Ok(()) };
         let Some(minute) = mail.digest else { return Ok(()) };
-        let zone = &self.desk.options().time_zone;
+        let kept = self.desk.options();
+        let zone = &kept.time_zone;
         let Ok(time) = Timestamp::from_microsecond(now) else { return Ok(()) };
         let time = time.to_zoned_datetime(zone.clone());
         if i32::from(time.hour()) * 60 + i32::from(time.minute()) < i32::from(minute) {
@@ -478,7 +479,9 @@ fn channels(options: &Options, case: &Case, step: &Step) -> Vec<String> {
     }
     if let Some(mail) = &options.mail {
         let is_news = matches!(step.what, What::Opened | What::Reopened | What::Relapsed);
-        if is_news && mail.at_once.contains(&case.class) {
+        // Somebody waits at the machine, whatever it is: a name that is listed by mistake stops work.
+        let is_wrong = step.what == What::SaidWrong;
+        if is_wrong || is_news && mail.at_once.contains(&case.class) {
             for (address, agency) in readers(options, mail) {
                 let channel = format!("{MAIL}{address}");
                 if (agency.is_none() || agency == case.agency.as_deref()) && !channels.contains(&channel) {

@@ -5,14 +5,18 @@
 use std::fmt::{self, Write as _};
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::task::{Context, Waker};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use tokio::io::AsyncWriteExt as _;
+use tokio::io::{AsyncRead as _, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 use tokio::net::{TcpStream, UdpSocket};
 use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 
 use crate::cases::{Case, Class, Step, What};
+use crate::outlet::Identity;
 
 /// How long a receiver may take.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -22,12 +26,14 @@ const FACILITY: u8 = 16;
 const LONGEST: usize = 200;
 
 /// Who takes messages.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Receiver {
     /// By datagrams.
     Udp(SocketAddr),
     /// By a connection.
     Tcp(SocketAddr),
+    /// By an encrypted one, to whom shows to be this one.
+    Tls(SocketAddr, Identity),
 }
 
 impl fmt::Display for Receiver {
@@ -35,6 +41,7 @@ impl fmt::Display for Receiver {
         match self {
             Self::Udp(address) => write!(f, "udp://{address}"),
             Self::Tcp(address) => write!(f, "tcp://{address}"),
+            Self::Tls(address, identity) => write!(f, "tls://{address}#{}", identity.name()),
         }
     }
 }
@@ -47,6 +54,7 @@ pub(super) struct Sender(Option<(Receiver, Way)>);
 enum Way {
     Udp(UdpSocket),
     Tcp(TcpStream),
+    Tls(Box<TlsStream<TcpStream>>),
 }
 
 impl Sender {
@@ -62,27 +70,31 @@ impl Sender {
     async fn try_send(&mut self, receiver: &Receiver, line: &str) -> io::Result<()> {
         // Taken out while it is used: a wait that ends in the middle leaves half a message on it.
         let way = match self.0.take().filter(|(of, _)| of == receiver) {
-            Some((_, way)) => Some(way).filter(Way::stands),
+            Some((_, mut way)) => way.stands().then_some(way),
             None => None,
         };
         let mut way = match way {
             Some(way) => way,
-            None => Way::open(*receiver).await?,
+            None => Way::open(receiver).await?,
         };
         match &mut way {
             Way::Udp(socket) => drop(socket.send(line.as_bytes()).await?),
-            Way::Tcp(stream) => {
-                stream.write_all(format!("{} {line}", line.len()).as_bytes()).await?;
-                stream.flush().await?;
-            }
+            Way::Tcp(stream) => write(stream, line).await?,
+            Way::Tls(stream) => write(stream, line).await?,
         }
-        self.0 = Some((*receiver, way));
+        self.0 = Some((receiver.clone(), way));
         Ok(())
     }
 }
 
+/// Writes a message behind its length (RFC 5425, section 4.3; RFC 6587, section 3.4.1).
+async fn write(stream: &mut (impl AsyncWrite + Unpin), line: &str) -> io::Result<()> {
+    stream.write_all(format!("{} {line}", line.len()).as_bytes()).await?;
+    stream.flush().await
+}
+
 impl Way {
-    async fn open(receiver: Receiver) -> io::Result<Self> {
+    async fn open(receiver: &Receiver) -> io::Result<Self> {
         match receiver {
             Receiver::Udp(address) => {
                 let any: SocketAddr = match address {
@@ -94,15 +106,27 @@ impl Way {
                 Ok(Self::Udp(socket))
             }
             Receiver::Tcp(address) => Ok(Self::Tcp(TcpStream::connect(address).await?)),
+            Receiver::Tls(address, identity) => {
+                let (config, name) = identity.client();
+                let stream = TcpStream::connect(address).await?;
+                let stream = TlsConnector::from(config).connect(name, stream).await?;
+                Ok(Self::Tls(Box::new(stream)))
+            }
         }
     }
 
-    /// Whether the other end has not closed it.
-    fn stands(&self) -> bool {
+    /// Whether the other end has not closed it. A receiver says nothing.
+    fn stands(&mut self) -> bool {
+        let is_quiet =
+            |read: io::Result<usize>| matches!(read, Err(error) if error.kind() == io::ErrorKind::WouldBlock);
         match self {
             Self::Udp(_) => true,
-            Self::Tcp(stream) => {
-                matches!(stream.try_read(&mut [0; 64]), Err(error) if error.kind() == io::ErrorKind::WouldBlock)
+            Self::Tcp(stream) => is_quiet(stream.try_read(&mut [0; 64])),
+            Self::Tls(stream) => {
+                let mut context = Context::from_waker(Waker::noop());
+                let mut octets = [0; 64];
+                let mut read = ReadBuf::new(&mut octets);
+                std::pin::pin!(&mut **stream).poll_read(&mut context, &mut read).is_pending()
             }
         }
     }

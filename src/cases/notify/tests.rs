@@ -182,6 +182,36 @@ async fn mail_goes_at_once_says_what_to_do_and_is_tried_again() {
 }
 
 #[tokio::test]
+async fn who_says_that_it_is_wrong_is_heard_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let desk = desk(folder.path());
+    let mut postman = Postman::new(&desk).unwrap();
+    let (relay, got) = relay(&[]).await;
+    let mut options = options(relay);
+    options.mail.as_mut().unwrap().to = vec!["attt@example.vn".to_owned()];
+    // Of a class that waits for the digest.
+    hit(&desk, 1, Class::Unknown, NOW);
+    postman.round(&options, NOW).await.unwrap();
+    assert_eq!(got.lock().unwrap().len(), 0);
+    let case = desk.list(&CaseFilter::default()).unwrap().remove(0);
+    let by = crate::cases::desk::visitor(case.client);
+    desk.said_wrong(case.id, "Đây là trang của đơn vị", &by, NOW + SECOND).unwrap();
+    for second in 1..100 {
+        postman.round(&options, NOW + second * SECOND).await.unwrap();
+    }
+    let mails = got.lock().unwrap().clone();
+    assert_eq!(mails.len(), 2, "the analysts and the agency, once each");
+    for mail in &mails {
+        let text = decoded(mail);
+        for part in ["Người sử dụng báo cảnh báo nhầm", "Đây là trang của đơn vị", "sachdns case verdict"]
+        {
+            assert!(text.contains(part), "{part}: {text}");
+        }
+        assert!(!text.contains("Việc cần làm"), "{text}");
+    }
+}
+
+#[tokio::test]
 async fn what_may_have_arrived_is_not_sent_again_but_is_in_the_digest() {
     for deed in [Deed::Vanish, Deed::Stall] {
         let folder = tempfile::tempdir().unwrap();
@@ -304,6 +334,67 @@ async fn webhooks_are_signed_and_keep_their_key() {
     let expected: String =
         hmac::sign(&key, signed.as_bytes()).as_ref().iter().map(|it| format!("{it:02x}")).collect();
     assert_eq!(field(opened, "x-sachdns-signature"), format!("sha256={expected}"));
+}
+
+#[tokio::test]
+async fn syslog_over_tls_goes_only_to_who_is_meant() {
+    use tokio_rustls::TlsAcceptor;
+    let made = rcgen::generate_simple_self_signed(vec!["siem.example.vn".to_owned()]).unwrap();
+    let pem = made.cert.pem();
+    let key = rustls::pki_types::PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![made.cert.der().clone()], key)
+        .unwrap();
+    let acceptor = TlsAcceptor::from(Arc::new(config));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let got = Arc::<Mutex<Vec<String>>>::default();
+    let kept = Arc::clone(&got);
+    tokio::spawn(async move {
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            let Ok(mut stream) = acceptor.accept(stream).await else { continue };
+            let kept = Arc::clone(&kept);
+            tokio::spawn(async move {
+                let mut part = [0; 4096];
+                while let Ok(len @ 1..) = stream.read(&mut part).await {
+                    kept.lock().unwrap().push(String::from_utf8_lossy(&part[..len]).into_owned());
+                }
+            });
+        }
+    });
+    let folder = tempfile::tempdir().unwrap();
+    let desk = desk(folder.path());
+    let mut postman = Postman::new(&desk).unwrap();
+    let to = |name: &str| {
+        let identity = crate::outlet::Identity::new(name, Some(pem.as_bytes()), None).unwrap();
+        Options { syslog: Some(Receiver::Tls(address, identity)), ..Options::default() }
+    };
+    hit(&desk, 1, Class::C2, NOW);
+    let other = to("other.example.vn");
+    for second in 0..100 {
+        postman.round(&other, NOW + second * SECOND).await.unwrap();
+    }
+    assert!(got.lock().unwrap().is_empty(), "nothing for a stranger");
+    let meant = to("siem.example.vn");
+    let mut now = NOW + 3600 * SECOND;
+    for more in 1..=2 {
+        // The second message takes the same connection.
+        hit(&desk, 1 + more, Class::C2, now);
+        now += 3600 * SECOND;
+        postman.round(&meant, now).await.unwrap();
+        while got.lock().unwrap().concat().matches("event=").count() <= usize::from(more) {
+            tokio::task::yield_now().await;
+        }
+    }
+    let text = got.lock().unwrap().concat();
+    let (len, rest) = text.split_once(' ').unwrap();
+    assert!(rest.as_bytes()[len.parse::<usize>().unwrap()].is_ascii_digit(), "{text}");
+    assert_eq!(text.matches("event=\"opened\"").count(), 3, "{text}");
 }
 
 #[tokio::test]

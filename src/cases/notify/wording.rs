@@ -117,11 +117,14 @@ fn steps(class: Class) -> &'static [&'static str] {
     }
 }
 
-/// The mail that tells of cases as they are opened, opened again or belied.
+/// The mail that tells of cases as they are opened, opened again or belied, or somebody holds a name for harmless.
 pub(super) fn at_once(cases: &[(Case, Step)], reader: &Reader<'_>, quiet_days: u32) -> Letter {
     let subject = match cases {
         [(case, step)] => {
             format!("[SachDNS] {}: {} – mã phiếu {}", headline(step.what), machine(case), case.ticket)
+        }
+        several if several.iter().any(|(_, step)| step.what == What::SaidWrong) => {
+            format!("[SachDNS] {} việc mới về phiếu theo dõi mã độc", several.len())
         }
         several => format!("[SachDNS] {} phiếu theo dõi mã độc mới hoặc tái diễn", several.len()),
     };
@@ -146,8 +149,23 @@ pub(super) fn at_once(cases: &[(Case, Step)], reader: &Reader<'_>, quiet_days: u
         for (head, value) in rows {
             let _ = writeln!(text, "  {head:<14} {value}");
         }
+        if step.what == What::SaidWrong && !step.note.is_empty() {
+            let _ = writeln!(text, "  {:<14} {}", "Lời người dùng", clean(&step.note));
+        }
     }
-    let mut classes: Vec<Class> = cases.iter().map(|(case, _)| case.class).collect();
+    let is_wrong = |(_, step): &&(Case, Step)| step.what == What::SaidWrong;
+    if let Some((case, _)) = cases.iter().find(is_wrong) {
+        let _ = write!(
+            text,
+            "\nKhi người sử dụng báo cảnh báo nhầm:\n  \
+             1. Tên miền vẫn bị chặn cho đến khi đơn vị chuyên trách của tỉnh kết luận; trong khi chờ, xử lý như máy có dấu hiệu mã độc.\n  \
+             2. Chuyên viên xem dấu hiệu (sachdns case show {0}) và kết luận (sachdns case verdict {0} false-positive|confirmed).\n  \
+             3. Báo kết luận cho cơ quan và người sử dụng.\n",
+            case.ticket
+        );
+    }
+    let mut classes: Vec<Class> =
+        cases.iter().filter(|it| !is_wrong(it)).map(|(case, _)| case.class).collect();
     classes.sort();
     classes.dedup();
     for class in &classes {
@@ -170,6 +188,7 @@ fn headline(what: What) -> &'static str {
     match what {
         What::Reopened => "Mã độc tái diễn trên máy đã đóng phiếu",
         What::Relapsed => "Máy đã báo làm sạch nhưng vẫn còn dấu hiệu",
+        What::SaidWrong => "Người sử dụng báo cảnh báo nhầm",
         _ => "Phát hiện máy có dấu hiệu mã độc",
     }
 }
