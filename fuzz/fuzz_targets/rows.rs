@@ -18,5 +18,6 @@ fuzz_target!(|data: &[u8]| {
     assert_eq!(whole, pieces);
     assert!(whole.1.is_ok() || whole.1 == Err(Nonsense));
     let _ = Rest::default().counts(octets, &mut |_, _| ());
+    let _ = Rest::default().sums(octets, &mut |_| ());
     let _ = Rest::default().numbers(octets, &mut |_, _| ());
 });

@@ -221,7 +221,7 @@ pub(super) fn tell(scan: &Scan) {
         let time =
             |time| Timestamp::from_microsecond(time).map_or_else(|_| String::new(), |it| it.to_string());
         eprintln!(
-            "note: from {} to {} queries are gone, and counts of whole hours are all that is left: they are not counted here",
+            "note: from {} to {} queries are gone, and counts of whole hours or days are all that is left: they are not counted here",
             time(*from),
             time(*to)
         );

@@ -173,6 +173,55 @@ fn each_record_is_in_a_clickhouse_of_today_once() {
     );
 }
 
+#[test]
+fn a_long_outage_is_caught_up_with_once() {
+    const ROUNDS: usize = 20;
+    let mut clickhouse = ClickHouse::start(Engine::Old);
+    let proxy = Proxy::to(clickhouse.address);
+    let mut house = setup(proxy.address, "", "").lay();
+    let mut asked = BTreeSet::new();
+    clickhouse.kill();
+    for round in 0..ROUNDS {
+        let server = house.serve();
+        ask(&server, round, &mut asked);
+        house = server.stop(if round % 3 == 0 { Signal::KILL } else { Signal::TERM }).house;
+    }
+    let server = house.serve();
+    // What each round asked is a file, and waits.
+    let begun = Instant::now();
+    loop {
+        let told = server.house().run("log ship", &[]).stderr;
+        let waiting =
+            told.split("goes on by itself; ").nth(1).and_then(|it| it.split(' ').next()?.parse().ok());
+        if waiting == Some(ROUNDS) {
+            break;
+        }
+        assert!(begun.elapsed() < PATIENCE, "{told}\n{}", server.stderr().text());
+        thread::sleep(Duration::from_millis(50));
+    }
+    assert_eq!(server.log(&["--local"]).len(), asked.len(), "all of it is answered from here");
+    // In the midst of catching up an answer is lost, it dies, and so do we.
+    proxy.plan(&[("ALTER", Fault::Swallow), ("INSERT", Fault::Cut), ("INSERT", Fault::Hang)]);
+    clickhouse.launch();
+    proxy.await_hanging();
+    clickhouse.kill();
+    clickhouse.launch();
+    proxy.plan(&[("INSERT", Fault::Hang)]);
+    proxy.await_hanging();
+    let server = server.stop(Signal::KILL).house.serve();
+    wait_for(&clickhouse, &server, asked.len());
+    let there = clickhouse.ask("SELECT qname FROM sachdns.records ORDER BY qname");
+    assert!(there.lines().eq(asked.iter()), "client-side numbers, once each:\n{there}");
+    let batches = clickhouse.ask("SELECT uniqExact(batch) FROM sachdns.records");
+    assert_eq!(batches, ROUNDS.to_string());
+    let house = server.stop(Signal::TERM).house;
+    for place in [&["--local"][..], &[]] {
+        let mut here: Vec<String> = house.log(place).iter().map(|it| it.text("qname").to_owned()).collect();
+        here.sort();
+        assert!(here.iter().eq(asked.iter()), "{place:?}");
+    }
+}
+
 /// Names that would end a statement, and an escape, if they could.
 fn hostile() -> Vec<Vec<u8>> {
     [
@@ -190,7 +239,21 @@ fn hostile() -> Vec<Vec<u8>> {
 
 /// A house whose log is in ClickHouse, but for its last queries.
 fn shipped(clickhouse: &ClickHouse, log: &str) -> Server {
-    let server = setup(clickhouse.address, log, "").serve();
+    let server = setup(clickhouse.address, log, "")
+        .server("trusted_forwarders = [\"127.0.0.9/32\"]\n")
+        .file("leases", "0 00:1a:2b:3c:4d:5e 127.1.0.5 pc-01 *\n")
+        .serve();
+    // Machines behind a forwarder: by MAC, by a MAC that was made up, by a whole address and by a part of one.
+    for options in [
+        &["+ednsopt=65001:001a2b3c4d5e"][..],
+        &["+ednsopt=65001:021a2b3c4d5e", "+subnet=127.1.0.5/32"],
+        &["+ednsopt=65001:001a2b3c4d5f", "+subnet=127.1.0.5/32"],
+        &["+subnet=127.1.0.0/24"],
+    ] {
+        let dig = server.dig().from("127.0.0.9");
+        options.iter().fold(dig, |dig, option| dig.with(option)).ask("told.example.test", "A");
+    }
+    server.house().run("identity import", &["leases", "--as-of", "2026-11-26T01:00:00Z"]).well();
     for (client, names) in [
         ("127.0.0.1", &["www.example.test", "evil.example.test", "www.later.example.test"][..]),
         ("127.1.0.5", &["www.evil.example.test", "nothing.example.test", "www.example.test"]),
@@ -207,7 +270,7 @@ fn shipped(clickhouse: &ClickHouse, log: &str) -> Server {
         let _ = Udp::to(server.dns).ask(&query);
     }
     let server = server.stop(Signal::TERM).house.serve();
-    let count = 8 + hostile().len();
+    let count = 12 + hostile().len();
     let begun = Instant::now();
     while !clickhouse.ask("SELECT count() FROM sachdns.records").starts_with(&count.to_string()) {
         assert!(begun.elapsed() < PATIENCE, "{}", server.stderr().text());
@@ -230,11 +293,15 @@ fn same_answers(engine: Engine) {
         assert_eq!(answer, local(command, arguments), "{command} {arguments:?}");
         assert_eq!(answer.lines().count(), lines, "{command} {arguments:?}:\n{answer}");
     };
-    let all = 10 + hostile().len();
+    let all = 14 + hostile().len();
     let log = |filters: &[&str], lines| check("log", &[&["--format", "jsonl"], filters].concat(), lines);
     log(&[], all);
     log(&["--hits"], 7);
     log(&["--client", "127.1.0.5"], 3);
+    // Where it was, and where a forwarder tells it.
+    log(&["--machine", "pc-01"], 5);
+    log(&["--machine", "pc-01", "--hits"], 1);
+    log(&["--machine", "pc-01", "--name", "told.example.test", "--since", "1h"], 2);
     log(&["--agency", "so-y-te"], 4);
     log(&["--agency", "x' OR '1'='1"], 0);
     log(&["--name", "evil.example.test"], 7);
@@ -268,10 +335,16 @@ fn same_answers(engine: Engine) {
     }
     check("log count", &[], 1);
     check("log count", &["--client", "127.0.0.1"], 1);
+    check("log count", &["--machine", "pc-01"], 1);
     let hunt = |list: &str, lines| {
         house.write("list.txt", list);
         check("hunt", &["--names", "list.txt", "--format", "jsonl"], lines);
+        for filters in [&[][..], &["--client", "127.1.0.5"], &["--hits"], &["--name", "evil.example.test"]] {
+            let filters = [&["--names", "list.txt", "--summary", "--format", "csv"], filters].concat();
+            assert_eq!(there("hunt", &filters), local("hunt", &filters), "{filters:?}");
+        }
     };
+    hunt("told.example.test\nwww.evil.example.test\n10.10.10.10\n", 11);
     hunt("evil.example.test\nno.such.test\n", 7);
     hunt("b.evil.example.test\n", 1);
     hunt("10.10.10.10\n", 7);

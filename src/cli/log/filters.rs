@@ -90,10 +90,7 @@ impl Filters {
     /// Who answers: ClickHouse, where it is set and not told otherwise.
     pub(in crate::cli) fn store(&self, config: &Config) -> Box<dyn Store> {
         let log = &config.log.folder;
-        if self.machine.is_some() && !self.local && config.clickhouse.is_some() {
-            eprintln!("note: --machine looks at what is on this server only, not at ClickHouse");
-        }
-        match config.clickhouse.as_ref().filter(|_| !self.local && self.machine.is_none()) {
+        match config.clickhouse.as_ref().filter(|_| !self.local) {
             Some(options) => {
                 Box::new(ClickHouse::new(options, &config.node(), config.archive.anonymise, log))
             }

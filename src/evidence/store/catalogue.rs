@@ -405,6 +405,12 @@ impl Catalogue {
         Ok(())
     }
 
+    /// When the first span begins that is counted.
+    pub(super) fn first_count(&self, unit: Unit) -> Result<Option<i64>, CatalogueError> {
+        let select = "SELECT min(start) FROM counts WHERE span = ?1";
+        Ok(self.connection.query_row(select, [unit as i64], |row| row.get(0))?)
+    }
+
     /// Says that a file is gone: of its rows only hits are left.
     pub(in crate::evidence) fn retire(&mut self, id: i64) -> Result<(), DatabaseError> {
         let transaction = self.connection.transaction()?;

@@ -87,7 +87,6 @@ impl By {
 /// Whether roll-ups can answer: they know nothing else of a record.
 pub(super) fn is_rolled_up(filter: &Filter, by: By) -> bool {
     let Filter { client, name, qtype, rcode, feed, sought, machine, .. } = filter;
-    let has_whole_hours = || TimeZone::system().to_offset(Timestamp::now()).seconds() % 3600 == 0;
     client.is_none()
         && name.is_none()
         && qtype.is_none()
@@ -100,6 +99,11 @@ pub(super) fn is_rolled_up(filter: &Filter, by: By) -> bool {
             By::Day => has_whole_hours(),
             By::Client | By::Name | By::Type | By::Rcode | By::Feed | By::Minute => false,
         }
+}
+
+/// Whether an hour of ours lies in one day here.
+fn has_whole_hours() -> bool {
+    TimeZone::system().to_offset(Timestamp::now()).seconds() % 3600 == 0
 }
 
 /// When a minute's day begins, by the machine's time zone.

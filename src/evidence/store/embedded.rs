@@ -15,9 +15,10 @@ use super::counting::{self, By, Count, Tally};
 use super::loaded::{Loaded, Origin, merge};
 use super::parallel::{Ahead, with_ahead};
 use super::parquet::Stored;
-use super::rows::{Group, MINUTE};
+use super::rows::Group;
 use super::segments::{self, Raw};
 use super::sightings::{Sighting, Sum};
+use super::spans::{HOUR, Kept, Spans};
 use super::summary::Summary;
 use super::view::{Known, View, gone_until, is_summed, needles_of, note, note_file, sightings};
 use super::words::Words;
@@ -25,9 +26,6 @@ use super::{Filter, Gap, Kind, Page, Scan, Store, StoreError, Watch};
 use crate::database::DatabaseError;
 use crate::evidence::record::{Outcome, Record};
 use crate::evidence::segment::{Id, Span};
-
-/// Microseconds of an hour.
-const HOUR: i64 = 60 * MINUTE;
 
 /// The log in a folder.
 #[derive(Debug, Clone)]
@@ -64,33 +62,39 @@ impl Embedded {
 }
 
 impl Embedded {
-    /// The parts of hours at both ends of a question whose records are gone.
+    /// How a question is parted between roll-ups and rows.
+    fn spans(&self, catalogue: &Catalogue, filter: &Filter, by: By) -> Result<Spans, StoreError> {
+        let first = |unit: Unit| catalogue.first_count(unit).map_err(self.failed());
+        let day = if by == By::Hour { None } else { first(Unit::Day)? };
+        let kept = Kept { minute: first(Unit::Minute)?, hour: first(Unit::Hour)?, day };
+        Ok(Spans::of(filter.since.unwrap_or(i64::MIN), filter.until.unwrap_or(i64::MAX), kept))
+    }
+
+    /// Those parts that rows would have to tell, and are gone.
     fn uncounted(
         &self,
         view: &View,
         catalogue: &Catalogue,
         filter: &Filter,
+        spans: &Spans,
     ) -> Result<Vec<(i64, i64)>, StoreError> {
-        let (mut gone, hour) = (Vec::new(), |time: i64| time.div_euclid(HOUR) * HOUR);
-        let since = filter.since.filter(|since| hour(*since) != *since);
-        let until = filter.until.filter(|until| hour(*until) != *until);
-        let ends = [
-            since.map(|since| (since, hour(since).saturating_add(HOUR))),
-            until.map(|until| (hour(until), until)),
-        ];
-        for (from, to) in ends.into_iter().flatten() {
+        let mut gone = Vec::new();
+        for &(unit, from, to) in &spans.rest {
             // Hits are kept one by one.
             let is_there = filter.kind == Kind::Hits
                 || view.files.iter().any(|file| file.name.latest >= from && file.name.earliest < to);
+            let start = match unit {
+                Unit::Day => counting::day_of(from),
+                Unit::Hour | Unit::Minute => from.div_euclid(HOUR) * HOUR,
+            };
             let mut count = 0;
             catalogue
-                .counts(Unit::Hour, hour(from), hour(from) + 1, &mut |group, more| {
+                .counts(unit, start, start + 1, &mut |group, more| {
                     count += if group.hit.counts_as(filter.kind) { more } else { 0 };
                 })
                 .map_err(self.failed())?;
-            let part = (from.max(filter.since.unwrap_or(from)), to.min(filter.until.unwrap_or(to)));
-            if !is_there && count > 0 && !gone.contains(&part) {
-                gone.push(part);
+            if !is_there && count > 0 {
+                gone.push((from, to));
             }
         }
         Ok(gone)
@@ -276,14 +280,10 @@ impl Store for Embedded {
             })?;
             done += raw.survey.len;
         }
-        // Roll-ups know whole hours; what is before and behind them is read.
-        let hours =
-            whole_hours(filter).filter(|_| view.catalogue.is_some() && counting::is_rolled_up(filter, by));
-        if let Some(catalogue) = view.catalogue.as_ref().filter(|_| counting::is_rolled_up(filter, by)) {
-            scan.uncounted = self.uncounted(&view, catalogue, filter)?;
-        }
         let mut parts = vec![filter.clone()];
-        if let (Some((start, end)), Some(catalogue)) = (hours, &view.catalogue) {
+        if let Some(catalogue) = view.catalogue.as_ref().filter(|_| counting::is_rolled_up(filter, by)) {
+            let spans = self.spans(catalogue, filter, by)?;
+            scan.uncounted = self.uncounted(&view, catalogue, filter, &spans)?;
             let takes = |group: &Group| {
                 let is = |wanted: Option<&str>, text: &str| wanted.is_none_or(|wanted| wanted == text);
                 group.hit.counts_as(filter.kind)
@@ -291,26 +291,23 @@ impl Store for Embedded {
                     && is(filter.family.as_deref(), &group.family)
                     && is(filter.outcome.map(Outcome::as_str), &group.action)
             };
-            catalogue
-                .counts(Unit::Hour, start, end, &mut |group, count| {
-                    if takes(group) {
-                        match by {
-                            By::Agency => tally.add_text(&group.agency, count),
-                            By::Action => tally.add_text(&group.action, count),
-                            By::Family => tally.add_text(&group.family, count),
-                            By::Hour | By::Day | By::Minute => tally.add_time(group.minute, count),
-                            _ => tally.add_text("", count),
-                        }
+            let mut add = |group: &Group, count| {
+                if takes(group) {
+                    match by {
+                        By::Agency => tally.add_text(&group.agency, count),
+                        By::Action => tally.add_text(&group.action, count),
+                        By::Family => tally.add_text(&group.family, count),
+                        By::Hour | By::Day | By::Minute => tally.add_time(group.minute, count),
+                        _ => tally.add_text("", count),
                     }
-                })
-                .map_err(self.failed())?;
-            parts.clear();
-            if filter.since.is_some_and(|since| since < start) {
-                parts.push(Filter { until: Some(start), ..filter.clone() });
+                }
+            };
+            for (unit, from, to) in spans.sums {
+                catalogue.counts(unit, from, to, &mut add).map_err(self.failed())?;
             }
-            if filter.until.is_some_and(|until| until > end) {
-                parts.push(Filter { since: Some(end), ..filter.clone() });
-            }
+            // What they do not know is read.
+            let part = |(_, from, to)| Filter { since: Some(from), until: Some(to), ..filter.clone() };
+            parts = spans.rest.into_iter().map(part).collect();
         }
         for part in &parts {
             if let Some(catalogue) = &view.catalogue {
@@ -433,13 +430,6 @@ impl Store for Embedded {
         let catalogue = Catalogue::read(&store_folder(&self.folder)).map_err(self.failed())?;
         catalogue.map_or(Ok(Vec::new()), |it| it.gaps(since, until).map_err(self.failed()))
     }
-}
-
-/// The whole hours that a filter asks for; `None` where there is none.
-fn whole_hours(filter: &Filter) -> Option<(i64, i64)> {
-    let start = filter.since.map_or(i64::MIN, |since| since.saturating_add(HOUR - 1).div_euclid(HOUR) * HOUR);
-    let end = filter.until.map_or(i64::MAX, |until| until.div_euclid(HOUR) * HOUR);
-    (start < end).then_some((start, end))
 }
 
 #[cfg(test)]

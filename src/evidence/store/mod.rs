@@ -15,6 +15,7 @@ mod parquet;
 mod rows;
 mod segments;
 mod sightings;
+mod spans;
 mod summary;
 mod view;
 pub mod whereabouts;
@@ -167,7 +168,7 @@ pub struct Scan {
     pub unreadable: Vec<(PathBuf, String)>,
     /// Whether it was stopped before its end.
     pub is_stopped: bool,
-    /// Parts of hours, from and until, whose records are gone and cannot be counted: of whole hours counts are left.
+    /// Parts of hours or days, from and until, whose records are gone and cannot be counted: of whole ones counts are left.
     pub uncounted: Vec<(i64, i64)>,
     /// What was looked for and found in summaries only, since the records are gone: clients, by what they asked and by the
     /// day. [`Store::sightings`] has them.

@@ -9,7 +9,7 @@ use crate::evidence::record::Record;
 use crate::name;
 
 /// Most that are added up: some hundred megabytes.
-const MOST: usize = 1 << 20;
+pub(super) const MOST: usize = 1 << 20;
 
 /// Who asked for a name, or was answered an address, in some time.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::client::{Ask, Client, ClientError};
-use super::rows::{Rest, selected, shown_name, time_of};
+use super::rows::{Rest, SumRow, selected, shown_name, time_of};
 use super::schema::{Missing, SchemaError, Target};
 use super::sought::{Conditions, Sought, conditions, step_of, within};
 use super::sql::{List, Text as Literal, address};
@@ -25,9 +25,12 @@ use crate::evidence::store::catalogue::Catalogue;
 use crate::evidence::store::counting::{By, Count, Tally};
 use crate::evidence::store::embedded::{self, Embedded, store_folder};
 use crate::evidence::store::loaded::{Loaded, Origin, merge};
+use crate::evidence::store::names::What;
 use crate::evidence::store::rows::MINUTE;
-use crate::evidence::store::view::View;
+use crate::evidence::store::sightings::{self, Sighting, Sum};
+use crate::evidence::store::view::{View, needles_of};
 use crate::evidence::store::{Filter, Gap, Kind, Page, Scan, Store, StoreError, Watch};
+use crate::name::Name;
 
 /// Rows that are asked for at once.
 const MOST: u64 = 1 << 16;
@@ -40,6 +43,8 @@ const GROWTH: i64 = 4;
 const PARTS: i64 = 1 << 10;
 /// Names that are asked for by name, where a search met more of them it looks at every row.
 const MOST_NAMES: usize = 100_000;
+/// Sums that are added up.
+const MOST_SUMS: usize = sightings::MOST;
 /// Rows that may come to a time while it is asked about.
 const MOST_NEW: u64 = 4 << 20;
 /// About what a row takes, for the bar.
@@ -180,14 +185,21 @@ impl<'a> Asking<'a> {
         let client = Client::new(options).map_err(failed)?;
         let target = Target::find(&client, options, Missing::Leave, &mut || watch.is_over())?;
         let Some(target) = target else { return Ok(None) };
-        let mut conditions = conditions(filter, target.dialect);
+        let mut conditions = conditions(filter, &target.columns, target.dialect);
         conditions.add(theirs.to_owned());
-        let mut asking = Self { client, target, table: options.table(), watch, filter, conditions };
-        if let Some(needles) = &filter.sought {
-            let sought = asking.sought(&Sought::new(needles))?;
-            asking.conditions.add(sought);
+        Ok(Some(Self { client, target, table: options.table(), watch, filter, conditions }))
+    }
+
+    /// Asks only for what the filter looks for.
+    fn seek(mut self) -> Result<Self, StoreError> {
+        if let Some(needles) = &self.filter.sought {
+            let sought = Sought::new(needles);
+            let names = if sought.has_names() { Some(self.names(&sought)?) } else { None };
+            let parts: Vec<String> =
+                names.into_iter().chain(sought.has_addresses().then(|| sought.addresses())).collect();
+            self.conditions.add(if parts.is_empty() { "0".to_owned() } else { parts.join(" OR ") });
         }
-        Ok(Some(asking))
+        Ok(self)
     }
 
     fn ask(
@@ -218,12 +230,8 @@ impl<'a> Asking<'a> {
         if rest.is_empty() { Ok(()) } else { Err(SchemaError::from(self.client.nonsense()).into()) }
     }
 
-    /// The condition of a search. Names are looked at once each, however often they were asked for.
-    fn sought(&self, sought: &Sought) -> Result<String, StoreError> {
-        let addresses = sought.has_addresses().then(|| sought.addresses());
-        if !sought.has_names() {
-            return Ok(addresses.unwrap_or_else(|| "0".to_owned()));
-        }
+    /// The condition of a search for names. Each is looked at once, however often it was asked for.
+    fn names(&self, sought: &Sought) -> Result<String, StoreError> {
         let (since, until) = (self.filter.since.unwrap_or(i64::MIN), self.filter.until.unwrap_or(i64::MAX));
         let sql = format!(
             "SELECT name, toUInt64(1) FROM (SELECT any(qname) AS name FROM {} WHERE {} GROUP BY qname) \
@@ -241,12 +249,82 @@ impl<'a> Asking<'a> {
             if read.is_err() || names.len() > MOST_NAMES + 1 { Err(self.client.nonsense()) } else { Ok(()) }
         })?;
         self.whole(&rest)?;
-        let names = match names.len() {
+        Ok(match names.len() {
             0 => "0".to_owned(),
             1..=MOST_NAMES => format!("qname IN {}", List(&names)),
             _ => sought.names("qname"),
+        })
+    }
+
+    /// Adds up who asked for what is looked for.
+    fn sum(&self, sum: &mut Sum) -> Result<(), StoreError> {
+        let Some(needles) = &self.filter.sought else {
+            // All that the filter takes has the name that it looks for.
+            return self.sum_names("1", sum);
         };
-        Ok(addresses.into_iter().fold(names, |names, addresses| format!("{names} OR {addresses}")))
+        let sought = Sought::new(needles);
+        if sought.has_names() {
+            self.sum_names(&self.names(&sought)?, sum)?;
+        }
+        if sought.has_addresses() {
+            // Each once a row.
+            let answer = "arrayJoin(arrayFilter((it, at) -> indexOf(answers, it) = at, answers, arrayEnumerate(answers)))";
+            let inner = format!("SELECT client, agency, {answer} AS found, time, hit FROM {}", self.table);
+            let within = self.whole_time().and(sought.addresses());
+            self.add_sums(
+                "hex(found)",
+                &format!("({inner} WHERE {within}) WHERE {}", sought.address("found")),
+                &|digits| Some(What::Address(address(of_hex(digits)?))),
+                sum,
+            )?;
+        }
+        Ok(())
+    }
+
+    fn sum_names(&self, condition: &str, sum: &mut Sum) -> Result<(), StoreError> {
+        self.add_sums(
+            "qname",
+            &format!("{} WHERE {}", self.table, self.whole_time().and(condition.to_owned())),
+            &|text| Some(What::Name(Name::from_presentation(text).ok()?)),
+            sum,
+        )
+    }
+
+    fn add_sums(
+        &self,
+        what: &str,
+        from: &str,
+        read: &dyn Fn(&str) -> Option<What>,
+        sum: &mut Sum,
+    ) -> Result<(), StoreError> {
+        let time = time_of(self.target.dialect);
+        let sql = format!(
+            "SELECT client, agency, {what} AS what, toInt64(min({time})), toInt64(max({time})), count(), max(hit) \
+             FROM {from} GROUP BY client, agency, what LIMIT {} FORMAT RowBinary",
+            MOST_SUMS + 1
+        );
+        let (mut rest, mut came) = (Rest::default(), 0);
+        self.ask(&sql, &mut |octets| {
+            let mut is_well = true;
+            let summed = rest.sums(octets, &mut |row| {
+                came += 1;
+                let Some(what) = read(row.what) else {
+                    is_well = false;
+                    return;
+                };
+                let agency = Some(row.agency.to_owned()).filter(|agency| !agency.is_empty());
+                let SumRow { client, first, last, count, was_hit, .. } = *row;
+                sum.add(&Sighting { client, agency, what, first, last, count, was_hit });
+            });
+            // It may not send more than was asked for.
+            let is_too_much = came > MOST_SUMS + 1;
+            if summed.is_err() || !is_well || is_too_much { Err(self.client.nonsense()) } else { Ok(()) }
+        })?;
+        self.whole(&rest)
+    }
+
+    fn whole_time(&self) -> Conditions {
+        self.within(self.filter.since.unwrap_or(i64::MIN), self.filter.until.unwrap_or(i64::MAX))
     }
 
     /// From and before which time there may be rows, and how many are there at all.
@@ -486,7 +564,9 @@ impl Store for ClickHouse {
             let latest = finds.latest();
             ahead.push(Part::Finds(Some(finds), latest));
         }
-        let asking = match Asking::begin(&self.options, &filter, &theirs, &watching) {
+        let asking = Asking::begin(&self.options, &filter, &theirs, &watching)
+            .and_then(|asking| asking.map(Asking::seek).transpose());
+        let asking = match asking {
             Err(error) if is_stopped(&error) => return Ok(Scan { is_stopped: true, ..scan }),
             asking => asking?,
         };
@@ -536,13 +616,39 @@ impl Store for ClickHouse {
         })?;
         if !scan.is_stopped {
             let counted = Asking::begin(&self.options, filter, &theirs, &watching)
-                .and_then(|asking| asking.map_or(Ok(()), |asking| asking.count(by, &mut tally)));
+                .and_then(|asking| asking.map_or(Ok(()), |asking| asking.seek()?.count(by, &mut tally)));
             match counted {
                 Err(error) if is_stopped(&error) => scan.is_stopped = true,
                 counted => counted?,
             }
         }
         Ok((tally.finish()?, scan))
+    }
+
+    fn sightings(&self, filter: &Filter, watch: &mut dyn Watch) -> Result<(Vec<Sighting>, Scan), StoreError> {
+        let Some(needles) = needles_of(filter) else { return Ok((Vec::new(), Scan::default())) };
+        let (mut scan, mut sum) = (Scan::default(), Sum::default());
+        let watching = Watching::new(watch);
+        let (mut view, finds, theirs) = self.split(filter.kind)?;
+        view.narrow(filter, &mut scan);
+        let mut ahead: Vec<Part<'_>> = view.sources(filter).into_iter().map(Part::Local).collect();
+        if let Some(finds) = wanted(&finds, filter) {
+            let latest = finds.latest();
+            ahead.push(Part::Finds(Some(finds), latest));
+        }
+        merge(ahead, Page::default(), &mut scan, &mut &watching, &mut |record| {
+            sum.add_record(record, &needles);
+            ControlFlow::Continue(())
+        })?;
+        if !scan.is_stopped {
+            let summed = Asking::begin(&self.options, filter, &theirs, &watching)
+                .and_then(|asking| asking.map_or(Ok(()), |asking| asking.sum(&mut sum)));
+            match summed {
+                Err(error) if is_stopped(&error) => scan.is_stopped = true,
+                summed => summed?,
+            }
+        }
+        Ok((sum.finish()?, scan))
     }
 
     fn gaps(&self, since: Option<i64>, until: Option<i64>) -> Result<Vec<Gap>, StoreError> {

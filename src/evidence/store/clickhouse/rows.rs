@@ -212,6 +212,25 @@ enum Lack {
 #[derive(Debug, Default)]
 pub struct Rest(Vec<u8>);
 
+/// Who asked for what, as the server added it up.
+#[derive(Debug, PartialEq, Eq)]
+pub struct SumRow<'r> {
+    /// Who.
+    pub client: IpAddr,
+    /// The id of its agency; empty where it has none.
+    pub agency: &'r str,
+    /// A name as the table has it, or an address in digits.
+    pub what: &'r str,
+    /// When first, microseconds since 1970.
+    pub first: i64,
+    /// When last.
+    pub last: i64,
+    /// How often.
+    pub count: u64,
+    /// Whether any of it was a hit.
+    pub was_hit: bool,
+}
+
 impl Rest {
     /// Gives `visit` each row that is whole now.
     fn each(
@@ -254,6 +273,22 @@ impl Rest {
         self.each(octets, |rest| {
             let text = text(rest)?;
             visit(text, u64::from_le_bytes(array(rest)?));
+            Ok(())
+        })
+    }
+
+    /// Reads who asked for what: a client and its agency, a text, the first and the last time, how often, and whether any was a hit.
+    ///
+    /// # Errors
+    /// The octets are no such rows.
+    pub fn sums(&mut self, octets: &[u8], visit: &mut dyn FnMut(&SumRow<'_>)) -> Result<(), Nonsense> {
+        self.each(octets, |rest| {
+            let client = sql::address(array(rest)?);
+            let agency = std::str::from_utf8(text(rest)?).map_err(|_| Lack::Sense)?;
+            let what = std::str::from_utf8(text(rest)?).map_err(|_| Lack::Sense)?;
+            let [first, last] = [i64::from_le_bytes(array(rest)?), i64::from_le_bytes(array(rest)?)];
+            let count = u64::from_le_bytes(array(rest)?);
+            visit(&SumRow { client, agency, what, first, last, count, was_hit: array(rest)? != [0] });
             Ok(())
         })
     }

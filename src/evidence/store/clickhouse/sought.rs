@@ -5,13 +5,16 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::net::IpAddr;
 
 use ipnet::IpNet;
 
 use super::rows::{stored_name, time_of};
-use super::schema::Dialect;
+use super::schema::{Column, Dialect};
 use super::sql::{List, Text, hex, octets};
 use crate::evidence::store::names::{Needles, Reach, Top};
+use crate::evidence::store::rows;
+use crate::evidence::store::whereabouts::Whereabouts;
 use crate::evidence::store::{Filter, Kind};
 use crate::{name, wire};
 
@@ -42,19 +45,30 @@ impl std::fmt::Display for Conditions {
 /// From this time on and before that one; the hours first, by which partitions and marks are found.
 pub(super) fn within(since: i64, until: i64, dialect: Dialect) -> String {
     let (first, last) = (super::rows::hour_of(since), super::rows::hour_of(until.saturating_sub(1)));
-    let time = |time: i64| match dialect {
-        Dialect::Current => format!("fromUnixTimestamp64Micro({time}, 'UTC')"),
-        Dialect::Old => time.to_string(),
-    };
     let mut condition = format!("hour >= toDateTime({first}, 'UTC') AND hour <= toDateTime({last}, 'UTC')");
     // Writing to a text does not fail.
     if since != i64::MIN {
-        let _ = write!(condition, " AND time >= {}", time(since));
+        let _ = write!(condition, " AND time >= {}", instant(since, dialect));
     }
     if until != i64::MAX {
-        let _ = write!(condition, " AND time < {}", time(until));
+        let _ = write!(condition, " AND time < {}", instant(until, dialect));
     }
     condition
+}
+
+/// A time, to be compared with a row's.
+fn instant(time: i64, dialect: Dialect) -> String {
+    match dialect {
+        Dialect::Current => format!("fromUnixTimestamp64Micro({time}, 'UTC')"),
+        Dialect::Old => time.to_string(),
+    }
+}
+
+fn is_client(client: IpAddr, dialect: Dialect) -> String {
+    match dialect {
+        Dialect::Current => format!("client = toIPv6({})", Text(client.to_string().as_bytes())),
+        Dialect::Old => format!("client = toFixedString(unhex('{}'), 16)", hex(&octets(client))),
+    }
 }
 
 /// How many microseconds a row's time is behind another, in steps.
@@ -63,19 +77,15 @@ pub(super) fn step_of(since: i64, step: i64, dialect: Dialect) -> String {
 }
 
 /// What a filter asks for, but for times and what it seeks.
-pub(super) fn conditions(filter: &Filter, dialect: Dialect) -> Conditions {
-    let Filter { client, agency, name, qtype, rcode, outcome, feed, family, kind, .. } = filter;
+pub(super) fn conditions(filter: &Filter, columns: &[Column], dialect: Dialect) -> Conditions {
+    let Filter { client, agency, name, qtype, rcode, outcome, feed, family, kind, machine, .. } = filter;
     let mut all = Conditions::default();
     all.add(match kind {
         Kind::All => "late = 0".to_owned(),
         Kind::Hits => "hit = 1".to_owned(),
     });
     if let Some(client) = client {
-        let client = client.to_canonical();
-        all.add(match dialect {
-            Dialect::Current => format!("client = toIPv6({})", Text(client.to_string().as_bytes())),
-            Dialect::Old => format!("client = toFixedString(unhex('{}'), 16)", hex(&octets(client))),
-        });
+        all.add(is_client(client.to_canonical(), dialect));
     }
     let mut is = |column: &str, word: Option<&[u8]>| {
         if let Some(word) = word {
@@ -98,7 +108,53 @@ pub(super) fn conditions(filter: &Filter, dialect: Dialect) -> Conditions {
             }
         });
     }
+    if let Some(machine) = machine {
+        all.add(of_machine(machine, filter, columns, dialect));
+    }
     all
+}
+
+/// [`Whereabouts::has`], of a row.
+fn of_machine(machine: &Whereabouts, filter: &Filter, columns: &[Column], dialect: Dialect) -> String {
+    // A table that nobody may change lacks what a later release added.
+    let column = |text: rows::Text| if columns.contains(&Column::Text(text)) { text.name() } else { "''" };
+    let (mac, subnet) = (column(rows::Text::Mac), column(rows::Text::Subnet));
+    // What software made up tells nothing.
+    let is_told = format!("{mac} != '' AND substring({mac}, 2, 1) NOT IN ('2','3','6','7','a','b','e','f')");
+    let macs: Vec<String> = machine.macs.iter().map(ToString::to_string).collect();
+    let mut found =
+        if macs.is_empty() { "0".to_owned() } else { format!("({is_told}) AND {mac} IN {}", List(&macs)) };
+    let is_whole =
+        format!("endsWith({subnet}, '/128') OR endsWith({subnet}, '/32') AND position({subnet}, ':') = 0");
+    let (since, until) = (filter.since.unwrap_or(i64::MIN), filter.until.unwrap_or(i64::MAX));
+    let mut times: BTreeMap<IpAddr, Vec<String>> = BTreeMap::new();
+    for &(address, from, to) in &machine.spans {
+        if from < until && to > since && from < to {
+            // What the question bounds need not be said again.
+            let from = (from > since).then(|| format!("time >= {}", instant(from, dialect)));
+            let to = (to < until).then(|| format!("time < {}", instant(to, dialect)));
+            let bounds: Vec<String> = from.into_iter().chain(to).collect();
+            let bounds = if bounds.is_empty() { "1".to_owned() } else { bounds.join(" AND ") };
+            times.entry(address.to_canonical()).or_default().push(bounds);
+        }
+    }
+    let parts: Vec<String> = times
+        .into_iter()
+        .map(|(address, times)| {
+            let net = IpNet::from(address).to_string();
+            format!(
+                "({subnet} = {} OR NOT ({is_whole}) AND {}) AND ({})",
+                Text(net.as_bytes()),
+                is_client(address, dialect),
+                times.join(" OR ")
+            )
+        })
+        .collect();
+    if !parts.is_empty() {
+        // Writing to a text does not fail.
+        let _ = write!(found, " OR NOT ({is_told}) AND ({})", parts.join(" OR "));
+    }
+    found
 }
 
 fn stored(name: &name::Name) -> String {
@@ -174,15 +230,20 @@ impl Sought {
 
     /// Whether one of a row's answers is.
     pub(super) fn addresses(&self) -> String {
+        format!("arrayExists(answer -> {}, answers)", self.address("answer"))
+    }
+
+    /// Whether the address in a column is.
+    pub(super) fn address(&self, column: &str) -> String {
         let parts: Vec<String> = self
             .addresses
             .iter()
             .map(|(digits, prefixes)| match digits {
                 0 => "1".to_owned(),
-                _ => format!("substring(hex(answer), 1, {digits}) IN {}", List(prefixes)),
+                _ => format!("substring(hex({column}), 1, {digits}) IN {}", List(prefixes)),
             })
             .collect();
-        format!("arrayExists(answer -> {}, answers)", parts.join(" OR "))
+        parts.join(" OR ")
     }
 }
 
@@ -199,7 +260,7 @@ mod tests {
             name: Some(name::Name::from_wire(b"\x0c') OR ('1'='\x07example\x00").unwrap()),
             ..Filter::default()
         };
-        let sql = conditions(&filter, Dialect::Current).to_string();
+        let sql = conditions(&filter, &[], Dialect::Current).to_string();
         assert_eq!(sql.matches('\'').count(), 8, "{sql}");
         for part in ["1=1", "DROP TABLE", ";", "('1'"] {
             assert!(!sql.contains(part), "{sql}");
