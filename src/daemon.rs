@@ -18,6 +18,7 @@ mod identity;
 mod landing;
 mod publish;
 pub mod replaying;
+mod report;
 pub mod reviewing;
 mod rules;
 mod sinkhole;
@@ -80,6 +81,7 @@ use files::affordable;
 pub use crate::identity::folder as identity_folder;
 pub use control::{ask_for_rules, ask_to_refresh, ask_to_reload};
 pub use error::DaemonError;
+pub use report::{folder as reports_folder, gather as gather_report, store as report_store, write_whole};
 pub use rules::{RulesError, guard};
 
 /// How long a stop waits for queries on their way, beyond the resolver's own deadline.
@@ -197,6 +199,7 @@ pub fn run(config: Config, ready: impl FnOnce(&Listening)) -> Result<(), DaemonE
         news: feeds::News::default(),
         fetching,
     };
+    let reporter = report::Reporter::start(Arc::clone(&reloader.current))?;
     let console = sockets
         .console
         .map(|side| side.start(reloader.clone(), book, runtime.handle().clone(), stop_receiver.clone()))
@@ -269,6 +272,7 @@ pub fn run(config: Config, ready: impl FnOnce(&Listening)) -> Result<(), DaemonE
     drop(_entered);
     runtime.shutdown_timeout(GRACE);
     sinkhole_runtime.shutdown_timeout(GRACE);
+    drop(reporter);
     if let Some(console) = console {
         console.shutdown_timeout(GRACE);
     }

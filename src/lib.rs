@@ -26,6 +26,7 @@ pub mod outlet;
 pub mod policy;
 pub mod publish;
 pub mod replay;
+pub mod report;
 pub mod resolve;
 pub mod rules;
 pub mod serve;

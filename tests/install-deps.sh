@@ -34,6 +34,7 @@ need openssl openssl
 need pdftotext poppler-utils
 need rsyslogd rsyslog
 need socat socat
+need soffice 'libreoffice-calc-nogui libreoffice-writer-nogui fonts-liberation'
 need stubby stubby
 need tinyproxy tinyproxy-bin
 need unbound unbound

@@ -64,6 +64,7 @@ const ONLY: &[(&str, &[&str])] = &[
     ("image", &["name", "policy"]),
     ("rules", &["name", "policy"]),
     ("replay", &["client", "evidence", "name", "policy", "serve"]),
+    ("report", &["cases", "client", "evidence", "identity", "mac"]),
     ("publish", &["client", "image", "listener", "name", "policy"]),
     ("resolve", &["datagram", "name", "wire"]),
     ("evidence", &["clock", "database", "mac", "name", "wire"]),
@@ -81,7 +82,7 @@ const ONLY: &[(&str, &[&str])] = &[
         "config",
         &[
             "cases", "client", "console", "evidence", "feed", "fetch", "identity", "name", "outlet",
-            "publish", "resolve", "serve", "sinkhole", "tsig",
+            "publish", "report", "resolve", "serve", "sinkhole", "tsig",
         ],
     ),
 ];

@@ -13,6 +13,7 @@ use rusqlite::{Connection, Transaction, TransactionBehavior};
 
 pub use error::DeskError;
 
+use super::history::History;
 use super::lifecycle::{self, Turn};
 use super::store;
 use super::{
@@ -613,6 +614,15 @@ impl Desk {
     pub fn has_room(&self) -> Result<bool> {
         let open = store::open_count(&self.reader()).map_err(|source| self.failed(source))?;
         Ok(open < self.options().most_open)
+    }
+
+    /// What happened to the cases that matter for the time from `since` on and before `until`, of one agency or of all.
+    ///
+    /// # Errors
+    /// [`DeskError`].
+    pub fn histories(&self, since: i64, until: i64, agency: Option<&str>) -> Result<Vec<History>> {
+        let reader = self.reader();
+        store::histories::histories(&reader, since, until, agency).map_err(|source| self.failed(source))
     }
 
     /// How far somebody has got who feeds the desk.

@@ -13,6 +13,7 @@
 //! The server and the commands write it, each change in one transaction; what is committed survives a power cut.
 
 pub(super) mod board;
+pub(super) mod histories;
 pub(super) mod outbox;
 
 use std::net::{IpAddr, Ipv4Addr};

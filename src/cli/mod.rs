@@ -20,6 +20,7 @@ mod log;
 mod policy;
 mod reload;
 mod replay;
+mod report;
 mod review;
 mod rules;
 mod serve;
@@ -70,6 +71,8 @@ enum Command {
     /// Follow infected machines until they are clean.
     #[command(subcommand)]
     Case(case::Command),
+    /// Make a report of a period: a workbook, a letter, a table or a page.
+    Report(Box<report::Arguments>),
     /// Print who came to the sinkhole, newest first; say which agencies do not.
     Contacts(Box<contacts::Arguments>),
     /// Make the sinkhole's own certificate authority, and give out its certificate.
@@ -162,6 +165,10 @@ enum CliError {
         "{path}: no cases here; start `sachdns serve` first, or check data_dir and the working directory"
     )]
     NoCases { path: PathBuf },
+    #[error(transparent)]
+    Report(#[from] crate::report::ReportError),
+    #[error("which days? Write --from 2026-11-01 --to 2026-11-30, or --month 2026-11, and --output FILE")]
+    WhichReport,
     #[error("no feed {name:?} {what}; there are: {known}")]
     NoSuchFeed { name: String, what: &'static str, known: String },
     #[error("{path}: {source}")]
@@ -230,6 +237,7 @@ pub fn run() -> ExitCode {
         Command::Log(arguments) => log::run(&arguments),
         Command::Hunt(arguments) => hunt::run(&arguments),
         Command::Case(command) => case::run(&command),
+        Command::Report(arguments) => report::run(&arguments),
         Command::Contacts(arguments) => contacts::run(&arguments),
         Command::Ca(command) => ca::run(&command),
         Command::Identity(command) => identity::run(&command),

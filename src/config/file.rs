@@ -117,6 +117,7 @@ fn settings<'a>(reader: &mut Reader<'a>, path: &Path, document: &'a DeTable<'a>)
     let names: Vec<&str> = feeds.iter().map(|feed| &*feed.name).collect();
     let (agencies, offices) = agencies(reader, &mut top);
     let cases = super::cases::read(reader, &mut top, &http.time_zone, &agencies, offices);
+    let reports = super::report::read(reader, &mut top);
     let publish = super::publish::read(reader, &mut top, &tsig_keys, &sinkhole, &names, &agencies);
     let reaches = audiences::reaches(reader, &mut top, &agencies, wishes);
     let log = super::log::read(reader, &mut top, &data_dir);
@@ -150,6 +151,7 @@ fn settings<'a>(reader: &mut Reader<'a>, path: &Path, document: &'a DeTable<'a>)
         publish,
         agencies,
         cases,
+        reports,
         reaches,
         log_scope: log.scope,
         log: log.journal,

@@ -20,6 +20,7 @@ mod notices;
 mod outlets;
 mod publish;
 mod reader;
+mod report;
 mod sinkhole;
 mod transports;
 mod upstreams;
@@ -39,6 +40,7 @@ pub use export::Export;
 pub use faults::{Fault, Faults, Problem};
 pub use landing::Landing;
 pub use publish::Publication;
+pub use report::Reports;
 pub use sinkhole::Watch;
 pub use transports::Transports;
 
@@ -119,6 +121,8 @@ pub struct Config {
     pub agencies: Vec<Agency>,
     /// Following machines until they are clean.
     pub cases: Cases,
+    /// Figures for those above.
+    pub reports: Reports,
     /// Feeds that do not apply to everybody.
     pub reaches: Vec<Reach>,
     /// Which queries are recorded.

@@ -145,7 +145,7 @@ fn recipient(value: Value<'_>) -> Result<String, Problem> {
 }
 
 /// The minute of a day.
-fn minute(text: &str) -> Result<Option<u16>, &'static str> {
+pub(super) fn minute(text: &str) -> Result<Option<u16>, &'static str> {
     if text.is_empty() {
         return Ok(None);
     }

@@ -138,7 +138,7 @@ impl Cases {
 }
 
 /// Where cases are, in the data folder.
-fn folder(data_dir: &Path) -> PathBuf {
+pub(super) fn folder(data_dir: &Path) -> PathBuf {
     data_dir.join("cases")
 }
 

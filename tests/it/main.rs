@@ -49,6 +49,7 @@ mod queries;
 mod quickstart;
 mod recursion;
 mod reload;
+mod report;
 mod routes;
 mod rpz_matrix;
 mod rpz_order;

@@ -128,7 +128,7 @@ fn time_text(record: &Record<'_>) -> String {
 }
 
 /// Presentation format; empty where the query could not be read.
-fn qname_text(record: &Record<'_>) -> String {
+pub fn qname_text(record: &Record<'_>) -> String {
     if record.qname.is_empty() { String::new() } else { name::Presentation(&record.qname).to_string() }
 }
 

@@ -22,7 +22,7 @@ use super::spans::{HOUR, Kept, Spans};
 use super::summary::Summary;
 use super::view::{Known, View, gone_until, is_summed, needles_of, note, note_file, sightings};
 use super::words::Words;
-use super::{Filter, Gap, Kind, Page, Scan, Store, StoreError, Watch};
+use super::{Asked, Filter, Gap, Kind, Page, Scan, Store, StoreError, Watch, asked};
 use crate::database::DatabaseError;
 use crate::evidence::record::{Outcome, Record};
 use crate::evidence::segment::{Id, Span};
@@ -39,7 +39,7 @@ impl Embedded {
         Self { folder: folder.to_owned() }
     }
 
-    fn failed(&self) -> impl Fn(DatabaseError) -> StoreError + use<> {
+    pub(super) fn failed(&self) -> impl Fn(DatabaseError) -> StoreError + use<> {
         let path = store_folder(&self.folder);
         move |error| StoreError::Catalogue { path: path.clone(), why: error.to_string() }
     }
@@ -424,6 +424,16 @@ impl Store for Embedded {
         }
         let _ = watch.progress(total, total);
         Ok((sum.finish()?, scan))
+    }
+
+    fn asked(
+        &self,
+        span: (i64, i64),
+        agency: Option<&str>,
+        watch: &mut dyn Watch,
+        visit: &mut dyn FnMut(&Asked<'_>),
+    ) -> Result<Scan, StoreError> {
+        asked::all(self, span, agency, watch, visit)
     }
 
     fn gaps(&self, since: Option<i64>, until: Option<i64>) -> Result<Vec<Gap>, StoreError> {

@@ -2,6 +2,7 @@
 //!
 //! The questions are the same for every back end; [`embedded`] is the one that needs no other server.
 
+mod asked;
 mod catalogue;
 pub mod clickhouse;
 mod counting;
@@ -32,6 +33,7 @@ use crate::name::{self, Name};
 use names::Needles;
 use whereabouts::Whereabouts;
 
+pub use asked::Asked;
 pub(in crate::evidence) use catalogue::{Catalogue, Entry, NewFile, Origin, SummaryEntry};
 pub use catalogue::{Gap, Why};
 pub(in crate::evidence) use counting::day_of;
@@ -257,6 +259,26 @@ pub trait Store {
             ControlFlow::Continue(())
         })?;
         Ok((sum.finish()?, scan))
+    }
+
+    /// Calls `visit` with who asked from `since` on and before `until`, in no order, and at least once for each; where rows are
+    /// gone, with who summaries know.
+    ///
+    /// # Errors
+    /// [`StoreError`], when the records cannot be read.
+    fn asked(
+        &self,
+        (since, until): (i64, i64),
+        agency: Option<&str>,
+        watch: &mut dyn Watch,
+        visit: &mut dyn FnMut(&Asked<'_>),
+    ) -> Result<Scan, StoreError> {
+        let agency = agency.map(str::to_owned);
+        let filter = Filter { since: Some(since), until: Some(until), agency, ..Filter::default() };
+        self.newest_first(&filter, Page::default(), watch, &mut |record| {
+            visit(&Asked::of(record));
+            ControlFlow::Continue(())
+        })
     }
 
     /// The times in which records could not be kept, the newest first.

@@ -252,14 +252,14 @@ impl Summary {
     }
 
     /// Reads all of it, a key after the other.
-    pub(super) fn walk(&self) -> Result<Walk<'_>, SummaryError> {
+    pub(in crate::evidence::store) fn walk(&self) -> Result<Walk<'_>, SummaryError> {
         let unpacker = Unpacker::new()?;
         Ok(Walk { summary: self, unpacker, block: 0, keys: Keys::default(), askers: Vec::new(), at: 0 })
     }
 }
 
 /// A place in a summary that moves on, a key at a time.
-pub(super) struct Walk<'s> {
+pub(in crate::evidence::store) struct Walk<'s> {
     summary: &'s Summary,
     unpacker: Unpacker,
     /// The next one.
@@ -272,7 +272,7 @@ pub(super) struct Walk<'s> {
 
 impl Walk<'_> {
     /// Goes to the next key; whether there is one.
-    pub(super) fn advance(&mut self) -> Result<bool, SummaryError> {
+    pub(in crate::evidence::store) fn advance(&mut self) -> Result<bool, SummaryError> {
         while self.at >= self.keys.len() {
             let Some(block) = self.summary.blocks.get(self.block) else { return Ok(false) };
             self.keys.read(&self.unpacker.read(&self.summary.file, block.keys)?)?;
@@ -289,7 +289,7 @@ impl Walk<'_> {
         self.keys.key(self.at - 1)
     }
 
-    pub(super) fn askers(&self) -> Result<&[Asker], SummaryError> {
+    pub(in crate::evidence::store) fn askers(&self) -> Result<&[Asker], SummaryError> {
         self.askers.get(self.keys.askers(self.at - 1)).ok_or(SummaryError::Damaged)
     }
 }
