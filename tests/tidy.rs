@@ -44,7 +44,7 @@ const ONLY: &[(&str, &[&str])] = &[
         "console",
         &[
             "cases", "client", "clock", "database", "evidence", "explain", "feed", "identity", "listener",
-            "name", "policy", "report", "rules",
+            "name", "policy", "report", "rules", "tabular",
         ],
     ),
     ("database", &[]),

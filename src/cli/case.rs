@@ -14,8 +14,6 @@ use crate::cases::{Actor, Case, CaseFilter, Class, State, Subject, Ticket, Verdi
 use crate::clock;
 use crate::config::Config;
 use crate::evidence::audit::{self, Look};
-use crate::policy::action::Action;
-use crate::policy::trigger::Scope;
 use crate::rules::history::History;
 
 #[derive(Debug, Subcommand)]
@@ -337,19 +335,9 @@ fn proposals(arguments: &Proposals) -> Result<(), CliError> {
     let proposals = desk(&config)?.proposals()?;
     let reading = History::new(&config.data_dir).read().map_err(crate::daemon::giving::RuleError::from)?;
     let now = clock::now();
-    let is_allowed = |text: &str| {
-        let rules = reading.book.active(now).filter(|entry| entry.rule.action == Action::Passthru);
-        rules.map(|entry| &entry.rule).any(|rule| match &rule.subject {
-            crate::rules::Subject::Name(name, Scope::Subtree | Scope::Exact) => name.to_string() == text,
-            crate::rules::Subject::Network(net) => {
-                text.parse().is_ok_and(|address: IpAddr| net.contains(&address))
-            }
-            crate::rules::Subject::Name(..) => false,
-        })
-    };
     let rows: Vec<_> = proposals
         .iter()
-        .map(|proposal| print::Proposed::new(proposal, is_allowed(&proposal.name)))
+        .map(|proposal| print::Proposed::new(proposal, reading.book.lets_pass(&proposal.name, now)))
         .filter(|row| arguments.all || row.is_open())
         .collect();
     print::proposals(&rows, arguments.format)?;

@@ -129,6 +129,7 @@ fn list(arguments: &List) -> Result<(), CliError> {
         }),
         since: arguments.since,
         until: arguments.until,
+        after: None,
         limit: arguments.limit,
     };
     if let Some(client) = filter.client {

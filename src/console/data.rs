@@ -3,6 +3,8 @@
 //! Every question is narrowed to the viewer's own agency here and nowhere else, and every look at one person's history is
 //! recorded before anything is shown.
 
+pub(super) mod work;
+
 use std::net::IpAddr;
 use std::ops::ControlFlow;
 

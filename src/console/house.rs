@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 
+use super::works::Works;
 use crate::cases::{Desk, DeskError};
 use crate::evidence::contacts::{ContactsError, Reader};
 use crate::evidence::store::Store;
@@ -56,6 +57,10 @@ pub trait House: Send + Sync + 'static {
     /// # Errors
     /// [`ContactsError`], when that cannot be opened.
     fn contacts(&self) -> Result<Reader, ContactsError>;
+    /// Feeds and the policy in force; `None` where no server is running (tests of pages that need none).
+    fn works(&self) -> Option<&dyn Works> {
+        None
+    }
     /// Analysts' own rules.
     fn rules(&self) -> History;
     /// Puts analysts' rules in force as the file has them; says what came of it.

@@ -17,6 +17,8 @@ mod call;
 mod chart;
 pub mod data;
 pub mod house;
+pub mod jobs;
+pub mod kept;
 mod pages;
 mod parts;
 mod routes;
@@ -25,6 +27,7 @@ mod shell;
 #[cfg(test)]
 mod tests;
 mod tongue;
+pub mod works;
 
 pub use house::House;
 

@@ -1,9 +1,11 @@
 //! The console's side of the daemon: its own runtime and sockets, and what it asks of the running server.
 
+mod works;
+
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::net::TcpListener;
 use tokio::runtime::{Handle, Runtime};
@@ -14,7 +16,10 @@ use crate::cases::{Desk, DeskError};
 use crate::config::Config;
 use crate::console::account::Accounts;
 use crate::console::house::Agency;
+use crate::console::jobs::Jobs;
+use crate::console::kept::Kept;
 use crate::console::server::{self, Console};
+use crate::console::works::Works;
 use crate::console::{House, Options};
 use crate::evidence::contacts::{self, ContactsError, Reader};
 use crate::evidence::store::Store;
@@ -78,7 +83,15 @@ impl Side {
         mut stop: watch::Receiver<bool>,
     ) -> Result<Runtime, DaemonError> {
         let accounts = Accounts::open(&reloader.started.data_dir)?;
-        let console = Console::new(Arc::new(Served { reloader, book, handle }), Arc::new(accounts));
+        let served = Served {
+            reloader,
+            book,
+            handle,
+            desk: Mutex::default(),
+            jobs: Arc::default(),
+            kept: Kept::default(),
+        };
+        let console = Console::new(Arc::new(served), Arc::new(accounts));
         self.runtime.spawn(server::serve(self.listeners, console, async move {
             let _ = stop.wait_for(|stop| *stop).await;
         }));
@@ -92,6 +105,10 @@ struct Served {
     book: Arc<Book>,
     /// Of the runtime that reloads run on.
     handle: Handle,
+    /// The desk as this configuration has it: to open it takes longer than to ask it.
+    desk: Mutex<Option<(Arc<Config>, Desk)>>,
+    jobs: Arc<Jobs>,
+    kept: Kept,
 }
 
 impl Served {
@@ -141,7 +158,16 @@ impl House for Served {
     }
 
     fn desk(&self) -> Result<Desk, DeskError> {
-        Desk::open(&self.data_dir().join("cases"), self.config().cases.options.clone())
+        let config = self.config();
+        let mut kept = self.desk.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((of, desk)) = &*kept
+            && Arc::ptr_eq(of, &config)
+        {
+            return Ok(desk.clone());
+        }
+        let desk = Desk::open(&self.data_dir().join("cases"), config.cases.options.clone())?;
+        *kept = Some((config, desk.clone()));
+        Ok(desk)
     }
 
     fn book(&self) -> Arc<Book> {
@@ -150,6 +176,10 @@ impl House for Served {
 
     fn contacts(&self) -> Result<Reader, ContactsError> {
         Reader::open(&contacts::folder(self.data_dir()))
+    }
+
+    fn works(&self) -> Option<&dyn Works> {
+        Some(self)
     }
 
     fn rules(&self) -> History {

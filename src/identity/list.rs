@@ -1,5 +1,6 @@
 //! Machines by what they are called.
 
+use std::collections::HashMap;
 use std::net::IpAddr;
 
 use rusqlite::{OptionalExtension as _, params};
@@ -55,6 +56,21 @@ impl Book {
                 found.push((machine, address));
             }
             Ok(found)
+        })
+    }
+
+    /// How many machines each agency has, by its id, and how many of them an inventory says are protected.
+    ///
+    /// # Errors
+    /// [`BookError::Database`].
+    pub fn census(&self) -> Result<HashMap<String, (u64, u64)>, BookError> {
+        self.with(|connection| {
+            let mut statement = connection.prepare(
+                "SELECT agency, count(*), count(protection) FROM machines WHERE agency IS NOT NULL GROUP BY agency",
+            )?;
+            let count = |row: &rusqlite::Row<'_>, at| Ok::<_, rusqlite::Error>(row.get::<_, i64>(at)?.unsigned_abs());
+            let rows = statement.query_map([], |row| Ok((row.get(0)?, (count(row, 1)?, count(row, 2)?))))?;
+            rows.collect()
         })
     }
 

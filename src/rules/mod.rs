@@ -275,6 +275,16 @@ impl Book {
         self.entries.get(*at).filter(|entry| entry.standing(now) == Standing::Active)
     }
 
+    /// Whether a rule in force lets this name or address pass, as it is written; one for what is below a name alone does not.
+    pub fn lets_pass(&self, text: &str, now: i64) -> bool {
+        let rules = self.active(now).filter(|entry| entry.rule.action == Action::Passthru);
+        rules.map(|entry| &entry.rule).any(|rule| match &rule.subject {
+            Subject::Name(name, Scope::Subtree | Scope::Exact) => name.to_string() == text,
+            Subject::Network(net) => text.parse().is_ok_and(|address: IpAddr| net.contains(&address)),
+            Subject::Name(..) => false,
+        })
+    }
+
     /// When the next of the rules in force ends by itself.
     pub fn next_expiry(&self, now: i64) -> Option<i64> {
         self.active(now).filter_map(|entry| entry.rule.expires).min()

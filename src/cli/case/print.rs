@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde::Serialize;
 
+use crate::cases::export::{HEADING, Row, time_text};
 use crate::cases::{Actor, Case, CaseFile, Evidence, Proposal, Step, Trace};
 use crate::cli::{ListForm, ReportForm};
 use crate::clock::local_time;
@@ -86,138 +87,6 @@ fn json(out: &mut impl Write, row: &impl Serialize) -> io::Result<()> {
     out.write_all(b"\n")
 }
 
-fn text_of(time: i64) -> String {
-    Timestamp::from_microsecond(time).map_or_else(|_| String::new(), |it| format!("{it:.6}"))
-}
-
-/// Whole seconds.
-fn seconds(time: Option<i64>) -> Option<i64> {
-    time.map(|time| time / 1_000_000)
-}
-
-/// A case as programs read it.
-#[derive(Serialize)]
-struct Row<'a> {
-    ticket: String,
-    state: &'static str,
-    class: &'static str,
-    family: &'a str,
-    machine: String,
-    host: Option<&'a str>,
-    client: String,
-    agency: Option<&'a str>,
-    officer: Option<&'a str>,
-    verdict: Option<&'static str>,
-    name: &'a str,
-    queries: u64,
-    contacts: u64,
-    opened: String,
-    since: String,
-    first_hit: String,
-    last_hit: String,
-    last_asked: Option<String>,
-    notified: Option<String>,
-    cleaned: Option<String>,
-    closed: Option<String>,
-    reopened: u32,
-    quiet_days: u32,
-    seconds_to_notify: Option<i64>,
-    seconds_to_clean: Option<i64>,
-}
-
-const HEADING: [&str; 25] = [
-    "ticket",
-    "state",
-    "class",
-    "family",
-    "machine",
-    "host",
-    "client",
-    "agency",
-    "officer",
-    "verdict",
-    "name",
-    "queries",
-    "contacts",
-    "opened",
-    "since",
-    "first_hit",
-    "last_hit",
-    "last_asked",
-    "notified",
-    "cleaned",
-    "closed",
-    "reopened",
-    "quiet_days",
-    "seconds_to_notify",
-    "seconds_to_clean",
-];
-
-impl<'a> Row<'a> {
-    fn of(case: &'a Case) -> Self {
-        let course = &case.course;
-        Self {
-            ticket: case.ticket.to_string(),
-            state: course.state.as_str(),
-            class: case.class.as_str(),
-            family: &case.family,
-            machine: case.subject.to_string(),
-            host: case.host.as_deref(),
-            client: case.client.to_string(),
-            agency: case.agency.as_deref(),
-            officer: case.officer.as_deref(),
-            verdict: case.verdict.map(crate::cases::Verdict::as_str),
-            name: &case.name,
-            queries: case.queries,
-            contacts: case.contacts,
-            opened: text_of(course.opened),
-            since: text_of(course.since),
-            first_hit: text_of(course.first_hit),
-            last_hit: text_of(course.last_hit),
-            last_asked: course.last_asked.map(text_of),
-            notified: course.notified.map(text_of),
-            cleaned: course.cleaned.map(text_of),
-            closed: course.closed.map(text_of),
-            reopened: course.reopened,
-            quiet_days: course.quiet_days,
-            seconds_to_notify: seconds(course.time_to_notify()),
-            seconds_to_clean: seconds(course.time_to_clean()),
-        }
-    }
-
-    fn fields(self) -> [String; 25] {
-        let text = |text: Option<&str>| text.unwrap_or_default().to_owned();
-        let number = |number: Option<i64>| number.map_or_else(String::new, |number| number.to_string());
-        [
-            self.ticket,
-            self.state.to_owned(),
-            self.class.to_owned(),
-            self.family.to_owned(),
-            self.machine,
-            text(self.host),
-            self.client,
-            text(self.agency),
-            text(self.officer),
-            text(self.verdict),
-            self.name.to_owned(),
-            self.queries.to_string(),
-            self.contacts.to_string(),
-            self.opened,
-            self.since,
-            self.first_hit,
-            self.last_hit,
-            self.last_asked.unwrap_or_default(),
-            self.notified.unwrap_or_default(),
-            self.cleaned.unwrap_or_default(),
-            self.closed.unwrap_or_default(),
-            self.reopened.to_string(),
-            self.quiet_days.to_string(),
-            number(self.seconds_to_notify),
-            number(self.seconds_to_clean),
-        ]
-    }
-}
-
 /// A case with all that belongs to it, as programs read it.
 #[derive(Serialize)]
 struct FileRow<'a> {
@@ -257,15 +126,20 @@ fn kind(evidence: Evidence) -> (&'static str, Option<u64>) {
 }
 
 fn step_row(step: &Step) -> StepRow<'_> {
-    StepRow { time: text_of(step.time), by: step.by.to_string(), what: step.what.as_str(), note: &step.note }
+    StepRow {
+        time: time_text(step.time),
+        by: step.by.to_string(),
+        what: step.what.as_str(),
+        note: &step.note,
+    }
 }
 
 fn trace_row(trace: &Trace) -> TraceRow<'_> {
     let (kind, contact) = kind(trace.evidence);
     TraceRow {
         kind,
-        first: text_of(trace.first),
-        last: text_of(trace.last),
+        first: time_text(trace.first),
+        last: time_text(trace.last),
         count: trace.count,
         client: trace.client.to_string(),
         name: &trace.name,
@@ -372,7 +246,7 @@ impl<'a> Proposed<'a> {
     /// `is_allowed`: a rule of analysts lets the name pass.
     pub(super) fn new(proposal: &'a Proposal, is_allowed: bool) -> Self {
         let (declined, declined_by) =
-            proposal.declined.as_ref().map(|(time, by)| (text_of(*time), by.to_string())).unzip();
+            proposal.declined.as_ref().map(|(time, by)| (time_text(*time), by.to_string())).unzip();
         let state = match (&declined, is_allowed) {
             (Some(_), _) => "declined",
             (None, true) => "accepted",
@@ -384,7 +258,7 @@ impl<'a> Proposed<'a> {
             ticket: proposal.ticket.to_string(),
             name: &proposal.name,
             family: &proposal.family,
-            time: text_of(proposal.time),
+            time: time_text(proposal.time),
             by: proposal.by.to_string(),
             reason: &proposal.reason,
             declined,

@@ -6,6 +6,7 @@
 
 use std::fs;
 use std::net::{IpAddr, SocketAddr};
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
@@ -194,7 +195,7 @@ impl Database {
     pub(super) fn find(
         &self,
         filter: &ContactFilter,
-        visit: &mut dyn FnMut(Contact),
+        visit: &mut dyn FnMut(Contact) -> ControlFlow<()>,
     ) -> Result<(), DatabaseError> {
         let (condition, values) = condition(filter);
         let select = format!("SELECT {COLUMNS} FROM contacts WHERE {condition} ORDER BY time DESC, id DESC");
@@ -207,7 +208,9 @@ impl Database {
             let contact = read(row)?;
             if filter.takes(&contact) {
                 left -= 1;
-                visit(contact);
+                if visit(contact).is_break() {
+                    break;
+                }
             }
         }
         Ok(())
@@ -266,6 +269,9 @@ fn condition(filter: &ContactFilter) -> (String, Vec<Value>) {
     }
     if let Some(until) = filter.until {
         add("time <", until.into());
+    }
+    if let Some((time, _)) = filter.after {
+        add("time <=", time.into());
     }
     if filter.name.is_some() {
         parts.push("name IS NOT NULL".to_owned());

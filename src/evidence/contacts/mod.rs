@@ -10,6 +10,7 @@ pub mod join;
 mod writer;
 
 use std::net::{IpAddr, SocketAddr};
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -125,6 +126,8 @@ pub struct ContactFilter {
     pub since: Option<i64>,
     /// Before this time.
     pub until: Option<i64>,
+    /// Behind the one of this time and id.
+    pub after: Option<(i64, u64)>,
     /// At most so many, the newest.
     pub limit: Option<u64>,
 }
@@ -142,6 +145,7 @@ impl ContactFilter {
             && self.via.is_none_or(|via| via == contact.via)
             && self.since.is_none_or(|since| contact.time >= since)
             && self.until.is_none_or(|until| contact.time < until)
+            && self.after.is_none_or(|after| (contact.time, contact.id) < after)
     }
 }
 
@@ -343,6 +347,21 @@ impl Reader {
         &self,
         filter: &ContactFilter,
         visit: &mut dyn FnMut(Contact),
+    ) -> Result<(), ContactsError> {
+        self.visit(filter, &mut |contact| {
+            visit(contact);
+            ControlFlow::Continue(())
+        })
+    }
+
+    /// Calls `visit` with rows that `filter` takes, newest first, until it breaks.
+    ///
+    /// # Errors
+    /// [`ContactsError::Read`].
+    pub fn visit(
+        &self,
+        filter: &ContactFilter,
+        visit: &mut dyn FnMut(Contact) -> ControlFlow<()>,
     ) -> Result<(), ContactsError> {
         self.database().find(filter, visit).map_err(|error| read_error(&self.path, &error))
     }
