@@ -55,7 +55,16 @@ pub(super) const fn post(
 }
 
 /// All of them. The longest paths of one shape need no order: a literal segment wins over one in braces.
-pub(super) static ROUTES: &[&[Route]] = &[GENERAL, pages::overview::ROUTES];
+pub(super) static ROUTES: &[&[Route]] = &[
+    GENERAL,
+    pages::overview::ROUTES,
+    pages::cases::ROUTES,
+    pages::case::ROUTES,
+    pages::agencies::ROUTES,
+    pages::feeds::ROUTES,
+    pages::policy::ROUTES,
+    pages::contacts::ROUTES,
+];
 
 /// What belongs to no page.
 static GENERAL: &[Route] = &[

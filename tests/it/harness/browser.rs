@@ -82,6 +82,13 @@ impl Browser {
         self.command("url", &json!({ "url": url }));
     }
 
+    /// Sets a cookie of the page's host, as its server would.
+    #[track_caller]
+    pub(crate) fn set_cookie(&self, name: &str, value: &str) {
+        let cookie = json!({ "name": name, "value": value, "path": "/", "httpOnly": true });
+        self.command("cookie", &json!({ "cookie": cookie }));
+    }
+
     /// What a script in the page returns.
     #[track_caller]
     pub(crate) fn run(&self, script: &str) -> Value {

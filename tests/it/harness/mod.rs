@@ -24,6 +24,7 @@ pub(crate) mod secure;
 pub(crate) mod server;
 pub(crate) mod signed;
 pub(crate) mod signer;
+pub(crate) mod staff;
 pub(crate) mod tls;
 pub(crate) mod unbound;
 pub(crate) mod unbound_subscriber;

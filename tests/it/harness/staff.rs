@@ -1,0 +1,113 @@
+//! People at the console: they sign in, look at pages, and fill in forms as a browser without scripts does.
+
+use std::io::Write as _;
+use std::net::SocketAddr;
+use std::process::Stdio;
+
+use super::house::CONFIG;
+use super::http::{Response, exchange};
+use super::server::Server;
+use super::{PATIENCE, wait_for_end};
+
+/// The password of everybody.
+pub(crate) const PASSWORD: &str = "mật khẩu dài lắm";
+
+/// Somebody who is signed in.
+pub(crate) struct Staff {
+    console: SocketAddr,
+    cookie: String,
+}
+
+/// Where the console of a server is.
+#[track_caller]
+pub(crate) fn console(server: &Server) -> SocketAddr {
+    let line = server.stderr().wait(PATIENCE, |line| line.starts_with("listening console "));
+    let line = line.unwrap_or_else(|| panic!("no console: {}", server.stderr().text()));
+    line["listening console ".len()..].parse().unwrap()
+}
+
+/// Makes an account with [`PASSWORD`].
+#[track_caller]
+pub(crate) fn account(server: &Server, name: &str, role: &str, agency: Option<&str>) {
+    let mut arguments = vec!["account", "add", "--config", CONFIG, name, "--role", role];
+    arguments.extend(agency.into_iter().flat_map(|id| ["--agency", id]));
+    let mut command = server.house().command(&arguments);
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+    writeln!(child.stdin.take().unwrap(), "{PASSWORD}").unwrap();
+    assert!(wait_for_end(&mut child, PATIENCE).unwrap().success(), "no account {name}");
+}
+
+fn encoded(text: &str) -> String {
+    text.bytes()
+        .map(|octet| match octet {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' => char::from(octet).to_string(),
+            octet => format!("%{octet:02X}"),
+        })
+        .collect()
+}
+
+/// A form's fields as they are sent.
+fn form(fields: &[(&str, &str)]) -> String {
+    let pairs: Vec<String> =
+        fields.iter().map(|(name, value)| format!("{}={}", encoded(name), encoded(value))).collect();
+    pairs.join("&")
+}
+
+impl Staff {
+    /// Signs in.
+    #[track_caller]
+    pub(crate) fn sign_in(server: &Server, name: &str) -> Self {
+        let staff = Self { console: console(server), cookie: String::new() };
+        let reply = staff.send("POST", "/sign-in", &form(&[("name", name), ("password", PASSWORD)]));
+        assert_eq!(reply.status, 303, "{reply:?}");
+        let cookie = reply.field("set-cookie").unwrap().split(';').next().unwrap().to_owned();
+        Self { cookie, ..staff }
+    }
+
+    #[track_caller]
+    fn send(&self, method: &str, target: &str, body: &str) -> Response {
+        let Self { console, cookie } = self;
+        let request = format!(
+            "{method} {target} HTTP/1.1\r\nHost: {console}\r\nOrigin: http://{console}\r\nCookie: {cookie}; language=vi\r\n\
+             Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
+            body.len()
+        );
+        exchange(*console, request.as_bytes())
+    }
+
+    /// What is there, whatever the status.
+    #[track_caller]
+    pub(crate) fn get(&self, target: &str) -> Response {
+        self.send("GET", target, "")
+    }
+
+    /// A page that is there.
+    #[track_caller]
+    pub(crate) fn page(&self, target: &str) -> String {
+        let reply = self.get(target);
+        assert_eq!(reply.status, 200, "{target}: {reply:?}");
+        reply.body
+    }
+
+    /// Sends a form with the secret of a page that this one may see.
+    #[track_caller]
+    pub(crate) fn post(&self, target: &str, fields: &[(&str, &str)]) -> Response {
+        let page = self.page("/");
+        let (_, rest) = page.split_once("name=\"csrf\" value=\"").unwrap();
+        let csrf = rest.split('"').next().unwrap();
+        self.send("POST", target, &form(&[fields, &[("csrf", csrf)]].concat()))
+    }
+
+    /// Does something, and shows the page that says so.
+    #[track_caller]
+    pub(crate) fn act(&self, target: &str, fields: &[(&str, &str)]) -> String {
+        let reply = self.post(target, fields);
+        assert_eq!(reply.status, 303, "{target}: {reply:?}");
+        self.page(reply.field("location").unwrap())
+    }
+
+    /// The cookie by which it is signed in: name and value.
+    pub(crate) fn cookie(&self) -> (&str, &str) {
+        self.cookie.split_once('=').unwrap()
+    }
+}
