@@ -119,7 +119,7 @@ impl Desk {
     /// # Errors
     /// [`DeskError`].
     pub fn tally(&self, filter: &CaseFilter, now: i64) -> Result<Tally, DeskError> {
-        let overdue = Overdue::at(now, self.options());
+        let overdue = Overdue::at(now, &self.options());
         self.ask(|reader| super::store::board::tally(reader, filter, overdue))
     }
 
@@ -128,7 +128,7 @@ impl Desk {
     /// # Errors
     /// [`DeskError`].
     pub fn standings(&self, agency: Option<&str>, since: i64, now: i64) -> Result<Vec<Standing>, DeskError> {
-        let overdue = Overdue::at(now, self.options());
+        let overdue = Overdue::at(now, &self.options());
         self.ask(|reader| super::store::board::standings(reader, agency, since, overdue))
     }
 
@@ -184,7 +184,7 @@ mod tests {
         let tally = desk.tally(&all, now).unwrap();
         assert_eq!((tally.open(), tally.of(State::New), tally.overdue), (4, 4, 2));
 
-        let overdue = CaseFilter { overdue: Some(Overdue::at(now, desk.options())), ..all.clone() };
+        let overdue = CaseFilter { overdue: Some(Overdue::at(now, &desk.options())), ..all.clone() };
         let late = desk.list(&overdue).unwrap();
         assert_eq!(late.len(), 2);
         assert!(late.iter().all(|case| overdue.overdue.unwrap().is(&case.course)));

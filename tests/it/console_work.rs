@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::harness::browser::{Browser, Scheme, Window};
+use crate::harness::browser::{Browser, Window};
 use crate::harness::house::Setup;
 use crate::harness::http;
 use crate::harness::nsd;

@@ -349,6 +349,7 @@ fn kind(tongue: Tongue, evidence: Evidence) -> &'static str {
         Evidence::Query => tongue.say("Truy vấn", "Query"),
         Evidence::Contact(_) => tongue.say("Kết nối tới sinkhole", "Contact"),
         Evidence::Visit => tongue.say("Xem trang cảnh báo", "Saw the landing page"),
+        Evidence::Find => tongue.say("Truy vấn trước khi có trong danh sách", "Query, before it was listed"),
     }
 }
 

@@ -54,7 +54,7 @@ fn filter(call: &Call, desk: &Desk) -> Result<CaseFilter, Failure> {
         class: query.find("class").map(str::parse).transpose().map_err(|_| wrong("class"))?,
         officer: text("officer"),
         after: query.find("after").map(str::parse::<Behind>).transpose().map_err(|_| wrong("after"))?,
-        overdue: (query.find("overdue") == Some("1")).then(|| Overdue::at(call.now, desk.options())),
+        overdue: (query.find("overdue") == Some("1")).then(|| Overdue::at(call.now, &desk.options())),
         ..CaseFilter::default()
     };
     if let Some(sought) = query.find("q") {
@@ -214,7 +214,7 @@ fn views(call: &Call, is_board: bool) -> Markup {
 /// That a case is overdue.
 pub(super) fn overdue(call: &Call, desk: &Desk, case: &Case) -> Markup {
     html! {
-        @if Overdue::at(call.now, desk.options()).is(&case.course) {
+        @if Overdue::at(call.now, &desk.options()).is(&case.course) {
             (parts::badge(Tone::Bad, call.tongue.say("Quá hạn", "Overdue")))
         }
     }

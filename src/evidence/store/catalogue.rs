@@ -406,7 +406,7 @@ impl Catalogue {
     }
 
     /// When the first span begins that is counted.
-    pub(super) fn first_count(&self, unit: Unit) -> Result<Option<i64>, CatalogueError> {
+    pub(super) fn first_count(&self, unit: Unit) -> Result<Option<i64>, DatabaseError> {
         let select = "SELECT min(start) FROM counts WHERE span = ?1";
         Ok(self.connection.query_row(select, [unit as i64], |row| row.get(0))?)
     }
