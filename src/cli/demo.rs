@@ -43,7 +43,7 @@ pub(super) struct Arguments {
     /// When its last day ends, such as 2026-11-24T17:00:00+07:00; left out: now.
     #[arg(long, value_name = "TIME", value_parser = time)]
     until: Option<i64>,
-    /// The port of its DNS server, before that of its landing page; left out: ports that are free.
+    /// The port of its DNS server, before those of its landing page and its console; left out: ports that are free.
     #[arg(long, value_name = "PORT")]
     port: Option<u16>,
 }
@@ -64,15 +64,17 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), CliError> {
     let bar = Bar::new();
     let made = demo::make(&options, &mut |done, all| bar.show(done, all));
     bar.end();
-    let Made { machines, records, hits, contacts } = made?;
+    let Made { machines, records, hits, contacts, accounts, password } = made?;
     let mut out = io::stdout().lock();
     let config = options.folder.join("sachdns.toml");
     writeln!(
         out,
         "{} agencies, {machines} machines, {records} queries, {hits} hits, {contacts} contacts with the sinkhole\n\
-         look at it with:\n  sachdns serve --config {}",
+         look at it with:\n  sachdns serve --config {}\n  \
+         http://{}/ as {accounts}, each with the password {password}",
         options.agencies,
-        config.display()
+        config.display(),
+        options.listeners.console
     )?;
     Ok(())
 }

@@ -35,6 +35,7 @@ use traffic::Traffic;
 
 use crate::cases::{self, Desk, DeskError};
 use crate::config::{Config, Faults};
+use crate::console::account::AccountsError;
 use crate::evidence::archive::{self, OrderError, SettleError};
 use crate::evidence::contacts::{self, ContactsError};
 use crate::evidence::journal::Journal;
@@ -77,7 +78,7 @@ pub struct Options {
 }
 
 /// What was made.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Made {
     /// Machines.
     pub machines: u64,
@@ -87,6 +88,10 @@ pub struct Made {
     pub hits: u64,
     /// Rows of contacts with the sinkhole.
     pub contacts: u64,
+    /// Who may sign in to the console.
+    pub accounts: String,
+    /// … and with which password.
+    pub password: String,
 }
 
 /// Why a province was not made.
@@ -139,6 +144,9 @@ pub enum DemoError {
     /// Files of machines could not be read.
     #[error(transparent)]
     Import(#[from] ImportError),
+    /// Accounts could not be made.
+    #[error(transparent)]
+    Accounts(#[from] AccountsError),
     /// Rules could not be given.
     #[error(transparent)]
     Rules(#[from] HistoryError),
@@ -186,9 +194,10 @@ pub fn make(options: &Options, tell: &mut dyn FnMut(u32, u32)) -> Result<Made, D
         }
         days.write(day)?;
     }
-    let made = days.end()?;
+    let (records, hits, contacts) = days.end()?;
     feeds::mishap(&folder, &config, &threats, calendar.until)?;
     office::rules(&config.data_dir, &province, &calendar)?;
+    let password = office::accounts(&config.data_dir, &province, &calendar, options.seed)?;
     office::looks(&config.data_dir, &province, &infections, &calendar, options.seed)?;
     let path = folder.join(CONFIG);
     let beside = folder.join("sachdns.toml.new");
@@ -196,7 +205,8 @@ pub fn make(options: &Options, tell: &mut dyn FnMut(u32, u32)) -> Result<Made, D
     let marker = folder.join(UNFINISHED);
     fs::remove_file(&marker).map_err(failed(&marker))?;
     tell(calendar.days, calendar.days);
-    Ok(made)
+    let accounts = office::ACCOUNTS.map(|(name, _)| name).join(", ");
+    Ok(Made { machines: province.machines.len() as u64, records, hits, contacts, accounts, password })
 }
 
 fn check(options: &Options) -> Result<Calendar, DemoError> {
@@ -312,14 +322,10 @@ impl<'a> Days<'a> {
         }
     }
 
-    fn end(mut self) -> Result<Made, DemoError> {
+    /// Waits for the archiver; how many records, hits and contacts there are.
+    fn end(mut self) -> Result<(u64, u64, u64), DemoError> {
         self.archiving.finish()?;
-        Ok(Made {
-            machines: self.traffic.province.machines.len() as u64,
-            records: self.ledger.written(),
-            hits: self.hits,
-            contacts: self.people.contact_count,
-        })
+        Ok((self.ledger.written(), self.hits, self.people.contact_count))
     }
 }
 

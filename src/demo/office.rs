@@ -1,5 +1,6 @@
-//! What the department's staff have done by themselves: rules with reasons, and looks at people's queries, which leave a trace.
+//! The department's staff: their accounts, rules with reasons, and the trace of what they looked at and changed.
 
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -8,13 +9,25 @@ use super::dice::Dice;
 use super::infections::Infection;
 use super::province::{ANALYSTS, Province};
 use super::{DemoError, failed};
-use crate::evidence::audit::{self, Look};
+use crate::console::access::Role;
+use crate::console::account::Accounts;
+use crate::evidence::audit::{self, Change, Look, Person};
 use crate::name::Name;
 use crate::policy::action::Action;
 use crate::policy::rule::Severity;
 use crate::policy::trigger::Scope;
 use crate::rules::history::History;
-use crate::rules::{Change, Deed, Effect, Event, Rule, Subject};
+use crate::rules::{self, Deed, Effect, Event, Rule, Subject};
+
+/// Who may sign in to the console: the officer of the first agency alone.
+pub(super) const ACCOUNTS: [(&str, Role); 4] = [
+    ("admin", Role::Admin),
+    ("analyst", Role::Analyst),
+    ("officer", Role::Officer),
+    ("reader", Role::Reader),
+];
+const ADMIN: Person<'_> =
+    Person { account: "admin", role: "admin", address: Some(IpAddr::V4(Ipv4Addr::new(10, 16, 0, 21))) };
 
 /// A rule: the share of time at which it was given, on what, whether it is an exception, why, for how many days.
 type Given = (f64, &'static str, bool, &'static str, Option<i64>);
@@ -66,30 +79,59 @@ pub(super) fn rules(data_dir: &Path, province: &Province, calendar: &Calendar) -
                 Severity::Medium
             }),
         };
-        change(&history, time, number, reason, Change::Add(rule))?;
+        change(&history, time, number, reason, rules::Change::Add(rule))?;
     }
     let taken_back = (calendar.until - DAY / 2).max(calendar.start);
-    change(&history, taken_back, 1, "Trang đã bị nhà cung cấp gỡ bỏ", Change::Remove(4))?;
+    change(&history, taken_back, 1, "Trang đã bị nhà cung cấp gỡ bỏ", rules::Change::Remove(4))?;
     Ok(RULES.len())
 }
 
 fn subject(text: &str) -> Option<Subject> {
     match text.parse() {
         Ok(address) => Some(Subject::Network(address)),
-        Err(_) => match text.parse::<std::net::IpAddr>() {
+        Err(_) => match text.parse::<IpAddr>() {
             Ok(address) => Some(Subject::Network(address.into())),
             Err(_) => Name::from_host(text).ok().map(|name| Subject::Name(name, Scope::Subtree)),
         },
     }
 }
 
-fn change(history: &History, time: i64, by: usize, reason: &str, change: Change) -> Result<(), DemoError> {
+fn change(
+    history: &History,
+    time: i64,
+    by: usize,
+    reason: &str,
+    change: rules::Change,
+) -> Result<(), DemoError> {
     history.change(time, |book| -> Result<_, DemoError> {
         let by = ANALYSTS[by % ANALYSTS.len()].into();
         let deed = Deed { id: book.next_id(), time, by, reason: reason.into() };
         Ok(vec![Event { deed, change }])
     })?;
     Ok(())
+}
+
+/// Accounts of each role, all with this password, which is returned.
+pub(super) fn accounts(
+    data_dir: &Path,
+    province: &Province,
+    calendar: &Calendar,
+    seed: u64,
+) -> Result<String, DemoError> {
+    let password = format!("tinh-mau-{:06}", Dice::of(seed, 63, 0).below(1_000_000));
+    let accounts = Accounts::open(data_dir)?;
+    for (name, role) in ACCOUNTS {
+        let agency = (role == Role::Officer).then(|| province.agencies[0].id.as_str());
+        accounts.add(name, role, agency, &password, calendar.start)?;
+        let on = agency.map_or_else(|| name.to_owned(), |agency| format!("{name} ({agency})"));
+        changed(data_dir, calendar.start, "account.add", &on, role.as_str())?;
+    }
+    Ok(password)
+}
+
+fn changed(data_dir: &Path, time: i64, what: &str, on: &str, details: &str) -> Result<(), DemoError> {
+    audit::changed(data_dir, time, Some(&ADMIN), &Change { what, on, details })
+        .map_err(failed(&audit::path(data_dir)))
 }
 
 /// Traces of those who looked at machines' queries.
@@ -101,6 +143,7 @@ pub(super) fn looks(
     seed: u64,
 ) -> Result<(), DemoError> {
     let mut dice = Dice::of(seed, 62, 0);
+    let analyst = Person { account: ACCOUNTS[1].0, role: ACCOUNTS[1].1.as_str(), ..ADMIN };
     let mut looks = Vec::new();
     for infection in infections.iter().filter(|it| it.machine % 5 == 1).take(40) {
         let begun = infection.spans.first().map_or(calendar.start, |(from, _)| *from);
@@ -110,8 +153,8 @@ pub(super) fn looks(
     }
     looks.sort_unstable();
     for (time, client, begun) in looks.into_iter().filter(|(time, ..)| *time < calendar.until) {
-        let look = Look { command: "log", client: client.into(), since: Some(begun), until: Some(time) };
-        audit::append(data_dir, time, &look).map_err(failed(&audit::path(data_dir)))?;
+        let look = Look { command: "console", client: client.into(), since: Some(begun), until: Some(time) };
+        audit::looked(data_dir, time, &analyst, &look).map_err(failed(&audit::path(data_dir)))?;
     }
     Ok(())
 }

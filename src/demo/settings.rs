@@ -15,6 +15,8 @@ pub struct Listeners {
     pub dns: SocketAddr,
     /// The landing page.
     pub landing: SocketAddr,
+    /// The console.
+    pub console: SocketAddr,
 }
 
 impl Listeners {
@@ -25,10 +27,11 @@ impl Listeners {
     pub fn choose(first: Option<u16>) -> io::Result<Self> {
         let loopback = |port| SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port);
         if let Some(first) = first {
-            return Ok(Self { dns: loopback(first), landing: loopback(first.saturating_add(1)) });
+            let [dns, landing, console] = [0, 1, 2].map(|more| loopback(first.saturating_add(more)));
+            return Ok(Self { dns, landing, console });
         }
         // Held until all are found, so that they differ.
-        let landing = TcpListener::bind(loopback(0))?;
+        let (landing, console) = (TcpListener::bind(loopback(0))?, TcpListener::bind(loopback(0))?);
         let (dns, _held) = loop {
             let tcp = TcpListener::bind(loopback(0))?;
             let address = tcp.local_addr()?;
@@ -38,7 +41,7 @@ impl Listeners {
                 Err(error) => return Err(error),
             }
         };
-        Ok(Self { dns, landing: landing.local_addr()? })
+        Ok(Self { dns, landing: landing.local_addr()?, console: console.local_addr()? })
     }
 }
 
@@ -67,6 +70,8 @@ pub(super) fn text(folder: &Path, province: &Province, listeners: &Listeners) ->
          popular = [{popular}]\n\n\
          [sinkhole]\n\
          http_listen = [\"{landing}\"]\n\n\
+         [console]\n\
+         listen = [\"{console}\"]\n\n\
          [log]\n\
          keep_queries = \"1095d\"                  # made-up days may lie long ago\n\
          keep_summaries = \"1095d\"\n",
@@ -76,6 +81,7 @@ pub(super) fn text(folder: &Path, province: &Province, listeners: &Listeners) ->
         protected = path("protected.txt"),
         popular = path("popular.txt"),
         landing = listeners.landing,
+        console = listeners.console,
     );
     for feed in &FEEDS {
         let source = path(&format!("feeds/{}", feed.file));

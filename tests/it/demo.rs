@@ -8,6 +8,7 @@ use std::sync::LazyLock;
 use serde_json::Value;
 
 use crate::harness::house::House;
+use crate::harness::http::fetch;
 use crate::harness::{Finished, run};
 
 /// A small one, made once for all tests: a house with its configuration, and another one around its folder.
@@ -107,7 +108,9 @@ fn it_is_served() {
         None => format!("{line}\n"),
     });
     let server = House::with_config(&text.collect::<String>()).serve();
-    assert!(listening >= 2);
+    assert_eq!(listening, 3);
+    let console = server.console.unwrap();
+    assert_eq!(fetch(console, "console.example", "/sign-in").status, 200);
     let listed = fs::read_to_string(PROVINCE.1.path().join("province/feeds/authority.csv")).unwrap();
     let name = listed.lines().nth(1).unwrap().split(',').next().unwrap();
     assert_eq!(server.dig().ask(name, "A").rdata("A"), ["10.10.10.10"]);

@@ -28,6 +28,8 @@ pub(crate) struct Server {
     pub(crate) http: Option<SocketAddr>,
     /// Where lists are, when `export.listen` is set.
     pub(crate) export: Option<SocketAddr>,
+    /// Where the console is, when `console.listen` is set.
+    pub(crate) console: Option<SocketAddr>,
 }
 
 /// What is left of a server that was stopped.
@@ -60,6 +62,7 @@ impl Server {
             quic: None,
             http: None,
             export: None,
+            console: None,
         };
         if server.lines.wait(PATIENCE, |line| line == "ready").is_none() {
             panic!("`sachdns serve` is not ready; its standard error:\n{}", server.lines.text());
@@ -77,7 +80,7 @@ impl Server {
         let [tls, https, quic, http, export] = ["tls", "https", "quic", "http", "export"].map(listening);
         server.dns = dns;
         (server.tls, server.https, server.quic) = (tls, https, quic);
-        (server.http, server.export) = (http, export);
+        (server.http, server.export, server.console) = (http, export, listening("console"));
         server
     }
 
