@@ -20,3 +20,16 @@ pub fn local_time(microseconds: i64) -> String {
         |time| time.to_zoned_datetime(TimeZone::system()).strftime("%Y-%m-%d %H:%M:%S %:z").to_string(),
     )
 }
+
+/// … to the minute and without its zone, for columns of tables: [`local_zone`] stands in their heading.
+pub fn local_minute(microseconds: i64) -> String {
+    Timestamp::from_microsecond(microseconds).map_or_else(
+        |_| "unknown".to_owned(),
+        |time| time.to_zoned_datetime(TimeZone::system()).strftime("%Y-%m-%d %H:%M").to_string(),
+    )
+}
+
+/// This machine's time zone at present, as in `+07:00`.
+pub fn local_zone() -> String {
+    Timestamp::now().to_zoned_datetime(TimeZone::system()).strftime("%:z").to_string()
+}

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::log::filters::time;
 use super::{CliError, ConfigArg, ListForm};
-use crate::clock::{self, local_time};
+use crate::clock::{self, local_minute, local_time, local_zone};
 use crate::config::Config;
 use crate::daemon;
 use crate::evidence::export::csv;
@@ -222,12 +222,14 @@ fn show(arguments: &Show) -> Result<(), CliError> {
             if machines.is_empty() {
                 writeln!(out, "no machine is known to have {what} at {}", local_time(at))?;
             }
-            writeln!(out, "\n{:<25}  {:<25}  {:<39}  {:<8}  SOURCE", "FROM", "TO", "ADDRESS", "MACHINE")?;
+            let (from, to) = (format!("FROM ({})", local_zone()), "TO");
+            writeln!(out, "\n{from:<16} {to:<16} {:<15} {:<8} SOURCE", "ADDRESS", "MACHINE")?;
             for span in &spans {
-                let (from, to) = (since(span.from), span.to.map_or("still".to_owned(), local_time));
+                let from = since(span.from, local_minute);
+                let to = span.to.map_or("still".to_owned(), local_minute);
                 let address = span.address.to_string();
                 let (machine, source) = (span.machine.to_string(), span.source.escape_debug());
-                writeln!(out, "{from:<25}  {to:<25}  {address:<39}  {machine:<8}  {source}")?;
+                writeln!(out, "{from:<16} {to:<16} {address:<15} {machine:<8} {source}")?;
             }
         }
         ListForm::Jsonl => {
@@ -313,8 +315,11 @@ fn list(arguments: &List) -> Result<(), CliError> {
     match arguments.format {
         ListForm::Table => writeln!(
             out,
-            "{:<8}  {:<20}  {:<17}  {:<15}  {:<20}  {:<20}  LAST",
-            "MACHINE", "HOST", "MAC", "ADDRESS", "AGENCY", "OWNER"
+            "{:<8} {:<16} {:<15} {:<16} AGENCY, OWNER (MAC)",
+            "MACHINE",
+            "HOST",
+            "ADDRESS",
+            format!("LAST ({})", local_zone())
         )?,
         ListForm::Jsonl => {}
         ListForm::Csv => {
@@ -328,13 +333,11 @@ fn list(arguments: &List) -> Result<(), CliError> {
         match arguments.format {
             ListForm::Table => {
                 let shown = |text: &Option<String>| text.as_deref().unwrap_or("-").escape_debug().to_string();
-                let (id, last) = (machine.id.to_string(), local_time(machine.last));
+                let (id, last) = (machine.id.to_string(), local_minute(machine.last));
                 let (host, agency, owner) =
                     (shown(&machine.host), shown(&machine.agency), shown(&machine.owner));
-                writeln!(
-                    out,
-                    "{id:<8}  {host:<20}  {mac:<17}  {address:<15}  {agency:<20}  {owner:<20}  {last}"
-                )?;
+                write!(out, "{id:<8} {host:<16} {address:<15} {last:<16} {agency}, {owner}")?;
+                if mac.is_empty() { writeln!(out)? } else { writeln!(out, " ({mac})")? }
             }
             ListForm::Jsonl => {
                 let mut value = as_json(&machine);
@@ -368,7 +371,8 @@ fn conflicts(arguments: &Conflicts) -> Result<(), CliError> {
     let mut out = BufWriter::new(io::stdout().lock());
     match arguments.format {
         ListForm::Table => {
-            writeln!(out, "{:<15}  {:<39}  {:<25}  {:<25}  MACHINES", "KIND", "WHAT", "FROM", "TO")?;
+            let (from, to) = (format!("FROM ({})", local_zone()), "TO");
+            writeln!(out, "{:<15} {:<16} {from:<16} {to:<16} MACHINES (sources)", "KIND", "WHAT")?;
         }
         ListForm::Jsonl => {}
         ListForm::Csv => write!(out, "kind,what,from,to,machines,sources\r\n")?,
@@ -380,12 +384,12 @@ fn conflicts(arguments: &Conflicts) -> Result<(), CliError> {
         match arguments.format {
             ListForm::Table => {
                 let (kind, from, to) =
-                    (kind.as_str(), since(from), to.map_or("still".to_owned(), local_time));
+                    (kind.as_str(), since(from, local_minute), to.map_or("still".to_owned(), local_minute));
                 let (what, machines, sources) =
                     (subject.escape_debug().to_string(), machines.join(" "), sources.join(", "));
                 writeln!(
                     out,
-                    "{kind:<15}  {what:<39}  {from:<25}  {to:<25}  {machines} ({})",
+                    "{kind:<15} {what:<16} {from:<16} {to:<16} {machines} ({})",
                     sources.escape_debug()
                 )?;
             }
@@ -427,8 +431,8 @@ fn row(out: &mut impl Write, cells: &[String]) -> io::Result<()> {
     write!(out, "{}\r\n", cells.join(","))
 }
 
-fn since(time: i64) -> String {
-    if time == ALWAYS { "always".to_owned() } else { local_time(time) }
+fn since(time: i64, shown: fn(i64) -> String) -> String {
+    if time == ALWAYS { "always".to_owned() } else { shown(time) }
 }
 
 fn utc(microseconds: i64) -> Option<String> {
