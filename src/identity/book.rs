@@ -22,7 +22,7 @@ use crate::mac::Mac;
 
 /// Sources can be read again: a power cut may cost the last import, never the database.
 const LAYOUT: Layout = Layout {
-    steps: &[SCHEMA],
+    steps: &[SCHEMA, LAST],
     durability: Durability::Whole,
     cache_kib: 8192,
     log_size: 16 << 20,
@@ -49,6 +49,12 @@ CREATE INDEX claims_until ON claims (until);
 CREATE INDEX claims_source ON claims (source, until);
 CREATE TABLE merged (
     gone INTEGER PRIMARY KEY, kept INTEGER NOT NULL, at INTEGER NOT NULL, who TEXT NOT NULL, reason TEXT) STRICT;
+";
+
+/// Lists begin with the machines that were seen last, of all agencies or of one.
+const LAST: &str = "
+CREATE INDEX machines_last ON machines (last);
+CREATE INDEX machines_agency ON machines (agency, last);
 ";
 
 /// What machines are known by. The numbers are those in the database.
@@ -334,13 +340,10 @@ pub(super) fn machine(connection: &Connection, id: MachineId) -> Result<Option<M
             macs: Vec::new(),
         })
     };
-    let found = connection
-        .query_row(
-            "SELECT agency, host, owner, unit, model, protection, notes, first, last FROM machines WHERE id = ?1",
-            [signed(id.0)],
-            read,
-        )
-        .optional()?;
+    let mut statement = connection.prepare(
+        "SELECT agency, host, owner, unit, model, protection, notes, first, last FROM machines WHERE id = ?1",
+    )?;
+    let found = statement.query_row([signed(id.0)], read).optional()?;
     let Some(mut found) = found else { return Ok(None) };
     let mut statement = connection.prepare(
         "SELECT value FROM marks WHERE machine = ?1 AND kind <= 1 ORDER BY kind, last DESC, value",

@@ -1,9 +1,9 @@
 //! Machines by what they are called.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 
-use rusqlite::{OptionalExtension as _, params};
+use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
 use super::book::{Book, BookError, address_at, host_key, id_at, machine, signed};
 use super::{Machine, MachineId};
@@ -31,28 +31,37 @@ impl Book {
     /// # Errors
     /// [`BookError::Database`].
     pub fn list(&self, query: &Query<'_>) -> Result<Vec<(Machine, Option<IpAddr>)>, BookError> {
+        let wanted = query.find.map(bare);
         self.with(|connection| {
+            let of_macs = match &wanted {
+                Some(wanted) => with_part_of_mac(connection, wanted)?,
+                None => HashSet::new(),
+            };
             let mut statement = connection.prepare(
-                "SELECT id FROM machines WHERE (?1 IS NULL OR agency = ?1) AND last >= ?2 ORDER BY last DESC, id",
+                "SELECT id, host, owner, unit FROM machines WHERE (?1 IS NULL OR agency = ?1) AND last >= ?2
+                ORDER BY last DESC, id",
             )?;
             let since = query.since.unwrap_or(i64::MIN);
-            let ids = statement.query_map(params![query.agency, since], |row| id_at(row, 0))?;
-            let mut last = connection
-                .prepare("SELECT address FROM claims WHERE machine = ?1 ORDER BY seen DESC, id DESC LIMIT 1")?;
+            let mut rows = statement.query(params![query.agency, since])?;
+            let mut last = connection.prepare(
+                "SELECT address FROM claims WHERE machine = ?1 ORDER BY seen DESC, id DESC LIMIT 1",
+            )?;
             let most = query.limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
             let mut found = Vec::new();
-            for id in ids {
-                if found.len() >= most {
-                    break;
-                }
-                let Some(machine) = machine(connection, id?)? else { continue };
-                if query.is_randomised && !machine.mac.is_some_and(Mac::is_random)
-                    || query.find.is_some_and(|text| !is_called(&machine, text))
+            while let Some(row) = rows.next()?.filter(|_| found.len() < most) {
+                let id = id_at(row, 0)?;
+                // Of most machines this is all that is looked at.
+                if let Some(wanted) = &wanted
+                    && !of_macs.contains(&id)
+                    && !is_called(row, wanted)?
                 {
                     continue;
                 }
-                let address =
-                    last.query_row([signed(machine.id.0)], |row| address_at(row, 0)).optional()?;
+                let Some(machine) = machine(connection, id)? else { continue };
+                if query.is_randomised && !machine.mac.is_some_and(Mac::is_random) {
+                    continue;
+                }
+                let address = last.query_row([signed(machine.id.0)], |row| address_at(row, 0)).optional()?;
                 found.push((machine, address));
             }
             Ok(found)
@@ -68,7 +77,7 @@ impl Book {
             let mut statement = connection.prepare(
                 "SELECT agency, count(*), count(protection) FROM machines WHERE agency IS NOT NULL GROUP BY agency",
             )?;
-            let count = |row: &rusqlite::Row<'_>, at| Ok::<_, rusqlite::Error>(row.get::<_, i64>(at)?.unsigned_abs());
+            let count = |row: &Row<'_>, at| Ok::<_, rusqlite::Error>(row.get::<_, i64>(at)?.unsigned_abs());
             let rows = statement.query_map([], |row| Ok((row.get(0)?, (count(row, 1)?, count(row, 2)?))))?;
             rows.collect()
         })
@@ -105,11 +114,30 @@ impl Book {
     }
 }
 
-fn is_called(machine: &Machine, text: &str) -> bool {
-    let wanted = bare(text);
-    let has = |name: &Option<String>| name.as_deref().is_some_and(|name| bare(name).contains(&wanted));
-    has(&machine.host)
-        || has(&machine.owner)
-        || has(&machine.unit)
-        || machine.macs.iter().any(|mac| bare(&mac.to_string()).contains(&wanted))
+/// Whether its host, owner or unit, behind its number in a row, is called so.
+fn is_called(row: &Row<'_>, wanted: &str) -> rusqlite::Result<bool> {
+    for at in 1..=3 {
+        let name = row.get_ref(at)?.as_str_or_null().ok().flatten();
+        if name.is_some_and(|name| bare(name).contains(wanted)) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// The machines with a MAC that this text is a part of.
+fn with_part_of_mac(connection: &Connection, wanted: &str) -> rusqlite::Result<HashSet<MachineId>> {
+    let mut found = HashSet::new();
+    if !wanted.bytes().all(|octet| octet == b' ' || octet.is_ascii_hexdigit()) {
+        return Ok(found);
+    }
+    let mut statement = connection.prepare("SELECT machine, value FROM marks WHERE kind <= 1")?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        let mac = row.get_ref(1)?.as_blob().ok().and_then(Mac::from_octets);
+        if mac.is_some_and(|mac| bare(&mac.to_string()).contains(wanted)) {
+            found.insert(id_at(row, 0)?);
+        }
+    }
+    Ok(found)
 }
