@@ -43,10 +43,12 @@ test-deps: ## Install the name server and tools that the tests run (Debian packa
 	@tests/install-deps.sh
 
 # Sixteen colours are enough for a page, and keep each picture small.
-screenshots: test-deps ## Take the pictures of the landing page anew, docs/landing (pngquant)
+screenshots: test-deps ## Take the pictures of docs/landing and docs/console anew (pngquant)
 	@command -v pngquant >/dev/null || { echo 'pngquant: not found; install it with: apt-get install pngquant' >&2; exit 1; }
 	SACHDNS_SCREENSHOTS=$(CURDIR)/docs/landing $(CARGO) test --locked --test it -- landing_browser::everybody
 	pngquant --force --ext .png --speed 1 16 docs/landing/*.png
+	SACHDNS_CONSOLE_SCREENSHOTS=$(CURDIR)/docs/console $(CARGO) test --locked --test it -- console_work::staff
+	pngquant --force --ext .png --speed 1 16 docs/console/*.png
 
 lint: ## Check the format and the lints, warnings denied
 	$(CARGO) fmt --check

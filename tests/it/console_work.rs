@@ -7,13 +7,14 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::harness::browser::{Browser, Window};
-use crate::harness::house::Setup;
+use crate::harness::browser::{Browser, Scheme, Window};
+use crate::harness::house::{House, Setup};
 use crate::harness::http;
+use crate::harness::namespace::inside;
 use crate::harness::nsd;
 use crate::harness::server::Server;
 use crate::harness::staff::{Staff, account, console};
-use crate::harness::wait_until;
+use crate::harness::{run, wait_until};
 
 /// A rule that is given is live within this.
 const LIVE: Duration = Duration::from_secs(1);
@@ -24,7 +25,7 @@ const HOSTILE: &str = "=1+1<script>alert('x')</script>";
 /// So many names that the gate's bounds hold, and `mark`.
 fn list(count: usize, mark: &str) -> String {
     let names: String = (0..count).map(|number| format!("evil{number}.example,Emotet\n")).collect();
-    format!("name,family\n{names}{mark},Qakbot\n")
+    format!("domain,family\n{names}{mark},Qakbot\n")
 }
 
 /// Two agencies, feeds, and somebody of each role.
@@ -346,7 +347,7 @@ for (const field of document.querySelectorAll('main input:not([type=hidden]), ma
     fault(!field.labels.length && !field.ariaLabel, `no label: ${field.outerHTML}`);
 }
 for (const control of document.querySelectorAll('main button, main a')) {
-    fault(!control.innerText.trim() && !control.ariaLabel, `no name: ${control.outerHTML}`);
+    fault(!control.textContent.trim() && !control.ariaLabel, `no name: ${control.outerHTML}`);
 }
 for (const table of document.querySelectorAll('main table')) fault(!table.caption, 'a table without caption');
 for (const head of document.querySelectorAll('main th')) fault(!head.scope, `no scope: ${head.outerHTML}`);
@@ -366,83 +367,147 @@ fn browse(server: &Server, staff: &Staff, home: &Path) -> Browser {
 
 #[test]
 fn staff_work_in_a_browser() {
-    let server = province();
-    let (analyst, officer) = (Staff::sign_in(&server, "phan-tich"), Staff::sign_in(&server, "lan"));
-    let ticket = infect(&server, &analyst, "127.1.0.5", "evil7.example");
-    infect(&server, &analyst, "127.2.0.9", "evil8.example");
-    server.house().write("authority.txt", &list(20, "third.example"));
-    wait_until("the refusal", || analyst.page("/feeds").contains("Bị chặn, chờ duyệt"));
-    wait_until("the differences", || analyst.page("/feeds/authority").contains("third.example"));
-    let home = tempfile::tempdir().unwrap();
-    let browser = browse(&server, &analyst, home.path());
-    let address = console(&server);
-    let go = |path: &str| browser.go(&format!("http://{address}{path}"));
+    inside(|| {
+        let server = province();
+        let (analyst, officer) = (Staff::sign_in(&server, "phan-tich"), Staff::sign_in(&server, "lan"));
+        let ticket = infect(&server, &analyst, "127.1.0.5", "evil7.example");
+        infect(&server, &analyst, "127.2.0.9", "evil8.example");
+        server.house().write("authority.txt", &list(20, "third.example"));
+        wait_until("the refusal", || analyst.page("/feeds").contains("Bị chặn, chờ duyệt"));
+        wait_until("the differences", || analyst.page("/feeds/authority").contains("third.example"));
+        let home = tempfile::tempdir().unwrap();
+        let browser = browse(&server, &analyst, home.path());
+        let address = console(&server);
+        let go = |path: &str| browser.go(&format!("http://{address}{path}"));
+        let pages = [
+            ("cases", "/cases".to_owned()),
+            ("cases-board", "/cases?view=board".to_owned()),
+            ("case", format!("/cases/{ticket}")),
+            ("agencies", "/agencies".to_owned()),
+            ("agency", "/agencies/so-yt".to_owned()),
+            ("feeds", "/feeds".to_owned()),
+            ("feed", "/feeds/authority".to_owned()),
+            ("policy", "/policy?name=www.evil7.example".to_owned()),
+            ("rules", "/policy/rules".to_owned()),
+            ("contacts", "/contacts".to_owned()),
+        ];
+        for (name, path) in &pages {
+            go(path);
+            for window in [PHONE, DESK] {
+                browser.resize(window);
+                for judge in [FITS, STRUCTURE] {
+                    let faults = browser.run(judge);
+                    assert_eq!(faults.as_array().map(Vec::len), Some(0), "{name} {window:?}: {faults:#}");
+                }
+            }
+        }
+
+        // A case, by hand.
+        browser.resize(DESK);
+        go("/cases");
+        browser.click(&format!("a[href='/cases/{ticket}']"));
+        browser.wait_for("Việc tiếp theo");
+        browser.type_into("form[action$='/told'] input[name=text]", "gọi điện");
+        browser.click("form[action$='/told'] button");
+        browser.wait_for("Đã ghi nhận việc thông báo");
+        // Ticked ones at once: a script ticks all.
+        go("/cases");
+        browser.click("input[data-all=ticket]");
+        browser.type_into("#bulk input[name=text]", "kiểm tra tuần này");
+        browser.click("#bulk button[formaction='/cases/bulk/note']");
+        browser.wait_for("Đã ghi nhận cho 2 ca");
+        // A refused feed is approved.
+        go("/feeds");
+        browser.click("a[href='/feeds/authority']");
+        browser.type_into("form[action$='/decide'] input[name=reason]", "đã kiểm tra");
+        browser.click("form[action$='/decide'] button");
+        browser.wait_for("Đã duyệt");
+        wait_until("the version in force", || server.dig().ask("third.example", "A").rdata("A") == SINKHOLE);
+        // An exception, which dig sees.
+        go("/policy?name=evil3.example");
+        browser.click("input[name=kind][value=allow]");
+        browser.type_into("form[action='/policy/rules'] input[name=reason]", "máy chủ thư của tỉnh");
+        browser.click("form[action='/policy/rules'] button");
+        browser.wait_for("Đã có hiệu lực");
+        assert!(server.dig().ask("evil3.example", "A").rdata("A") != SINKHOLE);
+        // In English.
+        browser.click("button[name=language][value=en]");
+        browser.wait_for("Policy");
+        go("/cases");
+        browser.wait_for("Overdue");
+        browser.click("button[name=language][value=vi]");
+        browser.wait_for("Quá hạn");
+        // What a script or style of another origin would leave here.
+        assert_eq!(browser.complaints(), [""; 0]);
+
+        // The officer.
+        let (name, value) = officer.cookie();
+        browser.set_cookie(name, value);
+        go("/cases");
+        browser.wait_for(&ticket);
+        let page = browser.text("body");
+        assert!(!page.contains("127.2.0.9") && !page.contains("Nguồn danh sách"), "{page}");
+        if let Some(folder) = std::env::var_os("SACHDNS_CONSOLE_SCREENSHOTS") {
+            take_pictures(Path::new(&folder));
+        }
+    });
+}
+
+/// Pictures of a made-up province for docs/console: `make screenshots`.
+fn take_pictures(folder: &Path) {
+    fs::create_dir_all(folder).unwrap();
+    let around = House::with_config("");
+    let province = ["demo", "--agencies", "60", "--days", "30", "--machines", "1200", "--output", "province"];
+    run(&mut around.command(&province)).well();
+    let console = "\n[console]\nlisten = [\"127.0.0.1:0\"]\n";
+    let server = House::with_config(&(around.read("province/sachdns.toml") + console)).serve();
+    account(&server, "phan-tich", "analyst", None);
+    let analyst = Staff::sign_in(&server, "phan-tich");
+    let all = cases(&analyst, "");
+    // One with a history, and its agency.
+    let case = all
+        .iter()
+        .filter(|case| text(case, "state") != "closed")
+        .max_by_key(|case| case["reopened"].as_u64());
+    let case = case.unwrap();
+    let listed = text(case, "name");
+    let is_refused = |name: &&str| analyst.page(&format!("/feeds/{name}")).contains("chờ duyệt");
+    let page = analyst.page("/feeds");
+    let mut feeds = page.split("href=\"/feeds/").skip(1).filter_map(|rest| rest.split('"').next());
+    let feed = feeds.find(is_refused).unwrap_or("authority");
+    let of_feed = format!("/feeds/{feed}");
+    if let Some((_, rest)) = analyst.page(&of_feed).split_once("name=\"version\" value=\"") {
+        analyst.post(&format!("{of_feed}/replay"), &[("version", rest.split('"').next().unwrap())]);
+        wait_until("the replay", || analyst.page(&of_feed).contains("Đã xem"));
+    }
     let pages = [
         ("cases", "/cases".to_owned()),
         ("cases-board", "/cases?view=board".to_owned()),
-        ("case", format!("/cases/{ticket}")),
+        ("case", format!("/cases/{}", text(case, "ticket"))),
         ("agencies", "/agencies".to_owned()),
-        ("agency", "/agencies/so-yt".to_owned()),
+        ("agency", format!("/agencies/{}", text(case, "agency"))),
         ("feeds", "/feeds".to_owned()),
-        ("feed", "/feeds/authority".to_owned()),
-        ("policy", "/policy?name=www.evil7.example".to_owned()),
+        ("feed", of_feed),
+        ("policy", format!("/policy?name={listed}")),
         ("rules", "/policy/rules".to_owned()),
+        ("proposals", "/policy/proposals".to_owned()),
         ("contacts", "/contacts".to_owned()),
     ];
+    let home = tempfile::tempdir().unwrap();
+    let browser = browse(&server, &analyst, home.path());
+    let address = self::console(&server);
+    let keep = |name: &str, window: Window| {
+        browser.resize(window);
+        fs::write(folder.join(format!("{name}.png")), browser.shot(window)).unwrap();
+    };
     for (name, path) in &pages {
-        go(path);
-        for window in [PHONE, DESK] {
-            browser.resize(window);
-            for judge in [FITS, STRUCTURE] {
-                let faults = browser.run(judge);
-                assert_eq!(faults.as_array().map(Vec::len), Some(0), "{name} {window:?}: {faults:#}");
-            }
-        }
+        browser.go(&format!("http://{address}{path}"));
+        keep(name, DESK);
+        keep(&format!("{name}-phone"), PHONE);
     }
-
-    // A case, by hand.
-    browser.resize(DESK);
-    go("/cases");
-    browser.click(&format!("a[href='/cases/{ticket}']"));
-    browser.wait_for("Việc tiếp theo");
-    browser.type_into("form[action$='/told'] input[name=text]", "gọi điện");
-    browser.click("form[action$='/told'] button");
-    browser.wait_for("Đã ghi nhận việc thông báo");
-    // Ticked ones at once: a script ticks all.
-    go("/cases");
-    browser.click("input[data-all=ticket]");
-    browser.type_into("#bulk input[name=text]", "kiểm tra tuần này");
-    browser.click("#bulk button[formaction='/cases/bulk/note']");
-    browser.wait_for("Đã ghi nhận cho 2 ca");
-    // A refused feed is approved.
-    go("/feeds");
-    browser.click("a[href='/feeds/authority']");
-    browser.type_into("form[action$='/decide'] input[name=reason]", "đã kiểm tra");
-    browser.click("form[action$='/decide'] button");
-    browser.wait_for("Đã duyệt");
-    wait_until("the version in force", || server.dig().ask("third.example", "A").rdata("A") == SINKHOLE);
-    // An exception, which dig sees.
-    go("/policy?name=evil3.example");
-    browser.click("input[name=kind][value=allow]");
-    browser.type_into("form[action='/policy/rules'] input[name=reason]", "máy chủ thư của tỉnh");
-    browser.click("form[action='/policy/rules'] button");
-    browser.wait_for("Đã có hiệu lực");
-    assert!(server.dig().ask("evil3.example", "A").rdata("A") != SINKHOLE);
-    // In English.
-    browser.click("button[name=language][value=en]");
-    browser.wait_for("Policy");
-    go("/cases");
-    browser.wait_for("Overdue");
-    browser.click("button[name=language][value=vi]");
-    browser.wait_for("Quá hạn");
-    // What a script or style of another origin would leave here.
-    assert_eq!(browser.complaints(), [""; 0]);
-
-    // The officer.
-    let (name, value) = officer.cookie();
-    browser.set_cookie(name, value);
-    go("/cases");
-    browser.wait_for(&ticket);
-    let page = browser.text("body");
-    assert!(!page.contains("127.2.0.9") && !page.contains("Nguồn danh sách"), "{page}");
+    browser.go(&format!("http://{address}/cases?language=en"));
+    keep("cases-en", DESK);
+    browser.prefer(Scheme::Dark);
+    browser.go(&format!("http://{address}{}", pages[2].1));
+    keep("case-dark", DESK);
 }

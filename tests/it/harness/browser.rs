@@ -158,6 +158,15 @@ impl Browser {
         octets(&self.protocol("Page.captureScreenshot", &options)["data"])
     }
 
+    /// A picture, PNG, of the page's top: of so much as shows in a window, on a telephone of three times as much.
+    #[track_caller]
+    pub(crate) fn shot(&self, window: Window) -> Vec<u8> {
+        let height = if window.is_phone { window.height * 3 } else { window.height };
+        let clip = json!({ "x": 0, "y": 0, "width": window.width, "height": height, "scale": 1 });
+        let options = json!({ "format": "png", "captureBeyondViewport": true, "clip": clip });
+        octets(&self.protocol("Page.captureScreenshot", &options)["data"])
+    }
+
     /// The page on paper, A4, as PDF.
     #[track_caller]
     pub(crate) fn print(&self) -> Vec<u8> {
