@@ -12,7 +12,7 @@ use crate::cases::{Case, CaseFile, CaseFilter, Desk, Subject, Ticket};
 use crate::console::answer::Failure;
 use crate::evidence::contacts::join::{self, Hit, Recent, Rules, Sight};
 use crate::evidence::contacts::{ClientCount, Contact, ContactFilter};
-use crate::evidence::store::{By, Filter, Kind, Page, Watch};
+use crate::evidence::store::{By, Count, Filter, Kind, Page, Watch};
 use crate::identity::{Interval, Machine};
 
 /// How long sums are kept, microseconds.
@@ -281,6 +281,22 @@ impl Data<'_> {
                 }
             };
             Ok(seen.map(row).collect())
+        })
+    }
+
+    /// Hits of an agency by day since a time, oldest first; none where they could not be counted soon enough.
+    pub(in crate::console) fn hits_by_day(
+        &self,
+        agency: &str,
+        since: i64,
+    ) -> Result<Arc<Vec<Count>>, Failure> {
+        let since = since.div_euclid(3_600_000_000) * 3_600_000_000;
+        self.kept(&format!("hits by day {since} {agency}"), LONG, || {
+            let agency = Some(agency.to_owned());
+            let filter = Filter { since: Some(since), kind: Kind::Hits, agency, ..Filter::default() };
+            let (counts, scan) = self.count(&filter, By::Day, &mut Until::after(PATIENCE))?;
+            // Half of them would be a wrong picture.
+            Ok(if scan.is_stopped { Vec::new() } else { counts })
         })
     }
 

@@ -9,7 +9,7 @@ use super::super::access::Right;
 use super::super::answer::{Failure, Reply};
 use super::super::call::Call;
 use super::super::chart::{self, Bar, Words};
-use super::super::data::work::{Row, Until};
+use super::super::data::work::Row;
 use super::super::house::Agency;
 use super::super::parts::{self, Head, Tone};
 use super::super::routes::{Needs, Route, get};
@@ -19,7 +19,6 @@ use super::cases::{overdue, stream, threat};
 use crate::cases::{CaseFilter, State};
 use crate::evidence::contacts::join::Advice;
 use crate::evidence::export::csv;
-use crate::evidence::store::{By, Filter, Kind};
 use crate::identity::list::Query;
 use crate::tabular::heading::bare;
 
@@ -29,8 +28,6 @@ const SPAN: i64 = 30 * 86_400_000_000;
 const PAGE: usize = 100;
 /// Cases and machines that an agency's page shows.
 const FEW: u64 = 10;
-/// How long a chart may take.
-const PATIENCE: std::time::Duration = std::time::Duration::from_millis(300);
 
 pub(in crate::console) static ROUTES: &[Route] = &[
     get("/agencies", Needs::Right(Right::See), page),
@@ -157,7 +154,6 @@ fn page(call: &Call) -> Result<Reply, Failure> {
 fn table(call: &Call, lines: &[Line<'_>]) -> Markup {
     let tongue = call.tongue;
     let by = call.query.find("sort").unwrap_or("overdue");
-    let most = lines.iter().map(|line| line.row.hits).max().unwrap_or(0);
     let sort = |column: &str| {
         let query = super::super::call::Fields::read(call.query.with("after", None).as_bytes());
         format!("/agencies?{}", query.with("sort", Some(column)))
@@ -182,7 +178,7 @@ fn table(call: &Call, lines: &[Line<'_>]) -> Markup {
                                 a href=(parts::link(&["agencies", &agency.id], &[])) { (agency.name) }
                                 @if row.is_blind() { " " (parts::badge(Tone::Warn, tongue.say("chưa thấy rõ máy", "blind"))) }
                             }
-                            td.number { (tongue.number(row.hits)) div { (chart::share(row.hits, most)) } }
+                            td.number { (tongue.number(row.hits)) }
                             td.number { (counted(tongue, row.standing.infected, &[("agency", &agency.id), ("class", "c2")])) }
                             td.number { (counted(tongue, row.standing.open, &[("agency", &agency.id)])) }
                             td.number { (counted(tongue, row.standing.overdue, &[("agency", &agency.id), ("overdue", "1")])) }
@@ -346,14 +342,8 @@ fn facts(call: &Call, agency: &Agency) -> Markup {
 /// Hits by day.
 fn trend(call: &Call, id: &str) -> Result<Markup, Failure> {
     let tongue = call.tongue;
-    let filter = Filter {
-        since: Some(call.now - SPAN),
-        kind: Kind::Hits,
-        agency: Some(id.to_owned()),
-        ..Filter::default()
-    };
-    let (counts, scan) = call.data()?.count(&filter, By::Day, &mut Until::after(PATIENCE))?;
-    if scan.is_stopped || counts.is_empty() {
+    let counts = call.data()?.hits_by_day(id, call.now - SPAN)?;
+    if counts.is_empty() {
         return Ok(html! {});
     }
     let bars: Vec<Bar> = counts

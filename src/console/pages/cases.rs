@@ -173,6 +173,7 @@ fn narrowing(call: &Call, data: &Data<'_>) -> Result<Markup, Failure> {
             .collect();
     let classes = CLASSES.map(|class| (class.as_str(), parts::class_text(tongue, class)));
     let view = call.query.find("view");
+    let is_narrow = ["class", "family", "officer"].iter().any(|name| call.query.find(name).is_some());
     Ok(parts::filters(
         call,
         &html! {
@@ -180,10 +181,15 @@ fn narrowing(call: &Call, data: &Data<'_>) -> Result<Markup, Failure> {
             (parts::field(call, "q", tongue.say("Tìm", "Search"), tongue.say("mã ca, máy, địa chỉ, tên miền", "ticket, machine, address, name")))
             (parts::choice(call, "state", tongue.say("Trạng thái", "State"), tongue.say("Đang mở", "Open"), states))
             (parts::agency_choice(call))
-            (parts::choice(call, "class", tongue.say("Loại", "Kind"), tongue.say("Tất cả", "All"), classes))
-            (listed(call, "family", tongue.say("Họ mã độc", "Family"), &families))
-            (listed(call, "officer", tongue.say("Cán bộ", "Officer"), &officers))
             (parts::tick(call, "overdue", tongue.say("Chỉ ca quá hạn", "Overdue only")))
+            details open[is_narrow] {
+                summary { (tongue.say("Thêm điều kiện", "More filters")) }
+                div {
+                    (parts::choice(call, "class", tongue.say("Loại", "Kind"), tongue.say("Tất cả", "All"), classes))
+                    (listed(call, "family", tongue.say("Họ mã độc", "Family"), &families))
+                    (listed(call, "officer", tongue.say("Cán bộ", "Officer"), &officers))
+                }
+            }
         },
     ))
 }
@@ -260,7 +266,7 @@ fn list(call: &Call, data: &Data<'_>, filter: &CaseFilter, desk: &Desk) -> Resul
                 td { (parts::state(tongue, case.course.state)) " " (overdue(call, desk, case)) }
                 td data-label=(tongue.say("Máy", "Machine")) { (parts::case_machine(case)) }
                 @if is_province {
-                    td data-label=(tongue.say("Cơ quan", "Agency")) { (parts::agency(call, case.agency.as_deref())) }
+                    td.name data-label=(tongue.say("Cơ quan", "Agency")) { (parts::agency(call, case.agency.as_deref())) }
                 }
                 td.name data-label=(tongue.say("Mối nguy", "Threat")) { (threat(tongue, case)) }
                 td data-label=(tongue.say("Thấy lần cuối", "Last seen")) { (parts::ago(call, case.course.last_hit)) }
@@ -537,4 +543,62 @@ pub(super) fn stream(is_csv: bool, name: &str, write: super::super::answer::Writ
     let (kind, ending) =
         if is_csv { ("text/csv; charset=utf-8", "csv") } else { ("application/x-ndjson", "jsonl") };
     Stream { kind, name: Some(format!("sachdns-{name}.{ending}")), write }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::access::Role;
+    use super::super::super::tests::{AGENCIES, MARKERS, Scratch, officer, text, viewer};
+    use super::*;
+
+    #[test]
+    fn an_officer_is_shown_the_own_agency_alone() {
+        let scratch = Scratch::new();
+        for number in 0..AGENCIES.len() {
+            let (own, other) = (MARKERS[number], MARKERS[1 - number]);
+            let viewer = officer(number);
+            let pages = [
+                "/cases?state=all".to_owned(),
+                "/cases?view=board".to_owned(),
+                "/cases/export?format=csv&state=all".to_owned(),
+                "/cases/export?format=jsonl&state=all".to_owned(),
+                "/contacts".to_owned(),
+                "/contacts/export?format=jsonl".to_owned(),
+                "/agencies/export?format=csv".to_owned(),
+                parts::link(&["agencies", AGENCIES[number]], &[]),
+                parts::link(&["cases", &scratch.ticket(number)], &[]),
+            ];
+            for page in pages {
+                let shown = text(scratch.get(&viewer, &page).unwrap());
+                assert!(shown.contains(own) && !shown.contains(other), "{page}: {shown}");
+            }
+            let others = [
+                parts::link(&["agencies", AGENCIES[1 - number]], &[]),
+                parts::link(&["cases", &scratch.ticket(1 - number)], &[]),
+            ];
+            for page in others {
+                assert!(matches!(scratch.get(&viewer, &page), Err(Failure::Absent)), "{page}");
+            }
+            for page in ["/feeds", "/policy", "/policy/rules/export"] {
+                assert!(matches!(scratch.get(&viewer, page), Err(Failure::Forbidden)), "{page}");
+            }
+        }
+        let reader = viewer(Role::Reader);
+        let all = text(scratch.get(&reader, "/cases").unwrap());
+        assert!(MARKERS.iter().all(|marker| all.contains(marker)));
+        assert!(!all.contains("id=\"bulk\""), "somebody who may not work is not offered to");
+    }
+
+    #[test]
+    fn steps_that_cannot_be_done_are_told_in_both_languages() {
+        let ticket: Ticket = Ticket::new(7);
+        for error in [DeskError::IsClosed(ticket), DeskError::IsOpen(ticket), DeskError::Same] {
+            let english = error.to_string();
+            let Failure::Wrong { vietnamese, english: told, .. } = refused(error) else {
+                panic!("{english}: not told in words")
+            };
+            assert_eq!(told, english);
+            assert_ne!(vietnamese, english);
+        }
+    }
 }

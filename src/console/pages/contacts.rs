@@ -187,15 +187,19 @@ fn via_text(via: Via) -> &'static str {
     }
 }
 
-/// Octets that can be read, as text; the others as points.
-fn readable(octets: &[u8]) -> String {
+/// Octets that can be read, as text, the others as points; `None` where next to nothing can be read.
+fn readable(octets: &[u8]) -> Option<String> {
+    let legible = octets.iter().filter(|octet| octet.is_ascii_graphic()).count();
+    if legible < 4 || legible * 2 < octets.len().min(SHOWN) {
+        return None;
+    }
     let shown = octets.iter().take(SHOWN);
     let mut text: String =
         shown.map(|octet| if (0x20..0x7f).contains(octet) { char::from(*octet) } else { '·' }).collect();
     if octets.len() > SHOWN {
         text.push('…');
     }
-    text
+    Some(text)
 }
 
 fn content(contact: &Contact) -> Markup {
@@ -206,7 +210,7 @@ fn content(contact: &Contact) -> Markup {
         @if let Some(path) = &contact.path { " " span.small.soft { (path) } }
         @if let Some(agent) = &contact.agent { div.small.soft { (agent) } }
         @if let Some(ja4) = &contact.ja4 { div.small.soft { "JA4 " span.mono { (ja4) } } }
-        @if contact.path.is_none() && !contact.first.is_empty() { div.small.mono { (readable(&contact.first)) } }
+        @if let Some(text) = readable(&contact.first).filter(|_| contact.path.is_none()) { div.small.mono { (text) } }
     }
 }
 

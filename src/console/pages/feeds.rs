@@ -417,7 +417,7 @@ fn review(call: &Call, feed: &Feed, digest: Digest, may_rule: bool) -> Result<Ma
             }
             h3 { (tongue.say("Sẽ thay đổi gì", "What it would change")) }
             (differences(call, feed, digest)?)
-            h3 { (tongue.say("Hôm qua sẽ chặn những truy vấn nào", "Which queries of the last day it would have blocked")) }
+            h3 { (tongue.say("Trong ngày qua sẽ chặn những truy vấn nào", "Which queries of the last day it would have blocked")) }
             (replayed(call, feed, digest, may_rule)?)
         }
     })

@@ -94,10 +94,11 @@ fn page(call: &Call) -> Result<Reply, Failure> {
     let body = html! {
         (parts::done(call, &DONE))
         (tabs(call, open_proposals(call)?.len()))
-        (parts::filters(call, &html! {
+        form.filters method="get" action="/policy" role="search" {
             (parts::field(call, "name", tongue.say("Tên miền hoặc địa chỉ", "Name or address"), "evil.example"))
             (parts::field(call, "client", tongue.say("Với máy (không bắt buộc)", "For the client (not required)"), "10.1.2.3"))
-        }))
+            div.do { button { (tongue.say("Tra cứu", "Look up")) } }
+        }
         @match asked {
             Some(asked) => (lookup(call, asked)?),
             None => p.hint {
@@ -497,7 +498,7 @@ fn table(call: &Call, entries: &[&Entry], may_rule: bool) -> Markup {
                         (Some(End::Replaced(deed)), _) if now_is == Standing::Replaced => {
                             div.small.soft { (tongue.say("bởi quy tắc ", "by rule ")) (deed.id) }
                         },
-                        (_, Some(expires)) => div.small.soft { (tongue.say("hạn ", "until ")) (parts::time(call, expires)) },
+                        (_, Some(expires)) => div.small.soft { (tongue.say("hạn ", "until ")) (parts::day(call, expires)) },
                         _ => div.small.soft { (tongue.say("không thời hạn", "no end")) },
                     }
                 }
@@ -519,7 +520,7 @@ fn ending(call: &Call, entry: &Entry) -> Markup {
         reason: Some(tongue.say("Vì sao", "Why")),
         is_danger: true,
     };
-    html! { details { summary { (tongue.say("Bỏ…", "Take back …")) } (parts::confirm(call, &confirm, &html! {})) } }
+    html! { details { summary.nowrap { (tongue.say("Bỏ…", "Take back …")) } (parts::confirm(call, &confirm, &html! {})) } }
 }
 
 fn time_text(time: i64) -> String {
@@ -622,7 +623,7 @@ fn deciding(call: &Call, proposal: &Proposal) -> Markup {
         parts::confirm(call, &Confirm { action, button, reason: Some(reason), is_danger }, &html! {})
     };
     html! {
-        details { summary { (tongue.say("Quyết định…", "Decide …")) }
+        details { summary.nowrap { (tongue.say("Quyết định…", "Decide …")) }
             (form(&accept, tongue.say("Chấp nhận, cho qua", "Accept, let it pass"), tongue.say("Lý do", "Why"), false))
             (form(&decline, tongue.say("Bác, vẫn chặn", "Decline, keep it blocked"), tongue.say("Lý do", "Why"), true))
         }
