@@ -131,8 +131,10 @@ pub struct Fetching {
 /// How two versions differ.
 #[derive(Debug, Clone, Default)]
 pub struct Differences {
-    /// What only the new one has, or only the old one: the first of them.
-    pub lines: Vec<Line>,
+    /// What only the new one has: the first of that.
+    pub added: Vec<Line>,
+    /// What only the old one has, likewise.
+    pub removed: Vec<Line>,
     /// How many there are in all.
     pub changes: Changes,
     /// How many both have.
@@ -144,8 +146,6 @@ pub struct Differences {
 /// An indicator that only one of two versions has.
 #[derive(Debug, Clone)]
 pub struct Line {
-    /// Whether the new one has it.
-    pub is_added: bool,
     /// `name`, `network`, `address` or `url`.
     pub kind: &'static str,
     /// What is listed.

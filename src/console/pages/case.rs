@@ -107,7 +107,10 @@ fn page(call: &Call) -> Result<Reply, Failure> {
             @if case.course.reopened > 0 {
                 (parts::badge(Tone::Warn, &tongue.say(
                     format!("Tái nhiễm {} lần", case.course.reopened),
-                    format!("Came back {} times", case.course.reopened),
+                    match case.course.reopened {
+                        1 => "Came back once".to_owned(),
+                        times => format!("Came back {times} times"),
+                    },
                 )))
             }
         }

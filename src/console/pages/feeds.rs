@@ -16,13 +16,15 @@ use super::super::parts::{self, Confirm, Head, Tone};
 use super::super::routes::{Needs, Route, get, post};
 use super::super::shell;
 use super::super::tongue::Tongue;
-use super::super::works::{Affected, Decision, Differences, Feed, Replayed, Trouble, Way, Works};
+use super::super::works::{Affected, Decision, Differences, Feed, Line, Replayed, Trouble, Way, Works};
 use super::cases::missing;
 use crate::evidence::store::{By, Filter};
 use crate::feed::store::{Accepted, Counts, Digest, Event, Happening, Refused, State};
 
-/// Differences that a page shows.
-const MOST_DIFFERENCES: usize = 300;
+/// Differences of each kind that a page shows.
+const MOST_DIFFERENCES: usize = 150;
+/// … and at once.
+const FEW: usize = 8;
 /// How long a page waits for what is nearly there.
 const PATIENCE: Duration = Duration::from_millis(150);
 /// What replays look back: a day.
@@ -543,25 +545,41 @@ fn shown(call: &Call, found: &Differences) -> Markup {
         _ => "URL",
     };
     let (added, removed) = (found.changes.added, found.changes.removed);
-    let more = (added + removed).saturating_sub(found.lines.len() as u64);
     let heads = [
-        Head::Text(tongue.say("Thay đổi", "Change")),
-        Head::Text(tongue.say("Loại", "Kind")),
         Head::Text(tongue.say("Giá trị", "Value")),
+        Head::Text(tongue.say("Loại", "Kind")),
         Head::Text(tongue.say("Họ mã độc", "Family")),
     ];
-    let rows = |lines: &[super::super::works::Line]| {
+    let rows = |lines: &[Line]| {
         html! {
             @for line in lines { tr {
-                td { @if line.is_added { (parts::badge(Tone::Warn, tongue.say("thêm", "added"))) } @else { (parts::badge(Tone::Plain, tongue.say("bớt", "removed"))) } }
-                td { (kind(line.kind)) }
-                td.name { (line.value)
+                th.name scope="row" { (line.value)
                     @if let Some(why) = &line.left_out { div.small.soft { (tongue.say("sẽ bỏ ra: ", "would be left out: ")) (why) } } }
+                td { (kind(line.kind)) }
                 td { (line.family.as_deref().unwrap_or("—")) }
             } }
         }
     };
-    let (few, rest) = found.lines.split_at(found.lines.len().min(20));
+    let part = |title: &str, lines: &[Line], count: u64| {
+        let (few, rest) = lines.split_at(lines.len().min(FEW));
+        let more = count.saturating_sub(lines.len() as u64);
+        html! {
+            @if !few.is_empty() {
+                h4 { (title) " (" (number(count)) ")" }
+                (parts::table(title, &heads, &rows(few)))
+            }
+            @if !rest.is_empty() {
+                details {
+                    summary { (tongue.say(format!("Thêm {} dòng", rest.len()), format!("{} more", rest.len()))) }
+                    (parts::table(&format!("{title} …"), &heads, &rows(rest)))
+                    @if more > 0 { p.hint { (tongue.say(
+                        format!("Còn {} dòng nữa: sachdns policy diff --feed NGUỒN cho xem tất cả.", number(more)),
+                        format!("{} more: sachdns policy diff --feed NAME shows all.", number(more)),
+                    )) } }
+                }
+            }
+        }
+    };
     html! {
         p {
             strong { "+" (number(added)) } (tongue.say(" thêm, ", " added, "))
@@ -575,19 +593,8 @@ fn shown(call: &Call, found: &Differences) -> Markup {
                 "."
             }
         }
-        @if !few.is_empty() {
-            (parts::table(tongue.say("Những gì khác nhau", "What differs"), &heads, &rows(few)))
-        }
-        @if !rest.is_empty() {
-            details {
-                summary { (tongue.say(format!("Thêm {} dòng", rest.len()), format!("{} more", rest.len()))) }
-                (parts::table(tongue.say("Những gì khác nhau, tiếp", "What differs, more"), &heads, &rows(rest)))
-                @if more > 0 { p.hint { (tongue.say(
-                    format!("Còn {} dòng nữa: sachdns policy diff --feed NGUỒN cho xem tất cả.", number(more)),
-                    format!("{} more: sachdns policy diff --feed NAME shows all.", number(more)),
-                )) } }
-            }
-        }
+        (part(tongue.say("Thêm", "Added"), &found.added, added))
+        (part(tongue.say("Bớt", "Removed"), &found.removed, removed))
     }
 }
 
@@ -655,16 +662,24 @@ fn way(call: &Call, way: &Way, words: &str, tone: Tone) -> Markup {
         } }
     };
     html! {
-        p {
-            @if way.queries == 0 { (parts::badge(Tone::Good, tongue.say("không có", "none"))) } @else { (parts::badge(tone, &number(way.queries))) }
-            " " (tongue.say("truy vấn của ", "queries of ")) (number(way.clients)) (tongue.say(" máy ", " clients ")) (words)
-            @if !way.agencies.is_empty() {
-                ": " @for (at, (agency, queries, clients)) in way.agencies.iter().take(8).enumerate() {
+        @if way.queries == 0 {
+            p { (parts::badge(Tone::Good, tongue.say("không có", "none"))) " "
+                (tongue.say("Không truy vấn nào ", "No query ")) (words) "." }
+        } @else {
+            p {
+                (parts::badge(tone, &number(way.queries)))
+                " " (tongue.say("truy vấn của ", "queries of ")) (number(way.clients)) (tongue.say(" máy ", " clients ")) (words) ": "
+                @for (at, (agency, queries, clients)) in way.agencies.iter().take(8).enumerate() {
                     @if at > 0 { "; " }
-                    (parts::agency(call, (!agency.is_empty()).then_some(agency))) " — " (number(*queries)) " / " (number(*clients))
+                    (parts::agency(call, (!agency.is_empty()).then_some(agency)))
+                    (tongue.say(
+                        format!(" {} truy vấn của {} máy", number(*queries), number(*clients)),
+                        format!(" {} queries of {} clients", number(*queries), number(*clients)),
+                    ))
                 }
+                @if way.agencies.len() > 8 { " …" }
+                "."
             }
-            "."
         }
         @if !way.names.is_empty() {
             (parts::table(words, &[

@@ -130,23 +130,29 @@ impl Works for Served {
         let config = self.config();
         let source = reviewing::source(&config, feed).map_err(of_review)?;
         let comparison = Comparison::new(&config, source, checked(version)?).map_err(of_update)?;
-        let mut lines = Vec::new();
+        let (mut added, mut removed) = (Vec::new(), Vec::new());
         let totals = comparison.run(clock::now(), &mut |difference| {
-            lines.push(Line {
-                is_added: difference.sign == Sign::Added,
-                kind: diff::kind(&difference.value, difference.trigger),
-                value: difference.value.to_string(),
-                family: difference.family.map(str::to_owned),
-                left_out: difference.left_out.clone(),
-            });
-            if lines.len() < most { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+            let lines = if difference.sign == Sign::Added { &mut added } else { &mut removed };
+            if lines.len() < most {
+                lines.push(Line {
+                    kind: diff::kind(&difference.value, difference.trigger),
+                    value: difference.value.to_string(),
+                    family: difference.family.map(str::to_owned),
+                    left_out: difference.left_out.clone(),
+                });
+            }
+            if added.len().min(removed.len()) < most {
+                ControlFlow::Continue(())
+            } else {
+                ControlFlow::Break(())
+            }
         });
         let totals = totals.map_err(of_update)?;
         let (changes, kept) = (totals.changes(), totals.kept);
         let mut families: Vec<_> = totals.families.into_iter().filter(|(name, _)| !name.is_empty()).collect();
         families.sort_by_key(|(_, changes)| std::cmp::Reverse(changes.added + changes.removed));
         families.truncate(MOST_FAMILIES);
-        Ok(Differences { lines, changes, kept, families })
+        Ok(Differences { added, removed, changes, kept, families })
     }
 
     fn decide(
