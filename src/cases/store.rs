@@ -31,7 +31,7 @@ use crate::database::{self, DatabaseError, Durability, Layout};
 
 /// What people said and what was told is nowhere else.
 const LAYOUT: Layout = Layout {
-    steps: &[SCHEMA],
+    steps: &[SCHEMA, CLOSED],
     durability: Durability::Commits,
     cache_kib: 8192,
     log_size: 16 << 20,
@@ -89,6 +89,9 @@ pub(super) fn path(folder: &Path) -> PathBuf {
 pub(super) fn open(folder: &Path) -> Result<Connection> {
     database::open(&path(folder), &LAYOUT)
 }
+
+/// Finds the cases that were closed lately.
+const CLOSED: &str = "CREATE INDEX cases_closed ON cases (closed) WHERE closed IS NOT NULL;";
 
 const COLUMNS: &str =
     "id, ticket, subject, host, client, agency, family, class, name, officer, verdict, queries, contacts,
