@@ -3,6 +3,7 @@
 //! A file that changes while it is read, or whose last line has no end, is being written: it is read again at the next look. Which
 //! files there are is told; when to look is for the caller to know.
 
+use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io::{self, Read as _};
 use std::os::unix::fs::MetadataExt as _;
@@ -15,6 +16,7 @@ use super::claim::{Batch, Fault, Scope};
 use super::read::times::Order;
 use super::read::{self, Format, MAX_FILE, ReadError, Reading};
 use super::{Book, BookError, Source, Taken, Trial};
+use crate::tabular::heading::bare;
 
 /// A file that is followed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -127,12 +129,13 @@ fn take(
     {
         return Err(ImportError::Nothing { path: path.clone(), fault: fault.clone() });
     }
-    let same =
-        |one: &str, other: &str| crate::tabular::heading::bare(one) == crate::tabular::heading::bare(other);
-    batch.name_agencies(|unit| {
-        let mut agencies = options.agencies.iter();
-        agencies.find(|(id, name)| same(id, unit) || same(name, unit)).map(|(id, _)| id.clone())
-    });
+    let mut agencies = HashMap::new();
+    for (id, name) in &options.agencies {
+        for called in [id, name] {
+            agencies.entry(bare(called)).or_insert(id);
+        }
+    }
+    batch.name_agencies(|unit| agencies.get(&bare(unit)).map(|id| (*id).clone()));
     let source = Source { name, agency: agency.as_deref(), as_of };
     let taken = book.take(&source, &mut batch, trial)?;
     Ok(Import { format, taken, batch })
