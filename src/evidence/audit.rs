@@ -60,6 +60,19 @@ pub struct Person<'a> {
     pub address: Option<IpAddr>,
 }
 
+/// A look at one machine's queries, wherever it was.
+#[derive(Debug, Clone)]
+pub struct MachineLook<'a> {
+    /// The command.
+    pub command: &'a str,
+    /// What the machine was called.
+    pub machine: &'a str,
+    /// From this time on, microseconds since 1970.
+    pub since: Option<i64>,
+    /// Before this time.
+    pub until: Option<i64>,
+}
+
 #[derive(Serialize)]
 struct Line<'a> {
     time: String,
@@ -82,6 +95,7 @@ struct Line<'a> {
 #[serde(untagged)]
 enum Of<'a> {
     Look { client: IpAddr, since: Option<String>, until: Option<String> },
+    Machine { machine: &'a str, since: Option<String>, until: Option<String> },
     Change { on: &'a str, details: &'a str },
 }
 
@@ -96,6 +110,15 @@ pub fn path(data_dir: &Path) -> PathBuf {
 /// What the system said; then nothing may be shown.
 pub fn append(data_dir: &Path, now: i64, look: &Look<'_>) -> io::Result<()> {
     write(data_dir, now, None, look.command, Of::of_look(look))
+}
+
+/// As [`append`], of a look at a machine: it is one whatever addresses it had, and where none is known.
+///
+/// # Errors
+/// As [`append`].
+pub fn append_machine(data_dir: &Path, now: i64, look: &MachineLook<'_>) -> io::Result<()> {
+    let (since, until) = (look.since.map(written), look.until.map(written));
+    write(data_dir, now, None, look.command, Of::Machine { machine: look.machine, since, until })
 }
 
 /// Records a look by an account of the console.

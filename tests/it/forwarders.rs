@@ -68,6 +68,11 @@ fn only_trusted_forwarders_are_believed() {
     house.run("identity import", &["leases", "--as-of", "2026-11-26T01:00:00Z"]).well();
     assert_eq!(server.log(&["--machine", "pc-01"]).len(), 5);
     assert_eq!(server.log(&["--machine", "m-1", "--hits"]).len(), 1);
+    let traces = house.read("data/audit.jsonl");
+    assert!(
+        traces.contains("\"machine\":\"pc-01\"") && traces.contains("\"client\":\"10.1.2.3\""),
+        "{traces}"
+    );
     let unknown = house.run("log", &["--machine", "pc-99"]);
     assert!(unknown.stderr.contains("no source speaks of \"pc-99\""), "{}", unknown.stderr);
 }

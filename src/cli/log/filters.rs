@@ -43,6 +43,7 @@ pub(in crate::cli) struct Filters {
     #[arg(long, value_name = "IP")]
     client: Option<IpAddr>,
     /// Only queries of this machine, wherever it was: a number such as m-17, a MAC, a host name, or an address that it has now.
+    /// That somebody looked is recorded, too.
     #[arg(long, value_name = "MACHINE", conflicts_with = "client")]
     machine: Option<String>,
     /// Only queries of clients of the agency with this id.
@@ -132,7 +133,11 @@ impl Filters {
         if let Some(client) = filter.client {
             audit_look(&config.data_dir, command, client, &filter)?;
         }
-        if let Some(machine) = &filter.machine {
+        if let (Some(machine), Some(called)) = (&filter.machine, self.machine.as_deref()) {
+            let look =
+                audit::MachineLook { command, machine: called, since: filter.since, until: filter.until };
+            audit::append_machine(&config.data_dir, clock::now(), &look)
+                .map_err(|source| CliError::Audit { path: audit::path(&config.data_dir), source })?;
             let clients: BTreeSet<IpAddr> = machine.spans.iter().map(|(address, ..)| *address).collect();
             for client in clients {
                 audit_look(&config.data_dir, command, client, &filter)?;
