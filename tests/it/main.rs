@@ -33,6 +33,7 @@ mod identity;
 mod images;
 mod landing;
 mod landing_browser;
+mod landing_tls;
 mod limits;
 mod log;
 mod log_faults;
