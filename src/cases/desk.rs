@@ -497,6 +497,36 @@ impl Desk {
         })
     }
 
+    /// A subject turned out to scan: its cases that were opened since then, by contacts alone, are one of that.
+    ///
+    /// # Errors
+    /// [`DeskError`].
+    pub fn recast_as_scan(&self, subject: Subject, since: i64, now: i64) -> Result<()> {
+        let failed = |source| self.failed(source);
+        let is_of_it = |case: &Case| {
+            case.class != Class::Scan
+                && case.queries == 0
+                && case.course.since >= since
+                && case.course.is_open()
+        };
+        if !store::cases_of(&self.reader(), subject).map_err(failed)?.iter().any(is_of_it) {
+            return Ok(());
+        }
+        self.change(|transaction| {
+            for case in store::cases_of(transaction, subject).map_err(failed)?.into_iter().filter(is_of_it) {
+                match store::case_of_key(transaction, subject, "", Class::Scan).map_err(failed)? {
+                    Some(into) => drop(self.join(transaction, &case, into, "a scan", &Actor::Server, now)?),
+                    None => {
+                        self.step(transaction, &case, now, &Actor::Server, What::Judged, "a scan")?;
+                        let case = Case { family: String::new(), class: Class::Scan, ..case };
+                        store::update(transaction, &case).map_err(failed)?;
+                    }
+                }
+            }
+            Ok(())
+        })
+    }
+
     fn join(
         &self,
         transaction: &Transaction<'_>,

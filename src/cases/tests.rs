@@ -100,6 +100,31 @@ fn a_machine_and_a_family_are_one_case() {
 }
 
 #[test]
+fn what_a_scan_began_with_is_one_case_of_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let desk = desk(folder.path());
+    let contact = |family: &str, time| Sighting {
+        evidence: Evidence::Contact(9),
+        ..sighting(machine(1), family, time)
+    };
+    // One of before, one that it asked for, and two by which it began.
+    desk.sighting(&contact("qakbot", NOON - 100 * SECOND), NOON - 100 * SECOND).unwrap();
+    desk.sighting(&sighting(machine(1), "dridex", NOON), NOON).unwrap();
+    for family in ["emotet", "trickbot"] {
+        desk.sighting(&contact(family, NOON), NOON).unwrap();
+    }
+    for _ in 0..2 {
+        desk.recast_as_scan(machine(1), NOON - 60 * SECOND, NOON + SECOND).unwrap();
+        let mut cases: Vec<_> = desk.list(&CaseFilter::default()).unwrap();
+        cases.sort_by_key(|case| case.id);
+        let found: Vec<_> = cases.iter().map(|it| (it.family.as_str(), it.class, it.contacts)).collect();
+        let expected = [("qakbot", Class::C2, 1), ("dridex", Class::C2, 0), ("", Class::Scan, 2)];
+        assert_eq!(found, expected);
+    }
+    assert_eq!(whats(&desk, CaseId(3)), [What::Opened, What::Opened, What::Judged, What::Merged]);
+}
+
+#[test]
 fn a_case_closes_when_it_was_quiet_and_opens_again_with_its_history() {
     let folder = tempfile::tempdir().unwrap();
     let desk = desk(folder.path());

@@ -8,6 +8,7 @@
 mod counter;
 mod intake;
 mod post;
+mod scan;
 mod seen;
 mod who;
 

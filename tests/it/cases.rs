@@ -311,3 +311,33 @@ fn a_reload_changes_how_cases_are_kept() {
     server.dig().from("127.0.0.12").ask("evil.example", "A");
     wait_until("the second machine has one too", || cases(house).len() == 2);
 }
+
+#[test]
+fn who_goes_through_names_without_asking_scans() {
+    let upstream = Scripted::answering(|query| query.answer_a([192, 0, 2, 1]));
+    let server = Setup::new(upstream.address)
+        .csv("authority", "domain,family\na.example,emotet\nb.example,trickbot\nc.example,qakbot\n")
+        .serve();
+    let house = server.house();
+    let page = format!("http://{}/", server.http.unwrap());
+    for number in 0..9 {
+        let host = format!("Host: n{number}.{}.example", ["a", "b", "c"][number % 3]);
+        let arguments = ["-sS", "--interface", "127.0.0.77", "-H", &host, &page];
+        run(within(&[], "curl").args(arguments)).well();
+    }
+    wait_until("it is one case, of a scan", || {
+        let cases = cases(house);
+        cases.len() == 1 && text(&cases[0], "class") == "scan" && cases[0]["contacts"] == 9
+    });
+    // Who is led there by a hit is infected, however many names those are.
+    for number in 0..9 {
+        let name = format!("n{number}.a.example");
+        server.dig().from("127.0.0.78").ask(&name, "A");
+        let host = format!("Host: {name}");
+        run(within(&[], "curl").args(["-sS", "--interface", "127.0.0.78", "-H", &host, &page])).well();
+    }
+    wait_until("it is a case of malware", || {
+        find(house, "127.0.0.78", "c2").is_some_and(|it| it["contacts"] == 9 && it["queries"] == 9)
+    });
+    assert_eq!(cases(house).len(), 2, "{:#?}", cases(house));
+}

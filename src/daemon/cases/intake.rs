@@ -9,10 +9,11 @@ use std::time::{Duration, Instant};
 
 use rustix::process::setpriority_process;
 
+use super::scan::{Scans, WINDOW};
 use super::seen::Seen;
 use super::who::{Asker, Person, who};
 use super::{Facts, Means};
-use crate::cases::{Case, CaseFilter, Desk, DeskError, Effect, Evidence, Sighting, State, Subject};
+use crate::cases::{Case, CaseFilter, Class, Desk, DeskError, Effect, Evidence, Sighting, State, Subject};
 use crate::clock;
 use crate::daemon::identity_folder;
 use crate::evidence::contacts::join::{self, Recent, Rules};
@@ -115,6 +116,7 @@ struct Open {
     recent: Recent,
     /// Names that were hit by an address of theirs.
     by_address: HashSet<Arc<str>>,
+    scans: Scans,
     seen: Seen,
     waiting: Waiting,
     looked: Option<Instant>,
@@ -141,6 +143,7 @@ impl Intake {
                 recent: Recent::new(Rules::default()),
                 by_address: HashSet::new(),
                 book: Book::open(&identity_folder(data_dir))?,
+                scans: Scans::default(),
                 seen: Seen::default(),
                 waiting: Waiting::default(),
                 looked: None,
@@ -326,6 +329,18 @@ impl Open {
         let found = contacts.after(self.mark, PART)?;
         let Some(last) = found.last().map(|contact| contact.id) else { return Ok(false) };
         let mut sightings = Vec::new();
+        let mut scanners = HashSet::new();
+        for contact in &found {
+            let state = means.pipeline.state();
+            let agency = state.agencies.of(contact.client).map(|agency| agency.id.to_string());
+            let is_led = self.recent.hit_of(contact, agency.as_deref()).is_some();
+            if !is_led {
+                self.scans.add(contact);
+            }
+            if !is_led && self.scans.is_scanning(contact.client, contact.time) {
+                scanners.insert((contact.client, contact.time, agency));
+            }
+        }
         for contact in &found {
             let state = means.pipeline.state();
             let agency = state.agencies.of(contact.client).map(|agency| agency.id.to_string());
@@ -340,6 +355,10 @@ impl Open {
                         self.waiting.remove(found.hit.client, &found.hit.name);
                     }
                     (Arc::clone(&found.hit.name), found.hit.feed.clone(), found.hit.family.clone())
+                }
+                None if self.scans.is_scanning(contact.client, contact.time) => {
+                    let name = contact.name.clone().unwrap_or_else(|| contact.local.ip().to_string());
+                    (name.into(), None, None)
                 }
                 // Asked long ago, or before a start: what the name is now.
                 None => {
@@ -359,7 +378,13 @@ impl Open {
                 host: person.host,
                 officer: agency.as_deref().and_then(|id| facts.officers.get(id)).cloned(),
                 agency,
-                class: facts.classes.of(family.as_deref(), feed.as_deref(), self.by_address.contains(&name)),
+                class: match &feed {
+                    None if self.scans.is_scanning(contact.client, contact.time) => Class::Scan,
+                    feed => {
+                        let is_address = self.by_address.contains(&name);
+                        facts.classes.of(family.as_deref(), feed.as_deref(), is_address)
+                    }
+                },
                 family: family.map_or_else(String::new, |family| family.to_string()),
                 name: name.to_string(),
                 evidence: Evidence::Contact(contact.id),
@@ -369,6 +394,12 @@ impl Open {
         let mark = i64::try_from(last).unwrap_or(i64::MAX);
         let effects = self.desk.sightings_up_to(&sightings, Some((CONTACTS, mark)), now)?;
         *refused += refusals(&effects);
+        for (client, time, agency) in scanners {
+            // What its first steps looked like, and looks at the landing page do.
+            let hints = Hints { agency: agency.as_deref(), ..Hints::default() };
+            let subject = who(&self.book, client, time, &hints)?.subject;
+            self.desk.recast_as_scan(subject, time - WINDOW, now)?;
+        }
         self.mark = last;
         Ok(found.len() == PART)
     }
@@ -455,20 +486,20 @@ fn is_by_address(record: &Record<'_>) -> bool {
 
 /// The hits of one chunk, those that are alike together.
 #[derive(Default)]
-struct Hits(HashMap<(Asker, Vec<u8>, i64, Option<String>), Hit>);
+struct Hits(HashMap<(Asker, String, i64, Option<String>), Hit>);
 
 impl Hits {
     fn add(&mut self, record: &Record<'_>) {
         let family = record.family.as_deref().map(str::to_owned);
         let minute = record.time.div_euclid(60_000_000);
         let asker = Asker::of(record);
-        // Of a find by an address, that stands for a name that nobody knows any more.
-        let named = || match (Name::from_wire(&record.qname), &record.matched) {
+        let name = match (Name::from_wire(&record.qname), &record.matched) {
             (Some(name), _) => name.to_string(),
+            // Of a find by an address in a summary, nobody knows the name any more.
             (None, Some(matched)) => matched.to_string(),
             (None, None) => ".".to_owned(),
         };
-        let key = (asker, record.qname.to_vec(), minute, family.clone());
+        let key = (asker, name.clone(), minute, family.clone());
         let hit = self.0.entry(key).or_insert_with(|| Hit {
             first: record.time,
             time: record.time,
@@ -477,7 +508,7 @@ impl Hits {
             feed: record.feed.as_deref().map(str::to_owned),
             family,
             is_address: is_by_address(record),
-            name: named(),
+            name,
             count: 0,
         });
         hit.first = hit.first.min(record.time);
