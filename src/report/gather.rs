@@ -173,11 +173,8 @@ impl Gathering<'_> {
         let (people, agencies) = (&mut self.people, &mut self.agencies);
         let scan = self.sources.store.asked(span, wanted.as_deref(), watch, &mut |asked| {
             // What a summary says may be of two days.
-            for time in [asked.first, asked.last] {
-                if let Some(day) = is_known.get_mut(day_between(since, time)) {
-                    *day = true;
-                }
-            }
+            let of_days = day_between(since, asked.first)..=day_between(since, asked.last);
+            is_known.get_mut(of_days).unwrap_or_default().fill(true);
             if let Some((before, agency, of_before)) = &last
                 && before.client == asked.client
                 && before.mac == asked.mac

@@ -332,13 +332,13 @@ pub(super) fn lacks(figures: &Figures) -> Vec<String> {
     }
     if lacks.not_recorded > 0 {
         notes.push(format!(
-            "Có {} lượt truy vấn đã được trả lời nhưng không ghi được nhật ký (thời gian và lý do ở bảng dưới); các lượt này không có trong số liệu.",
+            "Toàn hệ thống có {} lượt truy vấn đã được trả lời nhưng không ghi được nhật ký; các lượt này không có trong số liệu.",
             number(lacks.not_recorded)
         ));
     }
     if lacks.unreadable > 0 {
         notes.push(format!(
-            "Có {} tệp nhật ký bị hỏng hoặc không đọc được hết; các lượt truy vấn trong phần hỏng không có trong số liệu.",
+            "Toàn hệ thống có {} tệp nhật ký bị hỏng hoặc không đọc được hết; các lượt truy vấn trong phần hỏng không có trong số liệu.",
             number(lacks.unreadable)
         ));
     }

@@ -269,7 +269,10 @@ impl Book<'_> {
         let mut at = first;
         for (number, row) in (1u32..).zip(&figures.agencies) {
             sheet.write_number_with_format(at, 0, number, &looks.rank)?;
-            sheet.write_string_with_format(at, 1, words::row_name(row), &looks.wrapped)?;
+            let name = words::row_name(row);
+            // Not every program makes rows higher by itself.
+            sheet.set_row_height(at, height(&name, 33))?;
+            sheet.write_string_with_format(at, 1, name, &looks.wrapped)?;
             self.counts(sheet, at, &row.counts, (&looks.number, &looks.hours, &looks.share))?;
             at += 1;
         }
@@ -652,7 +655,7 @@ impl Book<'_> {
 /// How high a row must be for a text in a cell so many characters wide.
 fn height(text: &str, width: usize) -> f64 {
     let lines = text.chars().count().div_ceil(width).max(1);
-    16.0 * f64::from(u32::try_from(lines).unwrap_or(1)) + 2.0
+    15.0 * f64::from(u32::try_from(lines).unwrap_or(1)) + 1.0
 }
 
 /// `B3` for row 2 and column 1, counted from 0.

@@ -11,9 +11,11 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+use jiff::civil::Date;
 use rustix::process::Signal;
 use sachdns::cases::{Classes, Desk, Evidence, Sighting, Subject, Verdict};
 use sachdns::config::Config;
+use sachdns::evidence::archive;
 use sachdns::evidence::journal::Journal;
 use sachdns::evidence::ledger::Ledger;
 use sachdns::evidence::record::{Outcome, Record as Written, Transport, Trigger};
@@ -26,6 +28,7 @@ use crate::harness::{nsd, run, run_for, wait_until};
 
 const HOUR: i64 = 3_600_000_000;
 const DAY: i64 = 24 * HOUR;
+const SUMMARIES: &str = "keep_summaries = \"400d\"\n";
 const CONVERTING: Duration = Duration::from_secs(120);
 
 const SETTINGS: &str = r#"
@@ -144,14 +147,28 @@ fn month(period: Period) -> House {
     let config = Config::load(&house.path().join(CONFIG)).unwrap();
     let data = house.path().join(&config.data_dir);
     let log = sachdns::evidence::journal::Options { folder: data.join("log"), ..config.log.clone() };
-    {
-        let ledger = Ledger::open(&log).unwrap();
+    // A day is archived when it is over, but for the last one, which lies in a segment.
+    let ledger = Ledger::open(&log).unwrap();
+    let mut days: BTreeMap<Date, Vec<&Written<'static>>> = BTreeMap::new();
+    for record in &records {
+        days.entry(day_of(record.time)).or_default().push(record);
+    }
+    let last = days.last_key_value().map(|(day, _)| *day);
+    let archiving = archive::Options { after: Duration::ZERO, ..config.archive.clone() };
+    for (day, records) in days {
         let mut journal = Journal::open(1, &ledger);
-        for record in &records {
+        let mut time = 0;
+        for record in records {
+            time = record.time;
             journal.add(record);
-            journal.commit(record.time);
+            journal.commit(time);
+        }
+        drop(journal);
+        if Some(day) != last {
+            archive::settle(&ledger, &archiving, time + HOUR).unwrap();
         }
     }
+    drop(ledger);
     let mut acts: Vec<(i64, IpAddr, String, Act)> = Vec::new();
     for record in records.into_iter().filter(|record| record.is_hit) {
         let family = record.family.clone().unwrap_or_default().into_owned();
@@ -388,8 +405,20 @@ fn json(house: &House, period: Period, more: &[&str]) -> Value {
     serde_json::from_slice(&fs::read(make(house, period, more, "report.json")).unwrap()).unwrap()
 }
 
-fn last_month() -> Period {
-    Period::month_before(jiff::Timestamp::now().as_microsecond()).unwrap()
+fn month_before(now: i64) -> Period {
+    Period::month_before(now).unwrap()
+}
+
+/// The month before the last one: all that is told of it is some weeks old, whatever day it is today, and the last
+/// month's first day has some records too.
+fn past_month() -> Period {
+    month_before(month_before(jiff::Timestamp::now().as_microsecond()).since())
+}
+
+/// The day of a time on this machine's clock, by which the log is archived.
+fn day_of(time: i64) -> Date {
+    let time = jiff::Timestamp::from_microsecond(time).unwrap();
+    time.to_zoned_datetime(jiff::tz::TimeZone::system()).date()
 }
 
 fn count_of(house: &House, extension: &str) -> usize {
@@ -398,7 +427,7 @@ fn count_of(house: &House, extension: &str) -> usize {
 
 #[test]
 fn figures_agree_to_the_unit_with_what_the_log_answers() {
-    let period = last_month();
+    let period = past_month();
     let house = month(period);
     let expected = by_hand(&house, period);
     let found = json(&house, period, &[]);
@@ -425,34 +454,32 @@ fn figures_agree_to_the_unit_with_what_the_log_answers() {
     let by_name: Value = serde_json::from_str(&house.read("month.json")).unwrap();
     assert_eq!(by_name["province"], found["province"]);
 
-    // The server makes last month's by itself, archives, and makes summaries.
+    // The server makes last month's by itself, archives the last day, and sums all days up.
+    let last_month = month_before(jiff::Timestamp::now().as_microsecond()).month_name().unwrap();
+    let days: BTreeSet<Date> =
+        house.log(&[]).iter().map(|record| day_of(record.time().as_microsecond())).collect();
     let config = house.read(CONFIG);
-    let with = |log: &str| house.write(CONFIG, &format!("{config}\n[log]\narchive_after = \"1ms\"\n{log}"));
-    with("keep_queries = \"400d\"\nkeep_summaries = \"400d\"\n");
+    house.write(
+        CONFIG,
+        &format!("{config}\n[log]\narchive_after = \"1ms\"\nkeep_queries = \"400d\"\n{SUMMARIES}"),
+    );
     let server = house.serve();
     let reports = server.house().path().join("data/reports");
-    wait_until("the month's letter is there", || reports.join(format!("{month}.docx")).exists());
-    wait_until("days are summed up", || {
-        count_of(server.house(), "parquet") > 0
-            && count_of(server.house(), "summary") >= count_of(server.house(), "parquet")
-    });
+    wait_until("the month's letter is there", || reports.join(format!("{last_month}.docx")).exists());
+    wait_until("days are summed up", || count_of(server.house(), "summary") == days.len());
     assert_eq!(told(&json(server.house(), period, &[])), expected, "archived, while it runs");
     let house = server.stop(Signal::TERM).house;
 
     // Rows go by their age; what was counted stays, and who asked is known from summaries. What somebody wrote stays too.
-    fs::write(reports.join(format!("{month}.docx")), "edited").unwrap();
+    fs::write(reports.join(format!("{last_month}.docx")), "edited").unwrap();
     let config = config.replace("[report]", "[report]\nformats = [\"xlsx\", \"docx\", \"json\"]");
-    let log = "[log]\narchive_after = \"1ms\"\nkeep_queries = \"1d\"\nkeep_summaries = \"400d\"\n";
-    house.write(CONFIG, &format!("{config}\n{log}"));
+    let log = "[log]\narchive_after = \"1ms\"\nkeep_queries = \"1d\"\n";
+    house.write(CONFIG, &format!("{config}\n{log}{SUMMARIES}"));
     let server = house.serve();
-    wait_until("rows are gone", || {
-        let left = server.house().log(&[]).into_iter().filter(|record| !record.flag("hit"));
-        let until = period.until();
-        left.filter(|record| micros(record.text("time")) < until).count() == 0
-    });
-    wait_until("what is missing is made", || reports.join(format!("{month}.json")).exists());
+    wait_until("rows are gone", || count_of(server.house(), "parquet") == 0);
+    wait_until("what is missing is made", || reports.join(format!("{last_month}.json")).exists());
     let house = server.stop(Signal::TERM).house;
-    assert_eq!(fs::read_to_string(reports.join(format!("{month}.docx"))).unwrap(), "edited");
+    assert_eq!(fs::read_to_string(reports.join(format!("{last_month}.docx"))).unwrap(), "edited");
     let late = json(&house, period, &[]);
     assert_eq!(told(&late), expected, "rows are gone: {}", late["lacks"]);
     assert_eq!(late["province"]["families"], found["province"]["families"]);
@@ -492,7 +519,7 @@ fn pdf_text(path: &Path) -> String {
 
 #[test]
 fn an_office_opens_the_files_and_finds_the_same_numbers() {
-    let period = last_month();
+    let period = past_month();
     let house = month(period);
     let report = json(&house, period, &[]);
     make(&house, period, &[], "tinh.xlsx");
