@@ -74,7 +74,14 @@ pub(super) fn text(folder: &Path, province: &Province, listeners: &Listeners) ->
          listen = [\"{console}\"]\n\n\
          [log]\n\
          keep_queries = \"1095d\"                  # made-up days may lie long ago\n\
-         keep_summaries = \"1095d\"\n",
+         keep_summaries = \"1095d\"\n\n\
+         [report]\n\
+         department = \"Sở Thông tin và Truyền thông\"\n\
+         parent = \"Ủy ban nhân dân tỉnh\"\n\
+         place = \"An Hòa\"\n\
+         symbol = \"STTTT-CNTT\"\n\
+         addressees = [\"Cục An toàn thông tin\"]\n\
+         recipients = [\"Như trên\", \"UBND tỉnh (để báo cáo)\", \"Lưu: VT, CNTT\"]\n",
         data = path("data"),
         dns = listeners.dns,
         telling = telling.join(", "),
