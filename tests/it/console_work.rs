@@ -198,10 +198,7 @@ fn many_cases_are_worked_on_at_once_and_exported() {
 fn what_analysts_decide_is_seen_by_dig_within_a_second() {
     let server = province();
     let (analyst, reader) = (Staff::sign_in(&server, "phan-tich"), Staff::sign_in(&server, "doc"));
-    let answer = |name: &str| {
-        server.dig().ask(name, "A").rdata("A").iter().map(ToString::to_string).collect::<Vec<_>>()
-    };
-    let is_sinkholed = |name: &str| answer(name) == SINKHOLE;
+    let is_sinkholed = |name: &str| server.dig().ask(name, "A").rdata("A") == SINKHOLE;
 
     let page = analyst.page("/policy?name=www.evil7.example");
     for text in ["bị chặn", "theo nguồn authority", "Emotet", "evil7.example (cả các tên con)"] {
