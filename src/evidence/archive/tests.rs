@@ -12,6 +12,7 @@ use super::super::record::{Outcome, Record, Severity, Transport, Trigger};
 use super::super::segment;
 use super::super::store::embedded::Embedded;
 use super::super::store::names::{Gathering, Label, Needles, Reach};
+use super::super::store::recent::Recent;
 use super::super::store::whereabouts::Whereabouts;
 use super::super::store::{By, Filter, Kind, Page, Place, Scan, Store as _, Unwatched, Why};
 use super::*;
@@ -211,9 +212,15 @@ fn what_is_archived_answers_as_it_did_before() {
     let folder = tempfile::tempdir().unwrap();
     fill(folder.path(), 600);
     let answers = || filters().iter().map(|filter| all(folder.path(), filter)).collect::<Vec<_>>();
+    let recent = Arc::new(Recent::default());
     let counts = || {
-        let count =
-            |filter: &Filter, by| Embedded::new(folder.path()).count(filter, by, &mut Unwatched).unwrap().0;
+        let count = |filter: &Filter, by| {
+            let counted = Embedded::new(folder.path()).count(filter, by, &mut Unwatched).unwrap().0;
+            // Who counted before is told the same.
+            let store = Embedded::new(folder.path()).counting(Arc::clone(&recent));
+            assert_eq!(store.count(filter, by, &mut Unwatched).unwrap().0, counted, "{filter:?} {by:?}");
+            counted
+        };
         filters().iter().flat_map(|filter| BYS.map(|by| count(filter, by))).collect::<Vec<_>>()
     };
     let (before, counted) = (answers(), counts());
@@ -249,6 +256,46 @@ fn what_is_archived_answers_as_it_did_before() {
     }
     assert_eq!(answers(), before);
     assert_eq!(counts(), counted);
+}
+
+#[test]
+fn what_comes_while_it_is_counted_is_counted_once() {
+    const HOUR: i64 = 3600 * SECOND;
+    let folder = tempfile::tempdir().unwrap();
+    let recent = Arc::new(Recent::default());
+    // Ten days, of which some are archived while the last segment grows.
+    let ledger = Ledger::open(&journal_options(folder.path())).unwrap();
+    let mut journal = Journal::open(0, &ledger);
+    let mut written: Vec<Record<'_>> = Vec::new();
+    for n in 0..80 {
+        let record = Record { time: START + n * 3 * HOUR + n * SECOND, ..record(n) };
+        journal.add(&record);
+        journal.commit(START);
+        written.push(record);
+        if n == 50 {
+            drop(journal);
+            archive(folder.path());
+            journal = Journal::open(0, &Ledger::open(&journal_options(folder.path())).unwrap());
+        }
+        if n % 9 != 0 {
+            continue;
+        }
+        for (since, until) in
+            [(None, None), (Some(5), None), (Some(7), Some(77)), (None, Some(130)), (Some(24), Some(25))]
+        {
+            let bound = |hours: Option<i64>| hours.map(|hours| START + hours * HOUR);
+            for kind in [Kind::All, Kind::Hits] {
+                let filter = Filter { since: bound(since), until: bound(until), kind, ..Filter::default() };
+                for by in [By::Nothing, By::Agency, By::Family, By::Hour, By::Day] {
+                    let store = Embedded::new(folder.path()).counting(Arc::clone(&recent));
+                    let counts = store.count(&filter, by, &mut Unwatched).unwrap().0;
+                    let sum = counts.iter().map(|count| count.count).sum::<u64>();
+                    let expected = written.iter().filter(|record| filter.takes(record)).count() as u64;
+                    assert_eq!(sum, expected, "{n} {filter:?} {by:?}");
+                }
+            }
+        }
+    }
 }
 
 #[test]

@@ -14,10 +14,11 @@ use rusqlite::{Connection, OptionalExtension as _, Statement, Transaction, param
 
 pub(in crate::evidence) use summaries::SummaryEntry;
 
+use super::counting::By;
 use super::loaded::Loaded;
 use super::names;
 use super::parquet::{FileName, Source};
-use super::rows::{Group, HitKind, MINUTE, Rows};
+use super::rows::{Group, MINUTE, Rows};
 use super::{Filter, Kind};
 use crate::database::{self, DatabaseError, Durability, Layout};
 use crate::evidence::record::Record;
@@ -380,27 +381,45 @@ impl Catalogue {
         Ok((loaded, more))
     }
 
-    /// Counts of whole spans of time, by what they are grouped by: start, agency, action, family, count.
-    pub(super) fn counts(
+    /// Adds up whole spans of time as far as `filter` takes them: `visit` gets what is counted by, the span's beginning and the count;
+    /// several times for one value.
+    pub(super) fn sums(
         &self,
         unit: Unit,
-        since: i64,
-        until: i64,
-        visit: &mut dyn FnMut(&Group, u64),
+        (since, until): (i64, i64),
+        filter: &Filter,
+        by: By,
+        visit: &mut dyn FnMut(&str, i64, u64),
     ) -> Result<(), DatabaseError> {
-        let mut statement = self.connection.prepare(
-            "SELECT start, agency, action, family, hit, count FROM counts WHERE span = ?1 AND start >= ?2 AND start < ?3",
-        )?;
-        let mut rows = statement.query(params![unit as i64, since, until])?;
+        let column = match by {
+            By::Agency => "agency",
+            By::Action => "action",
+            By::Family => "family",
+            _ => "''",
+        };
+        // Of hits there is an index.
+        let kind = match filter.kind {
+            Kind::All => "hit < 2",
+            Kind::Hits => "hit > 0",
+        };
+        let mut select = format!(
+            "SELECT {column}, start, count FROM counts WHERE span = ?1 AND start >= ?2 AND start < ?3 AND {kind}"
+        );
+        let mut values: Vec<Value> = vec![(unit as i64).into(), since.into(), until.into()];
+        let action = filter.outcome.map(|outcome| outcome.as_str().to_owned());
+        for (column, value) in
+            [("agency", filter.agency.clone()), ("family", filter.family.clone()), ("action", action)]
+        {
+            if let Some(value) = value {
+                values.push(value.into());
+                select.push_str(&format!(" AND {column} = ?{}", values.len()));
+            }
+        }
+        let mut statement = self.connection.prepare(&select)?;
+        let mut rows = statement.query(params_from_iter(&values))?;
         while let Some(row) = rows.next()? {
-            let group = Group {
-                minute: row.get(0)?,
-                agency: row.get(1)?,
-                action: row.get(2)?,
-                family: row.get(3)?,
-                hit: HitKind::from_number(row.get(4)?),
-            };
-            visit(&group, row.get::<_, i64>(5)?.unsigned_abs());
+            let text = row.get_ref(0)?.as_str().unwrap_or_default();
+            visit(text, row.get(1)?, row.get::<_, i64>(2)?.unsigned_abs());
         }
         Ok(())
     }

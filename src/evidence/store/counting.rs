@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, Unit, ZonedDateTime, ZonedDateTimeRound};
 
+use super::recent::Together;
 use super::rows::{MINUTE, Text};
 use super::{Filter, StoreError};
 use crate::evidence::record::Record;
@@ -97,7 +98,11 @@ pub(super) fn is_rolled_up(filter: &Filter, by: By) -> bool {
         && match by {
             By::Nothing | By::Agency | By::Action | By::Family | By::Hour => true,
             By::Day => has_whole_hours(),
-            By::Client | By::Name | By::Type | By::Rcode | By::Feed | By::Minute => false,
+            // Minutes are kept for two days only.
+            By::Minute => filter
+                .since
+                .is_some_and(|since| since >= Timestamp::now().as_microsecond() - 24 * 60 * MINUTE),
+            By::Client | By::Name | By::Type | By::Rcode | By::Feed => false,
         }
 }
 
@@ -110,6 +115,11 @@ fn has_whole_hours() -> bool {
 pub(in crate::evidence) fn day_of(minute: i64) -> i64 {
     start_of(minute, Unit::Day, &TimeZone::system())
         .map_or(minute, |start| start.timestamp().as_microsecond())
+}
+
+/// When a time's day begins, by the machine's time zone.
+pub(super) fn start_of_day(time: i64) -> Option<i64> {
+    start_of(time, Unit::Day, &TimeZone::system()).map(|start| start.timestamp().as_microsecond())
 }
 
 fn start_of(minute: i64, unit: Unit, zone: &TimeZone) -> Option<ZonedDateTime> {
@@ -141,6 +151,12 @@ impl Tally {
         }
     }
 
+    /// Adds what another one counted by the same.
+    pub(super) fn join(&mut self, other: Self) {
+        other.texts.iter().for_each(|(text, count)| self.add_text(text, *count));
+        other.minutes.iter().for_each(|(time, count)| self.add_time(*time, *count));
+    }
+
     pub(super) fn add_time(&mut self, time: i64, count: u64) {
         *self.minutes.entry(time.div_euclid(MINUTE) * MINUTE).or_default() += count;
     }
@@ -158,6 +174,17 @@ impl Tally {
             By::Feed => self.add_text(record.feed.as_deref().unwrap_or(""), 1),
             By::Family => self.add_text(record.family.as_deref().unwrap_or(""), 1),
             By::Minute | By::Hour | By::Day => self.add_time(record.time, 1),
+        }
+    }
+
+    /// Adds records that are counted together.
+    pub(super) fn add_together(&mut self, it: Together<'_>, count: u64) {
+        match self.by {
+            By::Agency => self.add_text(it.agency, count),
+            By::Action => self.add_text(it.action, count),
+            By::Family => self.add_text(it.family, count),
+            By::Minute | By::Hour | By::Day => self.add_time(it.minute, count),
+            _ => self.add_text("", count),
         }
     }
 

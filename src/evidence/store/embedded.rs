@@ -15,7 +15,8 @@ use super::counting::{self, By, Count, Tally};
 use super::loaded::{Loaded, Origin, merge};
 use super::parallel::{Ahead, with_ahead};
 use super::parquet::Stored;
-use super::rows::Group;
+use super::recent::Recent;
+use super::rollup;
 use super::segments::{self, Raw};
 use super::sightings::{Sighting, Sum};
 use super::spans::{HOUR, Kept, Spans};
@@ -24,19 +25,25 @@ use super::view::{Known, View, gone_until, is_summed, needles_of, note, note_fil
 use super::words::Words;
 use super::{Asked, Filter, Gap, Kind, Page, Scan, Store, StoreError, Watch, asked};
 use crate::database::DatabaseError;
-use crate::evidence::record::{Outcome, Record};
+use crate::evidence::record::Record;
 use crate::evidence::segment::{Id, Span};
 
 /// The log in a folder.
 #[derive(Debug, Clone)]
 pub struct Embedded {
     folder: PathBuf,
+    recent: Option<Arc<Recent>>,
 }
 
 impl Embedded {
     /// Reads the log in `folder`.
     pub fn new(folder: &Path) -> Self {
-        Self { folder: folder.to_owned() }
+        Self { folder: folder.to_owned(), recent: None }
+    }
+
+    /// The same, counting only what came since somebody counted with this.
+    pub fn counting(self, recent: Arc<Recent>) -> Self {
+        Self { recent: Some(recent), ..self }
     }
 
     pub(super) fn failed(&self) -> impl Fn(DatabaseError) -> StoreError + use<> {
@@ -65,9 +72,13 @@ impl Embedded {
     /// How a question is parted between roll-ups and rows.
     fn spans(&self, catalogue: &Catalogue, filter: &Filter, by: By) -> Result<Spans, StoreError> {
         let first = |unit: Unit| catalogue.first_count(unit).map_err(self.failed());
+        let (since, until) = (filter.since.unwrap_or(i64::MIN), filter.until.unwrap_or(i64::MAX));
+        if by == By::Minute {
+            return Ok(Spans::of_minutes(since, until));
+        }
         let day = if by == By::Hour { None } else { first(Unit::Day)? };
         let kept = Kept { minute: first(Unit::Minute)?, hour: first(Unit::Hour)?, day };
-        Ok(Spans::of(filter.since.unwrap_or(i64::MIN), filter.until.unwrap_or(i64::MAX), kept))
+        Ok(Spans::of(since, until, kept))
     }
 
     /// Those parts that rows would have to tell, and are gone.
@@ -87,10 +98,10 @@ impl Embedded {
                 Unit::Day => counting::day_of(from),
                 Unit::Hour | Unit::Minute => from.div_euclid(HOUR) * HOUR,
             };
-            let mut count = 0;
+            let (mut count, of_kind) = (0, Filter { kind: filter.kind, ..Filter::default() });
             catalogue
-                .counts(unit, start, start + 1, &mut |group, more| {
-                    count += if group.hit.counts_as(filter.kind) { more } else { 0 };
+                .sums(unit, (start, start + 1), &of_kind, By::Nothing, &mut |_, _, more| {
+                    count += more;
                 })
                 .map_err(self.failed())?;
             if !is_there && count > 0 {
@@ -264,6 +275,13 @@ impl Store for Embedded {
     ) -> Result<(Vec<Count>, Scan), StoreError> {
         let (mut scan, mut tally) = (Scan::default(), Tally::new(by));
         let mut view = self.view()?;
+        let whole = Some(rollup::whole(by)).filter(|_| counting::is_rolled_up(filter, by));
+        let is_whole = |time: Option<i64>| time.is_none_or(|time| whole.is_some_and(|span| time % span == 0));
+        let recent = self.recent.as_ref().filter(|_| whole.is_some());
+        let recent = recent.filter(|_| is_whole(filter.since) && is_whole(filter.until));
+        if let Some(recent) = recent {
+            recent.keep(&view.raws);
+        }
         view.narrow(filter, &mut scan);
         let total: u64 = view.raws.iter().map(|raw| raw.survey.len).sum::<u64>()
             + view.files.iter().map(|file| file.octets).sum::<u64>();
@@ -273,37 +291,25 @@ impl Store for Embedded {
                 scan.is_stopped = true;
                 return Ok((tally.finish()?, scan));
             }
+            done += raw.survey.len;
+            // One that cannot be read so is read as ever, which says why.
+            let counted =
+                recent.map(|recent| recent.each(raw, filter, &mut |it, count| tally.add_together(it, count)));
+            if let Some(Ok(true)) = counted {
+                continue;
+            }
             raw.read(&mut scan, &mut |record| {
                 if filter.takes(record) {
                     tally.add(record);
                 }
             })?;
-            done += raw.survey.len;
         }
         let mut parts = vec![filter.clone()];
-        if let Some(catalogue) = view.catalogue.as_ref().filter(|_| counting::is_rolled_up(filter, by)) {
+        if let Some(catalogue) = view.catalogue.as_ref().filter(|_| whole.is_some()) {
             let spans = self.spans(catalogue, filter, by)?;
             scan.uncounted = self.uncounted(&view, catalogue, filter, &spans)?;
-            let takes = |group: &Group| {
-                let is = |wanted: Option<&str>, text: &str| wanted.is_none_or(|wanted| wanted == text);
-                group.hit.counts_as(filter.kind)
-                    && is(filter.agency.as_deref(), &group.agency)
-                    && is(filter.family.as_deref(), &group.family)
-                    && is(filter.outcome.map(Outcome::as_str), &group.action)
-            };
-            let mut add = |group: &Group, count| {
-                if takes(group) {
-                    match by {
-                        By::Agency => tally.add_text(&group.agency, count),
-                        By::Action => tally.add_text(&group.action, count),
-                        By::Family => tally.add_text(&group.family, count),
-                        By::Hour | By::Day | By::Minute => tally.add_time(group.minute, count),
-                        _ => tally.add_text("", count),
-                    }
-                }
-            };
-            for (unit, from, to) in spans.sums {
-                catalogue.counts(unit, from, to, &mut add).map_err(self.failed())?;
+            for span in spans.sums {
+                rollup::add(catalogue, span, filter, by, &mut tally).map_err(self.failed())?;
             }
             // What they do not know is read.
             let part = |(_, from, to)| Filter { since: Some(from), until: Some(to), ..filter.clone() };

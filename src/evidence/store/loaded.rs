@@ -138,6 +138,7 @@ pub(super) fn merge<O: Origin>(
         if let Some(origin) = ahead.pop_if(|origin| newest.is_none_or(|newest| origin.latest() >= newest)) {
             if watch.progress(done, total).is_break() {
                 scan.is_stopped = true;
+                scan.reached = Some(origin.latest());
                 return Ok(());
             }
             done = done.saturating_add(origin.len());

@@ -13,6 +13,8 @@ mod loaded;
 pub mod names;
 mod parallel;
 mod parquet;
+pub mod recent;
+mod rollup;
 mod rows;
 mod segments;
 mod sightings;
@@ -170,6 +172,8 @@ pub struct Scan {
     pub unreadable: Vec<(PathBuf, String)>,
     /// Whether it was stopped before its end.
     pub is_stopped: bool,
+    /// Where it was stopped: all that is later was looked at, and nothing earlier was.
+    pub reached: Option<i64>,
     /// Parts of hours or days, from and until, whose records are gone and cannot be counted: of whole ones counts are left.
     pub uncounted: Vec<(i64, i64)>,
     /// What was looked for and found in summaries only, since the records are gone: clients, by what they asked and by the

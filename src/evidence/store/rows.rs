@@ -8,7 +8,6 @@ use std::net::IpAddr;
 
 use parquet::data_type::ByteArray;
 
-use super::Kind;
 use super::names::{self, Set};
 use crate::evidence::record::{Outcome, Record, Severity, Transport, Trigger};
 use crate::evidence::segment::Span;
@@ -159,20 +158,6 @@ pub(in crate::evidence) enum HitKind {
     Hit = 1,
     /// A hit that was found later; it is counted as none, too.
     Late = 2,
-}
-
-impl HitKind {
-    pub(super) fn from_number(number: i64) -> Self {
-        [Self::None, Self::Hit].into_iter().find(|kind| *kind as i64 == number).unwrap_or(Self::Late)
-    }
-
-    /// Whether it counts where all kinds, or hits, are asked for.
-    pub(super) fn counts_as(self, kind: Kind) -> bool {
-        match kind {
-            Kind::All => self != Self::Late,
-            Kind::Hits => self != Self::None,
-        }
-    }
 }
 
 impl Group {

@@ -20,7 +20,7 @@ const MOST_OPEN: usize = 512;
 pub(super) struct Raw {
     pub(super) segment: Segment,
     pub(super) survey: Survey,
-    file: Option<File>,
+    pub(super) file: Option<File>,
 }
 
 /// All segments in `folder` with a record.

@@ -35,6 +35,13 @@ impl Spans {
         spans
     }
 
+    /// Parts a time whose minutes are all there.
+    pub(super) fn of_minutes(from: i64, to: i64) -> Self {
+        let mut spans = Self::default();
+        spans.add_minutes(from, to, Some(i64::MIN));
+        spans
+    }
+
     fn add_days(&mut self, from: i64, to: i64) {
         if from >= to {
             return;

@@ -11,6 +11,7 @@ pub(super) const SCHEMA: &str = "
 CREATE TABLE IF NOT EXISTS summaries (
     id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, octets INTEGER NOT NULL, truncated INTEGER NOT NULL DEFAULT 0) STRICT;
 CREATE TABLE IF NOT EXISTS summarised (file INTEGER PRIMARY KEY, summary INTEGER NOT NULL) STRICT;
+CREATE INDEX IF NOT EXISTS counts_hits ON counts (span, start) WHERE hit > 0;
 ";
 
 /// A summary that counts.
