@@ -8,6 +8,7 @@
 pub mod board;
 pub mod class;
 pub mod desk;
+mod doubts;
 pub mod export;
 pub mod history;
 pub mod lifecycle;

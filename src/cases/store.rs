@@ -249,6 +249,17 @@ pub(super) fn list(connection: &Connection, filter: &CaseFilter) -> Result<Vec<C
     Ok(statement.query_map(params_from_iter(values), case_of)?.collect::<rusqlite::Result<_>>()?)
 }
 
+/// Open cases that were said to be wrong, and not judged.
+pub(super) fn doubted(connection: &Connection, agency: Option<&str>, most: u32) -> Result<Vec<Case>> {
+    let open = OPEN.map(|state| format!("'{state}'")).join(", ");
+    let select = format!(
+        "SELECT {COLUMNS} FROM cases WHERE state IN ({open}) AND verdict IS NULL AND (?1 IS NULL OR agency = ?1)
+         AND EXISTS (SELECT 1 FROM steps WHERE steps.cases = cases.id AND what = 'said-wrong') ORDER BY last_hit DESC LIMIT ?2"
+    );
+    let mut statement = connection.prepare(&select)?;
+    Ok(statement.query_map(params![agency, most], case_of)?.collect::<rusqlite::Result<_>>()?)
+}
+
 /// How many cases are not closed.
 pub(super) fn open_count(connection: &Connection) -> Result<u64> {
     let mut statement = connection.prepare("SELECT count(*) FROM cases WHERE state <> 'closed'")?;

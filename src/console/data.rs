@@ -3,6 +3,7 @@
 //! Every question is narrowed to the viewer's own agency here and nowhere else, and every look at one person's history is
 //! recorded before anything is shown.
 
+pub(super) mod look;
 pub(super) mod work;
 
 use std::net::IpAddr;
@@ -60,6 +61,14 @@ impl<'a> Data<'a> {
         let Some(filter) = self.narrowed(filter) else { return Ok(Scan::default()) };
         if let Some(client) = filter.client {
             self.looked(client, filter.since, filter.until)?;
+        }
+        if let Some(machine) = &filter.machine {
+            let mut clients: Vec<IpAddr> = machine.spans.iter().map(|(client, ..)| *client).collect();
+            clients.sort_unstable();
+            clients.dedup();
+            for client in clients {
+                self.looked(client, filter.since, filter.until)?;
+            }
         }
         Ok(self.house.log().newest_first(&filter, page, watch, visit)?)
     }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 
+use super::hunts::Hunts;
 use super::works::Works;
 use crate::cases::{Desk, DeskError};
 use crate::evidence::contacts::{ContactsError, Reader};
@@ -61,6 +62,8 @@ pub trait House: Send + Sync + 'static {
     fn works(&self) -> Option<&dyn Works> {
         None
     }
+    /// Hunts that analysts started.
+    fn hunts(&self) -> &Arc<Hunts>;
     /// Analysts' own rules.
     fn rules(&self) -> History;
     /// Puts analysts' rules in force as the file has them; says what came of it.

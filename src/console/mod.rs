@@ -11,12 +11,14 @@
 
 pub mod access;
 pub mod account;
+mod alerts;
 mod answer;
 mod audit;
 mod call;
 mod chart;
 pub mod data;
 pub mod house;
+pub mod hunts;
 pub mod jobs;
 pub mod kept;
 mod pages;

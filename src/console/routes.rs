@@ -64,6 +64,10 @@ pub(super) static ROUTES: &[&[Route]] = &[
     pages::feeds::ROUTES,
     pages::policy::ROUTES,
     pages::contacts::ROUTES,
+    pages::log::ROUTES,
+    pages::machines::ROUTES,
+    pages::hunts::ROUTES,
+    pages::alerts::ROUTES,
 ];
 
 /// What belongs to no page.

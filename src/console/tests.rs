@@ -13,6 +13,7 @@ use super::account::Accounts;
 use super::answer::{Failure, Reply};
 use super::call::{Call, Fields};
 use super::house::{Agency, House};
+use super::hunts::Hunts;
 use super::routes::{self, Found};
 use super::server;
 use super::tongue::Tongue;
@@ -44,6 +45,7 @@ pub(super) struct Scratch {
     folder: TempDir,
     agencies: Arc<[Agency]>,
     book: Arc<Book>,
+    hunts: Arc<Hunts>,
     pub(super) accounts: Arc<Accounts>,
 }
 
@@ -74,6 +76,7 @@ impl Scratch {
         Arc::new(Self {
             agencies: (0..AGENCIES.len()).map(agency).collect(),
             book: Arc::new(book),
+            hunts: Arc::new(Hunts::new(folder.path())),
             accounts: Arc::new(accounts),
             folder,
         })
@@ -314,6 +317,10 @@ impl House for Scratch {
 
     fn contacts(&self) -> Result<Reader, ContactsError> {
         Reader::open(&contacts::folder(self.data_dir()))
+    }
+
+    fn hunts(&self) -> &Arc<Hunts> {
+        &self.hunts
     }
 
     fn rules(&self) -> History {

@@ -16,6 +16,7 @@ use crate::cases::{Desk, DeskError};
 use crate::config::Config;
 use crate::console::account::Accounts;
 use crate::console::house::Agency;
+use crate::console::hunts::Hunts;
 use crate::console::jobs::Jobs;
 use crate::console::kept::Kept;
 use crate::console::server::{self, Console};
@@ -25,6 +26,7 @@ use crate::evidence::contacts::{self, ContactsError, Reader};
 use crate::evidence::store::Store;
 use crate::evidence::store::clickhouse::ClickHouse;
 use crate::evidence::store::embedded::Embedded;
+use crate::evidence::store::recent::Recent;
 use crate::feed::store::Store as Versions;
 use crate::identity::Book;
 use crate::listener;
@@ -83,6 +85,7 @@ impl Side {
         mut stop: watch::Receiver<bool>,
     ) -> Result<Runtime, DaemonError> {
         let accounts = Accounts::open(&reloader.started.data_dir)?;
+        let hunts = Arc::new(Hunts::new(&reloader.started.data_dir));
         let served = Served {
             reloader,
             book,
@@ -90,6 +93,8 @@ impl Side {
             desk: Mutex::default(),
             jobs: Arc::default(),
             kept: Kept::default(),
+            hunts,
+            recent: Arc::default(),
         };
         let console = Console::new(Arc::new(served), Arc::new(accounts));
         self.runtime.spawn(server::serve(self.listeners, console, async move {
@@ -109,6 +114,9 @@ struct Served {
     desk: Mutex<Option<(Arc<Config>, Desk)>>,
     jobs: Arc<Jobs>,
     kept: Kept,
+    hunts: Arc<Hunts>,
+    /// What was counted of the log's segments.
+    recent: Arc<Recent>,
 }
 
 impl Served {
@@ -153,7 +161,7 @@ impl House for Served {
                 config.archive.anonymise,
                 &config.log.folder,
             )),
-            None => Box::new(Embedded::new(&config.log.folder)),
+            None => Box::new(Embedded::new(&config.log.folder).counting(Arc::clone(&self.recent))),
         }
     }
 
@@ -180,6 +188,10 @@ impl House for Served {
 
     fn works(&self) -> Option<&dyn Works> {
         Some(self)
+    }
+
+    fn hunts(&self) -> &Arc<Hunts> {
+        &self.hunts
     }
 
     fn rules(&self) -> History {

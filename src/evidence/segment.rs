@@ -223,7 +223,7 @@ pub(super) fn read(mut file: &File, len: u64, octets: &mut Vec<u8>) -> io::Resul
 }
 
 /// What the trailer says, and the length of the file.
-fn trailer(file: &File) -> io::Result<Option<(Span, u64)>> {
+pub(super) fn trailer(file: &File) -> io::Result<Option<(Span, u64)>> {
     let len = file.metadata()?.len();
     let Some(at) = len.checked_sub(TRAILER as u64).filter(|&at| at >= MAGIC.len() as u64) else {
         return Ok(None);

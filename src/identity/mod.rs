@@ -19,6 +19,7 @@ pub mod follow;
 pub mod list;
 mod matching;
 pub mod read;
+pub mod search;
 mod take;
 #[cfg(test)]
 mod tests;

@@ -14,6 +14,7 @@ mod cases;
 mod cases_behind;
 mod clickhouse;
 mod clients;
+mod console_pages;
 mod console_work;
 mod cookies;
 mod demo;

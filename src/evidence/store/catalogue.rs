@@ -489,6 +489,21 @@ impl Catalogue {
         Ok(rows.collect::<Result<_, _>>()?)
     }
 
+    /// Hits that were found later, of queries since a time, the newest of an agency or of all: time and octets.
+    pub(super) fn late(
+        &self,
+        agency: Option<&str>,
+        since: i64,
+        most: usize,
+    ) -> Result<Vec<(i64, Vec<u8>)>, DatabaseError> {
+        let mut statement = self.connection.prepare(
+            "SELECT time, record FROM hits WHERE late = 1 AND time >= ?1 AND (?2 IS NULL OR agency = ?2) ORDER BY time DESC LIMIT ?3",
+        )?;
+        let rows = statement
+            .query_map(params![since, agency, signed(most as u64)], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
     /// Says that the clients in a file are no longer whole.
     pub(in crate::evidence) fn mark_truncated(&self, id: i64, octets: u64) -> Result<(), DatabaseError> {
         self.connection.execute(

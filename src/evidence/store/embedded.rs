@@ -17,6 +17,7 @@ use super::parallel::{Ahead, with_ahead};
 use super::parquet::Stored;
 use super::recent::Recent;
 use super::rollup;
+use super::rows::MINUTE;
 use super::segments::{self, Raw};
 use super::sightings::{Sighting, Sum};
 use super::spans::{HOUR, Kept, Spans};
@@ -52,7 +53,7 @@ impl Embedded {
     }
 
     pub(in crate::evidence) fn view(&self) -> Result<View, StoreError> {
-        let mut raws = segments::list(&self.folder)?;
+        let mut raws = segments::list(&self.folder, self.recent.as_deref())?;
         let folder = store_folder(&self.folder);
         let catalogue = Catalogue::read(&folder).map_err(self.failed())?;
         let (mut files, mut summaries) = (Vec::new(), Vec::new());
@@ -275,7 +276,7 @@ impl Store for Embedded {
     ) -> Result<(Vec<Count>, Scan), StoreError> {
         let (mut scan, mut tally) = (Scan::default(), Tally::new(by));
         let mut view = self.view()?;
-        let whole = Some(rollup::whole(by)).filter(|_| counting::is_rolled_up(filter, by));
+        let whole = Some(MINUTE).filter(|_| counting::is_rolled_up(filter, by));
         let is_whole = |time: Option<i64>| time.is_none_or(|time| whole.is_some_and(|span| time % span == 0));
         let recent = self.recent.as_ref().filter(|_| whole.is_some());
         let recent = recent.filter(|_| is_whole(filter.since) && is_whole(filter.until));
@@ -440,6 +441,23 @@ impl Store for Embedded {
         visit: &mut dyn FnMut(&Asked<'_>),
     ) -> Result<Scan, StoreError> {
         asked::all(self, span, agency, watch, visit)
+    }
+
+    fn finds(
+        &self,
+        agency: Option<&str>,
+        since: i64,
+        most: usize,
+        visit: &mut dyn FnMut(&Record<'_>),
+    ) -> Result<(), StoreError> {
+        let catalogue = Catalogue::read(&store_folder(&self.folder)).map_err(self.failed())?;
+        let found = catalogue.map(|it| it.late(agency, since, most)).transpose().map_err(self.failed())?;
+        for (time, octets) in found.unwrap_or_default() {
+            if let Some(record) = Record::decode(&octets, time) {
+                visit(&record);
+            }
+        }
+        Ok(())
     }
 
     fn gaps(&self, since: Option<i64>, until: Option<i64>) -> Result<Vec<Gap>, StoreError> {

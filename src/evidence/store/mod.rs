@@ -285,6 +285,19 @@ pub trait Store {
         })
     }
 
+    /// Calls `visit` with hits that were found after the query, since its name or answer was not listed by then: those of queries since
+    /// a time, of an agency or all, the newest `most`. Which server finds them keeps them.
+    ///
+    /// # Errors
+    /// [`StoreError`], when they cannot be read.
+    fn finds(
+        &self,
+        agency: Option<&str>,
+        since: i64,
+        most: usize,
+        visit: &mut dyn FnMut(&Record<'_>),
+    ) -> Result<(), StoreError>;
+
     /// The times in which records could not be kept, the newest first.
     ///
     /// # Errors

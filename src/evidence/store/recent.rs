@@ -13,7 +13,7 @@ use super::rows::MINUTE;
 use super::segments::Raw;
 use super::{Filter, Kind};
 use crate::evidence::record::Record;
-use crate::evidence::segment::{Id, Records};
+use crate::evidence::segment::{self, End, Id, Records, Span, Survey};
 
 /// Most groups of one segment: more of them are counted anew each time, by the caller.
 const MOST: usize = 200_000;
@@ -29,6 +29,8 @@ struct Counted {
     len: u64,
     /// … and those of whole blocks.
     at: u64,
+    /// When its records were.
+    span: Option<Span>,
     texts: Vec<Box<str>>,
     numbers: HashMap<Box<str>, u32>,
     groups: HashMap<Key, u64>,
@@ -60,6 +62,28 @@ impl Recent {
         all.retain(|id, _| raws.iter().any(|raw| raw.segment.id == *id));
     }
 
+    /// As [`segment::survey`].
+    pub(super) fn survey(&self, id: Id, file: &File) -> io::Result<Survey> {
+        if let Some((span, len)) = segment::trailer(file)? {
+            return Ok(Survey { span, len, end: End::Sealed });
+        }
+        let len = file.metadata()?.len();
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let counted = all.entry(id).or_default();
+        if counted.len > len {
+            // Not the one that was read.
+            *counted = Counted::default();
+        }
+        if counted.len < len {
+            counted.read(file, len)?;
+        }
+        let end = match usize::try_from(counted.len - counted.at).unwrap_or(usize::MAX) {
+            0 => End::Whole,
+            torn => End::Torn(torn),
+        };
+        Ok(Survey { span: counted.span.unwrap_or(Span::EMPTY), len, end })
+    }
+
     /// Calls `visit` with what a segment has of what `filter` takes, whose times are whole minutes; false: it must be read.
     pub(super) fn each(
         &self,
@@ -69,7 +93,7 @@ impl Recent {
     ) -> io::Result<bool> {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let counted = all.entry(raw.segment.id).or_default();
-        if counted.len < raw.survey.len && !counted.is_full {
+        if counted.len < raw.survey.len {
             let file = match &raw.file {
                 Some(file) => file,
                 None => &File::open(&raw.segment.path)?,
@@ -109,13 +133,16 @@ impl Counted {
         file.read_exact_at(&mut octets, self.at)?;
         let mut records = if self.at == 0 { Records::new(&octets) } else { Records::behind(&octets) };
         for record in records.by_ref() {
-            self.add(&record);
+            self.span.get_or_insert(Span::EMPTY).add(record.time);
+            if !self.is_full {
+                self.add(&record);
+            }
         }
         // A block that is not whole yet is read again.
         self.at += records.consumed() as u64;
         self.len = len;
-        self.is_full = self.groups.len() > MOST;
-        if self.is_full {
+        if self.groups.len() > MOST {
+            self.is_full = true;
             (self.groups, self.numbers, self.texts) = Default::default();
         }
         Ok(())

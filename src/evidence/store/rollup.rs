@@ -5,14 +5,8 @@
 use super::Filter;
 use super::catalogue::{Catalogue, Unit};
 use super::counting::{By, Tally, start_of_day};
-use super::rows::MINUTE;
 use super::spans::HOUR;
 use crate::database::DatabaseError;
-
-/// The length of the spans of which all times must be for a question to be answered by them alone.
-pub(super) fn whole(by: By) -> i64 {
-    if by == By::Minute { MINUTE } else { HOUR }
-}
 
 /// Adds up what `filter` takes of whole spans, from a time on and before another one; of hours, days where that is all the same.
 pub(super) fn add(

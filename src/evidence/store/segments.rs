@@ -9,6 +9,7 @@ use std::io;
 use std::path::Path;
 
 use super::loaded::Loaded;
+use super::recent::Recent;
 use super::{Filter, Scan, StoreError};
 use crate::evidence::segment::{self, End, Records, Segment, Survey};
 
@@ -23,14 +24,15 @@ pub(super) struct Raw {
     pub(super) file: Option<File>,
 }
 
-/// All segments in `folder` with a record.
-pub(super) fn list(folder: &Path) -> Result<Vec<Raw>, StoreError> {
+/// All segments in `folder` with a record; of those without a trailer, `recent` reads only what came since it was asked last.
+pub(super) fn list(folder: &Path, recent: Option<&Recent>) -> Result<Vec<Raw>, StoreError> {
     let listed =
         segment::list(folder).map_err(|source| StoreError::Read { path: folder.to_owned(), source })?;
     let mut found = Vec::new();
     for segment in listed {
         let Some(file) = unless_retired(&segment, File::open(&segment.path))? else { continue };
-        let Some(survey) = unless_retired(&segment, segment::survey(&file))? else { continue };
+        let survey = recent.map_or_else(|| segment::survey(&file), |recent| recent.survey(segment.id, &file));
+        let Some(survey) = unless_retired(&segment, survey)? else { continue };
         let file = Some(file).filter(|_| found.len() < MOST_OPEN);
         found.push(Raw { segment, survey, file });
     }

@@ -54,11 +54,17 @@ fn form(fields: &[(&str, &str)]) -> String {
 }
 
 impl Staff {
-    /// Signs in.
+    /// Signs in with the password of everybody.
     #[track_caller]
     pub(crate) fn sign_in(server: &Server, name: &str) -> Self {
+        Self::sign_in_with(server, name, PASSWORD)
+    }
+
+    /// Signs in.
+    #[track_caller]
+    pub(crate) fn sign_in_with(server: &Server, name: &str, password: &str) -> Self {
         let staff = Self { console: console(server), cookie: String::new() };
-        let reply = staff.send("POST", "/sign-in", &form(&[("name", name), ("password", PASSWORD)]));
+        let reply = staff.send("POST", "/sign-in", &form(&[("name", name), ("password", password)]));
         assert_eq!(reply.status, 303, "{reply:?}");
         let cookie = reply.field("set-cookie").unwrap().split(';').next().unwrap().to_owned();
         Self { cookie, ..staff }

@@ -651,6 +651,16 @@ impl Store for ClickHouse {
         Ok((sum.finish()?, scan))
     }
 
+    fn finds(
+        &self,
+        agency: Option<&str>,
+        since: i64,
+        most: usize,
+        visit: &mut dyn FnMut(&Record<'_>),
+    ) -> Result<(), StoreError> {
+        Embedded::new(&self.log).finds(agency, since, most, visit)
+    }
+
     fn gaps(&self, since: Option<i64>, until: Option<i64>) -> Result<Vec<Gap>, StoreError> {
         Embedded::new(&self.log).gaps(since, until)
     }
