@@ -134,7 +134,7 @@ fn month(period: Period) -> House {
     let mut times: Vec<i64> = (0..1800).map(|_| since - DAY + dice.roll(until - since + 2 * DAY)).collect();
     times.extend(edges.iter().cycle().take(60));
     times.sort_unstable();
-    let records: Vec<Written<'static>> = times
+    let mut records: Vec<Written<'static>> = times
         .iter()
         .map(|time| {
             let net = dice.roll(4);
@@ -144,6 +144,10 @@ fn month(period: Period) -> House {
             query(*time, client, (dice.roll(9) == 0 || edges.contains(time)).then_some(family))
         })
         .collect();
+    // They were switched off for good before the month began.
+    let off = |net| query(since - 2 * HOUR, IpAddr::from([10, net, 0, 200]), Some(families[0]));
+    records.extend([1, 2, 3].map(off));
+    records.sort_by_key(|record| record.time);
     let config = Config::load(&house.path().join(CONFIG)).unwrap();
     let data = house.path().join(&config.data_dir);
     let log = sachdns::evidence::journal::Options { folder: data.join("log"), ..config.log.clone() };
