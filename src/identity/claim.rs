@@ -217,15 +217,7 @@ impl Batch {
 
 /// One line without control characters and blanks around it; `None` where nothing is left.
 pub(super) fn tidy(text: &str) -> Option<String> {
-    let text: String = text
-        .split(|char: char| char.is_control() || char.is_whitespace())
-        .filter(|part| !part.is_empty())
-        .collect::<Vec<_>>()
-        .join(" ");
-    let is_nothing =
-        text.is_empty() || text.chars().all(|char| matches!(char, '-' | '–' | '*' | '.' | '?' | '/'));
-    let text = &text[..text.floor_char_boundary(MAX_TEXT)];
-    (!is_nothing).then(|| text.trim_end().to_owned())
+    crate::tabular::table::tidy(text, MAX_TEXT)
 }
 
 /// The start of a text that is no good, for a fault.

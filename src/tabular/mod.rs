@@ -4,6 +4,7 @@
 
 pub mod delimited;
 pub mod heading;
+pub mod table;
 pub mod workbook;
 
 /// The cells of a row that are looked at.

@@ -76,6 +76,9 @@ pub trait Rows {
     /// Takes the next row, which has this number from 1 on in its sheet.
     fn row(&mut self, number: u32, cells: Vec<String>);
 
+    /// A sheet of this name begins.
+    fn begin_sheet(&mut self, _name: &str) {}
+
     /// A sheet has ended: what follows is another table.
     fn end_sheet(&mut self);
 
@@ -114,6 +117,7 @@ pub fn read(reader: impl Read, out: &mut dyn Rows) -> Result<(), WorkbookError> 
             continue;
         }
         let merged = book.merged(&sheet.part)?;
+        out.begin_sheet(&sheet.name);
         book.rows(&sheet.part, &texts, &merged, out)?;
     }
     Ok(())

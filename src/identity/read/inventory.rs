@@ -10,9 +10,9 @@ use std::net::IpAddr;
 
 use super::super::claim::{About, Batch, Claim, Fault, excerpt, tidy};
 use super::Reading;
-use super::table::{self, Table};
 use crate::mac::Mac;
 use crate::tabular::heading::bare;
+use crate::tabular::table::{self, Table};
 
 /// Addresses and MACs of one row that are taken.
 const MAX_OF_ROW: usize = 16;
@@ -175,8 +175,8 @@ pub(super) fn is_header(cells: &[String]) -> bool {
 
 pub(super) fn read(tables: &[Table], reading: &Reading, batch: &mut Batch) {
     let mut has_header = false;
-    for rows in tables {
-        let Some((columns, rows)) = table::below_header(rows, role, is_header) else { continue };
+    for table in tables {
+        let Some((columns, rows)) = table::below_header(&table.rows, role, is_header) else { continue };
         has_header = true;
         let cell = |cells: &[String], wanted| {
             let mut found =

@@ -17,13 +17,13 @@ mod tests;
 pub mod times;
 mod windows;
 
-use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
 use jiff::tz::TimeZone;
 
 use super::claim::{Batch, Scope};
+use crate::tabular::table::{has_header, text};
 use crate::tabular::workbook::{self, WorkbookError};
 use times::Order;
 
@@ -119,7 +119,7 @@ pub fn read(octets: &[u8], reading: &Reading) -> Result<(Format, Batch), ReadErr
     if workbook::is_archive(octets) {
         let mut batch = Batch::new(Scope::Inventory);
         let tables = table::of_workbook(octets, &mut batch)?;
-        inventory::read(&tables, reading, &mut batch);
+        inventory::read(&tables.tables, reading, &mut batch);
         return Ok((Format::Inventory, batch));
     }
     let text = text(octets).ok_or(ReadError::Binary)?;
@@ -138,24 +138,9 @@ pub fn read(octets: &[u8], reading: &Reading) -> Result<(Format, Batch), ReadErr
         Format::Isc => isc::read(&text, reading, &mut batch),
         Format::Dnsmasq => dnsmasq::read(&text, reading, &mut batch),
         Format::Windows => windows::read(&text, reading, &mut batch),
-        Format::Inventory => inventory::read(&table::of_text(&text, &mut batch), reading, &mut batch),
+        Format::Inventory => inventory::read(&table::of_text(&text, &mut batch).tables, reading, &mut batch),
     }
     Ok((format, batch))
-}
-
-/// The text in these octets; `None` where they are none.
-fn text(octets: &[u8]) -> Option<Cow<'_, str>> {
-    let wide = |octets: &[u8], unit: fn([u8; 2]) -> u16| {
-        let units: Vec<u16> = octets.chunks_exact(2).map(|pair| unit([pair[0], pair[1]])).collect();
-        String::from_utf16_lossy(&units).into()
-    };
-    let text: Cow<'_, str> = match octets {
-        [0xff, 0xfe, rest @ ..] => wide(rest, u16::from_le_bytes),
-        [0xfe, 0xff, rest @ ..] => wide(rest, u16::from_be_bytes),
-        [0xef, 0xbb, 0xbf, rest @ ..] => String::from_utf8_lossy(rest),
-        octets => String::from_utf8_lossy(octets),
-    };
-    (!text.get(..text.floor_char_boundary(4096)).is_some_and(|head| head.contains('\0'))).then_some(text)
 }
 
 /// In which format a text is.
@@ -165,7 +150,7 @@ fn detect(text: &str) -> Option<Format> {
     if lines().next().is_some_and(kea::is_header) {
         return Some(Format::Kea);
     }
-    if head.contains("<DHCPServer") || table::has_header(head, windows::is_header) {
+    if head.contains("<DHCPServer") || has_header(head, windows::is_header) {
         return Some(Format::Windows);
     }
     if lines().filter(|line| !line.starts_with('#')).take(20).any(isc::is_start) {
@@ -174,7 +159,7 @@ fn detect(text: &str) -> Option<Format> {
     if lines().take(20).any(dnsmasq::is_lease) {
         return Some(Format::Dnsmasq);
     }
-    table::has_header(head, inventory::is_header).then_some(Format::Inventory)
+    has_header(head, inventory::is_header).then_some(Format::Inventory)
 }
 
 /// Lines with their numbers, from 1.

@@ -49,7 +49,7 @@ impl FromStr for Order {
 
 impl Order {
     /// The order in which these dates are written.
-    pub(super) fn of<'t>(self, texts: impl Iterator<Item = &'t str>) -> Self {
+    pub fn of<'t>(self, texts: impl Iterator<Item = &'t str>) -> Self {
         if self != Self::Auto {
             return self;
         }
@@ -68,7 +68,7 @@ impl Order {
     }
 
     /// Reads a date, or a date and a time; `None` where it is none.
-    pub(super) fn read(self, text: &str, zone: &TimeZone) -> Option<i64> {
+    pub fn read(self, text: &str, zone: &TimeZone) -> Option<i64> {
         let text = text.trim();
         if let Ok(time) = text.parse::<Timestamp>() {
             return Some(time.as_microsecond());

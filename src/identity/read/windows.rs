@@ -16,6 +16,7 @@ use super::times::Order;
 use super::{Reading, octets, table};
 use crate::mac::Mac;
 use crate::tabular::heading::bare;
+use crate::tabular::table::below_header;
 
 /// What a column holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,8 +69,8 @@ fn value(fields: &Fields, role: Role) -> Option<&str> {
 
 fn of_csv(text: &str, batch: &mut Batch) -> Vec<(u64, Fields)> {
     let mut leases = Vec::new();
-    for rows in table::of_text(text, batch) {
-        let Some((columns, rows)) = table::below_header(&rows, role, is_header) else {
+    for table in table::of_text(text, batch).tables {
+        let Some((columns, rows)) = below_header(&table.rows, role, is_header) else {
             batch.fault(1, Fault::NoHeader);
             continue;
         };
