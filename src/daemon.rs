@@ -6,6 +6,7 @@ mod cases;
 mod clickhouse;
 mod console;
 mod control;
+mod coverage;
 mod encrypted;
 mod error;
 pub mod explain;
@@ -16,6 +17,7 @@ pub mod giving;
 mod hunting;
 mod identity;
 mod landing;
+mod metrics;
 mod publish;
 pub mod replaying;
 mod report;
@@ -80,6 +82,7 @@ use files::affordable;
 
 pub use crate::identity::folder as identity_folder;
 pub use control::{ask_for_rules, ask_to_refresh, ask_to_reload};
+pub use coverage::{SurveyError, settle as settle_coverage, survey as survey_coverage};
 pub use error::DaemonError;
 pub use report::{folder as reports_folder, gather as gather_report, store as report_store, write_whole};
 pub use rules::{RulesError, guard};
@@ -155,7 +158,7 @@ pub fn run(config: Config, ready: impl FnOnce(&Listening)) -> Result<(), DaemonE
     let stop = StopOnDrop(Arc::default());
     let (stop_sender, stop_receiver) = watch::channel(false);
 
-    let mut threads = Vec::new();
+    let (mut threads, mut pulses) = (Vec::new(), Vec::new());
     // A part of the cache's room is the workers' own.
     let ready_size = config.cache.max_size / READY_SHARE / sockets.udp.len() as u64;
     for (number, socket) in sockets.udp.into_iter().enumerate() {
@@ -163,8 +166,11 @@ pub fn run(config: Config, ready: impl FnOnce(&Listening)) -> Result<(), DaemonE
         let journal = Journal::open(number as u16 + 1, &ledger);
         let tools = udp::Tools::new(socket, journal, Ready::new(ready_size))?;
         let (pipeline, handle, stop) = (Arc::clone(&pipeline), runtime.handle().clone(), Arc::clone(&stop.0));
+        let pulse = Arc::new(());
+        pulses.push(Arc::downgrade(&pulse));
         threads.push(thread(&format!("udp-{number}"), move || {
             udp::run(tools, &pipeline, &handle, &stop);
+            drop(pulse);
         })?);
     }
     // Before those who let files go.
@@ -200,9 +206,21 @@ pub fn run(config: Config, ready: impl FnOnce(&Listening)) -> Result<(), DaemonE
         fetching,
     };
     let reporter = report::Reporter::start(Arc::clone(&reloader.current))?;
+    let surveyor = coverage::Surveyor::start(reloader.clone(), Arc::clone(&book))?;
+    let started = clock::now();
+    let instruments = metrics::Instruments::new(
+        reloader.clone(),
+        Arc::clone(&ledger),
+        Arc::clone(&contacts),
+        pulses,
+        started,
+    );
     let console = sockets
         .console
-        .map(|side| side.start(reloader.clone(), book, runtime.handle().clone(), stop_receiver.clone()))
+        .map(|side| {
+            let handle = runtime.handle().clone();
+            side.start(reloader.clone(), book, instruments, handle, stop_receiver.clone())
+        })
         .transpose()?;
     let outcome = runtime.block_on(async {
         let limits = &config.limits;
@@ -269,6 +287,7 @@ pub fn run(config: Config, ready: impl FnOnce(&Listening)) -> Result<(), DaemonE
         let _ = tokio::time::timeout(2 * GRACE, async { while parts.join_next().await.is_some() {} }).await;
         outcome
     });
+    surveyor.stop();
     drop(_entered);
     runtime.shutdown_timeout(GRACE);
     sinkhole_runtime.shutdown_timeout(GRACE);
@@ -625,7 +644,7 @@ impl Reloader {
     fn reload_now(&self) -> Result<String, DaemonError> {
         let begun = Instant::now();
         let mut configured = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut config = Config::load(&self.started.path)?;
+        let mut config = Config::reload(&self.started.path, &self.started.data_dir)?;
         // Only a start changes data_dir.
         config.versions = self.started.versions.clone();
         let config = Arc::new(config);

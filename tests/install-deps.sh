@@ -79,3 +79,12 @@ if ! [ -e "$duckdb/complete" ]; then
     "$duckdb/bin/pip" install --quiet --no-deps duckdb==2.0.1
     touch "$duckdb/complete"
 fi
+
+# Workbooks as people's programs write them; what holds the API's description and the figures to their standards.
+sheets=${CARGO_TARGET_DIR:-$here/../target}/tmp/sheets
+if ! [ -e "$sheets/complete" ]; then
+    echo "fetching for the tests: openpyxl, openapi-spec-validator, prometheus-client"
+    python3 -m venv "$sheets"
+    "$sheets/bin/pip" install --quiet openpyxl==3.1.5 openapi-spec-validator==0.9.0 prometheus-client==0.26.0
+    touch "$sheets/complete"
+fi

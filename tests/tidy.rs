@@ -32,24 +32,26 @@ const UNSAFE_FILES: [&str; 2] = ["src/image.rs", "src/datagram.rs"];
 const FOLDING: [(&str, &str); 4] = [
     ("src/feed/rpz.rs", "a TTL's unit letter in a zone file"),
     ("src/tabular/heading.rs", "the headings of tables"),
-    ("src/sinkhole/http/tests.rs", "the field names of an HTTP head"),
     ("src/evidence/store/words.rs", "texts of a column, millions of them, without making names of them"),
+    ("src/sinkhole/http/tests.rs", "the field names of an HTTP head"),
 ];
 
 /// The modules that may import only these of ours.
 const ONLY: &[(&str, &[&str])] = &[
     ("cases", &["database", "fetch", "identity", "outlet"]),
     ("clock", &[]),
+    ("coverage", &["cases", "database", "identity", "mac", "tabular"]),
     (
         "console",
         &[
-            "cases", "client", "clock", "database", "evidence", "explain", "feed", "identity", "listener",
-            "name", "policy", "report", "rules", "tabular",
+            "cases", "client", "clock", "coverage", "database", "evidence", "explain", "feed", "identity",
+            "listener", "metrics", "name", "policy", "report", "roster", "rules", "tabular",
         ],
     ),
     ("database", &[]),
     ("datagram", &[]),
     ("mac", &[]),
+    ("metrics", &[]),
     ("name", &[]),
     ("client", &[]),
     ("tabular", &[]),
@@ -62,12 +64,13 @@ const ONLY: &[(&str, &[&str])] = &[
     ("feed", &["name", "policy", "tabular"]),
     ("fetch", &["clock", "feed", "name", "tsig", "wire"]),
     ("image", &["name", "policy"]),
+    ("roster", &["tabular"]),
     ("rules", &["name", "policy"]),
     ("replay", &["client", "evidence", "name", "policy", "serve"]),
     ("report", &["cases", "client", "evidence", "identity", "mac"]),
     ("publish", &["client", "image", "listener", "name", "policy"]),
     ("resolve", &["datagram", "name", "wire"]),
-    ("evidence", &["clock", "database", "mac", "name", "wire"]),
+    ("evidence", &["clock", "database", "mac", "metrics", "name", "wire"]),
     ("outlet", &["clock", "evidence"]),
     ("sinkhole", &["client", "clock", "evidence", "listener", "name"]),
     ("update", &["clock", "feed", "image", "name", "policy"]),
@@ -82,7 +85,7 @@ const ONLY: &[(&str, &[&str])] = &[
         "config",
         &[
             "cases", "client", "console", "evidence", "feed", "fetch", "identity", "name", "outlet",
-            "publish", "report", "resolve", "serve", "sinkhole", "tsig",
+            "publish", "report", "resolve", "roster", "serve", "sinkhole", "tsig",
         ],
     ),
 ];

@@ -4,10 +4,12 @@
 //! not done (the reason is printed), 2 wrong usage.
 
 mod account;
+mod agency;
 mod ca;
 mod case;
 mod check;
 mod contacts;
+mod coverage;
 mod demo;
 mod diff;
 mod explain;
@@ -81,6 +83,12 @@ enum Command {
     /// Machines, and which addresses they had when.
     #[command(subcommand)]
     Identity(Box<identity::Command>),
+    /// Endpoint protection: what has it, and which infected machines have none.
+    #[command(subcommand)]
+    Coverage(Box<coverage::Command>),
+    /// Agencies, their networks and officers.
+    #[command(subcommand)]
+    Agency(agency::Command),
     /// Who may sign in to the console.
     #[command(subcommand)]
     Account(account::Command),
@@ -153,6 +161,10 @@ enum CliError {
     Import(#[from] ImportError),
     #[error("no source speaks of {what:?}; `sachdns identity list` shows the machines that are known")]
     NoMachine { what: String },
+    #[error(transparent)]
+    Agency(Box<agency::AgencyError>),
+    #[error(transparent)]
+    Coverage(Box<coverage::CoverageError>),
     #[error(transparent)]
     Rule(#[from] crate::daemon::giving::RuleError),
     #[error(
@@ -241,6 +253,8 @@ pub fn run() -> ExitCode {
         Command::Contacts(arguments) => contacts::run(&arguments),
         Command::Ca(command) => ca::run(&command),
         Command::Identity(command) => identity::run(&command),
+        Command::Agency(command) => agency::run(&command),
+        Command::Coverage(command) => coverage::run(&command),
         Command::Account(command) => account::run(&command),
         Command::Feed(command) => feed::run(&command),
         Command::Policy(command) => policy::run(&command),

@@ -14,6 +14,7 @@ use super::reader::{Reader, Table, Value, count, integer, list, text};
 use crate::cases::desk::LONGEST_NAME;
 use crate::cases::{Classes, Options, notify};
 use crate::client::Agency;
+use crate::roster;
 
 /// What `[cases]` and the agencies' tables say of cases.
 #[derive(Debug, Clone)]
@@ -126,13 +127,5 @@ fn email(value: Value<'_>) -> Result<Option<String>, Problem> {
 
 /// Whether it looks like an address of mail; what reads it for good is the mail server.
 pub(super) fn address(text: &str) -> Result<(), &'static str> {
-    let (local, domain) = text.rsplit_once('@').ok_or("it has no @")?;
-    let is_plain = |part: &str| {
-        !part.is_empty()
-            && part.bytes().all(|octet| octet.is_ascii_graphic() && !b"<>(),;:\\\"".contains(&octet))
-    };
-    if text.len() > 254 || !is_plain(local) || !is_plain(domain) || local.contains('@') {
-        return Err("it is not the plain form NAME@DOMAIN");
-    }
-    Ok(())
+    if roster::is_email(text) { Ok(()) } else { Err("it is not the plain form NAME@DOMAIN") }
 }

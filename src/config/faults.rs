@@ -77,6 +77,9 @@ pub enum Problem {
         /// How many it may have.
         most: usize,
     },
+    /// The list of agencies that was imported.
+    #[error("it cannot be read as a list of agencies: {0}; import the sheet again, or mend the file")]
+    Roster(String),
     /// A file that a setting names.
     #[error("{path}: {why}; relative paths start from the working directory")]
     File {

@@ -17,6 +17,7 @@ use super::faults::{Faults, Problem};
 use super::reader::{
     Reader, Table, Value, address, boolean, count, duration, fields, integer, list, parsed, size, some, text,
 };
+use super::roster::RosterIn;
 use super::upstreams::{Reading, strategy};
 use super::{
     Config, Dnssec, Landing, Limits, Office, Recursion, Server, SpecialNames, Watch, Way, audiences,
@@ -49,7 +50,7 @@ const CANARIES: &[&str] = &["use-application-dns.net", "mask.icloud.com", "mask-
 
 const ADDRESSES: &str = "at least one address and port, such as [\"127.0.0.1:5353\"]";
 
-pub(super) fn read(path: &Path, text: &str) -> Result<Config, Faults> {
+pub(super) fn read(path: &Path, text: &str, roster: RosterIn<'_>) -> Result<Config, Faults> {
     let mut reader = Reader::new(path, text);
     let (document, errors) = DeTable::parse_recoverable(text);
     if !errors.is_empty() {
@@ -60,7 +61,7 @@ pub(super) fn read(path: &Path, text: &str) -> Result<Config, Faults> {
         }
         return Err(Faults(reader.faults));
     }
-    let config = settings(&mut reader, path, document.get_ref());
+    let config = settings(&mut reader, path, document.get_ref(), roster);
     reader.faults.sort_by_key(|fault| fault.line);
     if reader.faults.is_empty() {
         return Ok(Config { lines: reader.lines, unused: reader.unused, ..config });
@@ -75,11 +76,16 @@ pub(super) fn all_settings() -> Vec<String> {
     let text = "[[feed]]\n[[agency]]\n[[group]]\n[[route]]\n[[zone]]\n[[tsig_key]]\n[[publish]]\n[[outlet]]\n[[webhook]]\n[[identity]]\n";
     let mut reader = Reader::new(Path::new(""), text);
     let (document, _) = DeTable::parse_recoverable(text);
-    settings(&mut reader, Path::new(""), document.get_ref());
+    settings(&mut reader, Path::new(""), document.get_ref(), RosterIn::Nowhere);
     reader.known
 }
 
-fn settings<'a>(reader: &mut Reader<'a>, path: &Path, document: &'a DeTable<'a>) -> Config {
+fn settings<'a>(
+    reader: &mut Reader<'a>,
+    path: &Path,
+    document: &'a DeTable<'a>,
+    roster: RosterIn<'_>,
+) -> Config {
     let mut top = reader.table("", 1, document);
     let data_dir = reader.take(&mut top, "data_dir", PathBuf::from("data"), file_path);
     let diagnostics = reader.take(
@@ -115,7 +121,9 @@ fn settings<'a>(reader: &mut Reader<'a>, path: &Path, document: &'a DeTable<'a>)
     let console = super::console::read(reader, &mut top);
     let gate = super::gate::read(reader, &mut top);
     let names: Vec<&str> = feeds.iter().map(|feed| &*feed.name).collect();
-    let (agencies, offices) = agencies(reader, &mut top);
+    let (mut agencies, mut offices) = agencies(reader, &mut top);
+    let own_agencies = agencies.len();
+    super::roster::add(reader, &data_dir, roster, &mut agencies, &mut offices);
     let cases = super::cases::read(reader, &mut top, &http.time_zone, &agencies, offices);
     let reports = super::report::read(reader, &mut top);
     let publish = super::publish::read(reader, &mut top, &tsig_keys, &sinkhole, &names, &agencies);
@@ -150,6 +158,7 @@ fn settings<'a>(reader: &mut Reader<'a>, path: &Path, document: &'a DeTable<'a>)
         gate,
         publish,
         agencies,
+        own_agencies,
         cases,
         reports,
         reaches,
@@ -498,6 +507,7 @@ fn agencies<'a>(reader: &mut Reader<'a>, top: &mut Table<'a>) -> (Vec<Agency>, V
             };
             reader.fault(line, "agency.networks", Problem::Twice(twice));
         }
+        reader.lines.insert(format!("agency {id}"), line);
         let contact = contact.map(Into::into);
         let id: Arc<str> = id.into();
         offices.push(Office { agency: Arc::clone(&id), ..office });

@@ -21,6 +21,7 @@ mod outlets;
 mod publish;
 mod reader;
 mod report;
+mod roster;
 mod sinkhole;
 mod transports;
 mod upstreams;
@@ -44,6 +45,8 @@ pub use report::Reports;
 pub use sinkhole::Watch;
 pub use transports::Transports;
 
+use roster::RosterIn;
+
 use crate::client::Agency;
 use crate::client::cookie::Secret;
 use crate::client::limits::Rates;
@@ -59,6 +62,7 @@ use crate::name::Name;
 use crate::outlet;
 use crate::resolve::validate::anchor::{AnchorFault, Anchors};
 use crate::resolve::{cache, recurse, routes, validate, zone};
+use crate::roster::Known;
 use crate::serve::apply::Sinkhole;
 use crate::serve::credentials::{Concern, CredentialsError, Loaded};
 use crate::serve::identity::Identity;
@@ -117,8 +121,10 @@ pub struct Config {
     pub console: crate::console::Options,
     /// The policy as zones for other resolvers.
     pub publish: Vec<Publication>,
-    /// Agencies.
+    /// Agencies: those of this file, then those of `data_dir/agencies.json`.
     pub agencies: Vec<Agency>,
+    /// How many of them are of this file.
+    pub own_agencies: usize,
     /// Following machines until they are clean.
     pub cases: Cases,
     /// Figures for those above.
@@ -228,6 +234,18 @@ impl Config {
     /// # Errors
     /// [`Faults`]: everything that is wrong, at once.
     pub fn load(path: &Path) -> Result<Self, Faults> {
+        Self::load_beside(path, RosterIn::DataDir)
+    }
+
+    /// Reads and checks it again, for a server that has this data folder whatever the file says now.
+    ///
+    /// # Errors
+    /// As [`Config::load`].
+    pub fn reload(path: &Path, data_dir: &Path) -> Result<Self, Faults> {
+        Self::load_beside(path, RosterIn::Folder(data_dir))
+    }
+
+    fn load_beside(path: &Path, place: RosterIn<'_>) -> Result<Self, Faults> {
         let text = std::fs::read_to_string(path).map_err(|source| {
             Faults(vec![Fault::whole_file(
                 path,
@@ -238,15 +256,15 @@ impl Config {
                 }),
             )])
         })?;
-        Self::parse(path, &text)
+        file::read(path, &text, place)
     }
 
-    /// Checks the text of a configuration; `path` is what faults name.
+    /// Checks the text of a configuration alone; `path` is what faults name.
     ///
     /// # Errors
     /// As [`Config::load`].
     pub fn parse(path: &Path, text: &str) -> Result<Self, Faults> {
-        file::read(path, text)
+        file::read(path, text, RosterIn::Nowhere)
     }
 
     /// `FILE:LINE: SETTING`, for errors that show only later, such as a port in use.
@@ -370,6 +388,17 @@ impl Config {
         let zones = self.zones.iter().map(|zone| &zone.name);
         let routes = self.forward.routes.iter().map(|route| &route.domain);
         Special::new(self.special.except.iter().chain(zones).chain(routes).cloned())
+    }
+
+    /// The agencies of this file itself, with their places in it.
+    pub fn configured_agencies(&self) -> Vec<Known> {
+        let own = self.agencies.iter().take(self.own_agencies);
+        let known = own.map(|agency| Known {
+            id: agency.id.to_string(),
+            networks: agency.networks.clone(),
+            place: self.place(&format!("agency {}", agency.id)),
+        });
+        known.collect()
     }
 
     /// What this server is called among others: `server.id`, or else the machine's name.

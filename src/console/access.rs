@@ -42,11 +42,21 @@ pub enum Right {
     Audit,
     /// Accounts, imports, settings.
     Manage,
+    /// To read how the server does, in figures.
+    Measure,
 }
 
 /// Every right.
-pub const RIGHTS: [Right; 7] =
-    [Right::See, Right::SeeProvince, Right::Work, Right::Judge, Right::Rule, Right::Audit, Right::Manage];
+pub const RIGHTS: [Right; 8] = [
+    Right::See,
+    Right::SeeProvince,
+    Right::Work,
+    Right::Judge,
+    Right::Rule,
+    Right::Audit,
+    Right::Manage,
+    Right::Measure,
+];
 
 impl Role {
     /// Whether this role has that right.

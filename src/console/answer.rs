@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use maud::Markup;
 
 use crate::cases::DeskError;
+use crate::coverage::LedgerError;
 use crate::evidence::contacts::ContactsError;
 use crate::evidence::store::StoreError;
 use crate::identity::BookError;
@@ -15,6 +16,8 @@ pub(super) enum Reply {
     Page(Markup),
     /// JSON.
     Json(serde_json::Value),
+    /// … of a server that is not well (503).
+    Unwell(serde_json::Value),
     /// Somewhere else, by GET (303).
     Redirect(String),
     /// … after this cookie was set: `NAME=VALUE; …`.
@@ -95,6 +98,9 @@ pub(super) enum Failure {
     /// Contacts.
     #[error(transparent)]
     Contacts(#[from] ContactsError),
+    /// Endpoint protection.
+    #[error(transparent)]
+    Coverage(#[from] LedgerError),
     /// Accounts.
     #[error(transparent)]
     Accounts(#[from] super::account::AccountsError),

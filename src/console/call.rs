@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::access::Viewer;
+use super::access::{Right, Viewer};
 use super::account::Accounts;
 use super::answer::Failure;
 use super::data::Data;
@@ -49,6 +49,11 @@ impl Call {
     /// Who asks. On a route with a right there always is somebody.
     pub(super) fn viewer(&self) -> Result<&Viewer, Failure> {
         self.viewer.as_ref().ok_or(Failure::SignedOut)
+    }
+
+    /// Whether the viewer has that right.
+    pub(super) fn may(&self, right: Right) -> bool {
+        self.viewer.as_ref().is_some_and(|viewer| viewer.may(right))
     }
 
     /// What there is for this viewer to see.

@@ -9,10 +9,13 @@ use ipnet::IpNet;
 use super::hunts::Hunts;
 use super::works::Works;
 use crate::cases::{Desk, DeskError};
+use crate::coverage::{Ledger, LedgerError, Settling};
 use crate::evidence::contacts::{ContactsError, Reader};
 use crate::evidence::store::Store;
 use crate::feed::store::Store as Versions;
 use crate::identity::Book;
+use crate::metrics::Health;
+use crate::roster::Known;
 use crate::rules::history::History;
 
 /// An agency as the console shows it.
@@ -64,6 +67,46 @@ pub trait House: Send + Sync + 'static {
     }
     /// Hunts that analysts started.
     fn hunts(&self) -> &Arc<Hunts>;
+    /// Endpoint protection.
+    ///
+    /// # Errors
+    /// [`LedgerError`], when that cannot be opened.
+    fn coverage(&self) -> Result<Ledger, LedgerError> {
+        Ledger::open(self.data_dir())
+    }
+    /// Makes count what was imported of it.
+    ///
+    /// # Errors
+    /// [`LedgerError`].
+    fn settle_coverage(&self, ledger: &Ledger, now: i64) -> Result<(), LedgerError> {
+        let agencies: Vec<(String, String)> =
+            self.agencies().iter().map(|agency| (agency.id.to_string(), agency.name.to_string())).collect();
+        let agency_of = |address| self.agency_of(address).map(|id| id.to_string());
+        ledger.settle(&Settling { book: &self.book(), agencies: &agencies, agency_of: &agency_of }, now)
+    }
+    /// Figures as Prometheus reads them.
+    fn metrics(&self) -> String {
+        String::new()
+    }
+    /// How each part of the server is.
+    fn health(&self) -> Health {
+        Health::default()
+    }
+    /// Whether a client may read figures without a token.
+    fn may_measure(&self, client: IpAddr) -> bool {
+        client.is_loopback()
+    }
+    /// Reads the configuration, and with it the list of agencies, again; says what came of it.
+    ///
+    /// # Errors
+    /// Why it was not done; then everything is as it was.
+    fn reload(&self) -> Result<String, String> {
+        Ok("reloaded".to_owned())
+    }
+    /// The agencies that the configuration itself has: no import may change them.
+    fn configured_agencies(&self) -> Vec<Known> {
+        Vec::new()
+    }
     /// Analysts' own rules.
     fn rules(&self) -> History;
     /// Puts analysts' rules in force as the file has them; says what came of it.

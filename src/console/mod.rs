@@ -17,10 +17,12 @@ mod audit;
 mod call;
 mod chart;
 pub mod data;
+mod health;
 pub mod house;
 pub mod hunts;
 pub mod jobs;
 pub mod kept;
+pub mod multipart;
 mod pages;
 mod parts;
 mod routes;
@@ -35,9 +37,13 @@ pub use house::House;
 
 use std::net::SocketAddr;
 
+use ipnet::IpNet;
+
 /// `[console]`
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Options {
     /// Where it listens; nowhere: there is no console.
     pub listen: Vec<SocketAddr>,
+    /// Who may read figures without a token.
+    pub metrics_allow: Vec<IpNet>,
 }

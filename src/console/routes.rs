@@ -57,6 +57,7 @@ pub(super) const fn post(
 /// All of them. The longest paths of one shape need no order: a literal segment wins over one in braces.
 pub(super) static ROUTES: &[&[Route]] = &[
     GENERAL,
+    super::health::ROUTES,
     pages::overview::ROUTES,
     pages::cases::ROUTES,
     pages::case::ROUTES,

@@ -256,6 +256,7 @@ fn success(reply: Reply, streaming: Arc<Semaphore>) -> Answer {
     match reply {
         Reply::Page(page) => of(StatusCode::OK, "text/html; charset=utf-8", page.into_string()),
         Reply::Json(value) => of(StatusCode::OK, "application/json", value.to_string()),
+        Reply::Unwell(value) => of(StatusCode::SERVICE_UNAVAILABLE, "application/json", value.to_string()),
         Reply::Text(kind, text) => of(StatusCode::OK, kind, text),
         Reply::Redirect(to) => redirect(&to, None),
         Reply::RedirectWith { to, cookie } => redirect(&to, Some(&cookie)),
@@ -316,6 +317,7 @@ fn failed(call: &Call, failure: &Failure, wants_json: bool) -> Answer {
         | Failure::Machines(_)
         | Failure::Contacts(_)
         | Failure::Accounts(_)
+        | Failure::Coverage(_)
         | Failure::Files { .. } => StatusCode::INTERNAL_SERVER_ERROR,
     };
     if status.is_server_error() {

@@ -277,7 +277,7 @@ pub(super) fn officer(number: usize) -> Viewer {
 pub(super) fn text(reply: Reply) -> String {
     match reply {
         Reply::Page(page) => page.into_string(),
-        Reply::Json(value) => value.to_string(),
+        Reply::Json(value) | Reply::Unwell(value) => value.to_string(),
         Reply::Text(_, text) => text,
         Reply::Redirect(to) | Reply::RedirectWith { to, .. } => to,
         Reply::File(file) => String::from_utf8_lossy(&file.octets).into_owned(),

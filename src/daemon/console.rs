@@ -11,6 +11,7 @@ use tokio::net::TcpListener;
 use tokio::runtime::{Handle, Runtime};
 use tokio::sync::watch;
 
+use super::metrics::Instruments;
 use super::{DaemonError, Reloader};
 use crate::cases::{Desk, DeskError};
 use crate::config::Config;
@@ -30,6 +31,8 @@ use crate::evidence::store::recent::Recent;
 use crate::feed::store::Store as Versions;
 use crate::identity::Book;
 use crate::listener;
+use crate::metrics::Health;
+use crate::roster::Known;
 use crate::rules::history::History;
 
 /// Beside busy workers, the console waits.
@@ -81,6 +84,7 @@ impl Side {
         self,
         reloader: Reloader,
         book: Arc<Book>,
+        instruments: Instruments,
         handle: Handle,
         mut stop: watch::Receiver<bool>,
     ) -> Result<Runtime, DaemonError> {
@@ -89,6 +93,7 @@ impl Side {
         let served = Served {
             reloader,
             book,
+            instruments,
             handle,
             desk: Mutex::default(),
             jobs: Arc::default(),
@@ -108,6 +113,7 @@ impl Side {
 struct Served {
     reloader: Reloader,
     book: Arc<Book>,
+    instruments: Instruments,
     /// Of the runtime that reloads run on.
     handle: Handle,
     /// The desk as this configuration has it: to open it takes longer than to ask it.
@@ -192,6 +198,26 @@ impl House for Served {
 
     fn hunts(&self) -> &Arc<Hunts> {
         &self.hunts
+    }
+
+    fn metrics(&self) -> String {
+        self.instruments.text()
+    }
+
+    fn health(&self) -> Health {
+        self.instruments.health()
+    }
+
+    fn may_measure(&self, client: IpAddr) -> bool {
+        self.config().console.metrics_allow.iter().any(|net| net.contains(&client))
+    }
+
+    fn reload(&self) -> Result<String, String> {
+        self.handle.block_on(self.reloader.reload())
+    }
+
+    fn configured_agencies(&self) -> Vec<Known> {
+        self.config().configured_agencies()
     }
 
     fn rules(&self) -> History {

@@ -63,13 +63,14 @@ pub fn gather(
     // Opening it would make it.
     let book = if machines.is_dir() { Some(Book::open(&machines)?) } else { None };
     let after = i64::try_from(config.archive.anonymise_after.as_micros()).unwrap_or(i64::MAX);
+    let coverages = super::coverage::coverages(&config.data_dir, (period.since(), period.until()));
     let sources = Sources {
         store,
         desk: desk.as_ref(),
         book: book.as_ref(),
         agencies: &config.agencies,
         classes: &config.cases.classes,
-        coverage: None,
+        coverage: coverages.as_ref(),
         anonymised_before: (config.archive.anonymise != Anonymise::Never).then(|| now.saturating_sub(after)),
         now,
     };

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::ledger::{Ledger, Place, RETRY, is_within};
-use super::record::{self, Head, Record};
+use super::record::{self, Head, Record, Transport};
 use super::segment::{Block, Writer};
 
 /// How the log is kept.
@@ -54,6 +54,18 @@ impl Journal {
             dropped: 0,
             failed: None,
         }
+    }
+
+    /// Counts a query that was answered, whether or not its record is added.
+    #[inline]
+    pub fn count(&self, record: &Record<'_>) {
+        self.place.tally.count(record);
+    }
+
+    /// … whose record's tail was encoded before.
+    #[inline]
+    pub fn count_tail(&self, transport: Transport, tail: &[u8]) {
+        self.place.tally.count_tail(transport, tail);
     }
 
     /// Adds a record to the batch.

@@ -17,6 +17,7 @@ use super::segment::{self, Id, Writer};
 use super::space::Space;
 use super::store::embedded::store_folder;
 use super::store::{FileName, Gap, Why};
+use super::tally::{self, Answers, Tally};
 
 /// The longest segment, in octets: so that those which are not archived yet are soon read.
 const LONGEST: u64 = 16 << 20;
@@ -56,6 +57,8 @@ pub struct Ledger {
 #[derive(Debug)]
 pub(super) struct Place {
     pub(super) writer: u16,
+    /// What its journal counts.
+    pub(super) tally: Tally,
     slots: Mutex<Slots>,
     is_dirty: AtomicBool,
     /// Whether its open file is no longer where it was made: what goes into it would be lost.
@@ -124,6 +127,27 @@ impl Ledger {
         }))
     }
 
+    /// How queries were answered since the start, by journals that are open.
+    pub fn answers(&self) -> Answers {
+        let places = self.places();
+        tally::sum(places.iter().map(|place| &place.tally))
+    }
+
+    /// How many of the store's files somebody else has not got yet; `None` where nobody waits for them.
+    pub fn owing(&self) -> Option<usize> {
+        if !self.owed.is_on() {
+            return None;
+        }
+        let entries = std::fs::read_dir(store_folder(&self.options.folder)).ok()?;
+        let names = entries.flatten().filter_map(|entry| FileName::parse(entry.file_name().to_str()?));
+        Some(names.filter(|name| self.owed.is_owed(name.number)).count())
+    }
+
+    /// Whether records cannot be written.
+    pub fn is_out(&self) -> bool {
+        self.is_out.load(Ordering::Relaxed)
+    }
+
     /// Records written by all journals.
     pub fn written(&self) -> u64 {
         self.written.load(Ordering::Relaxed)
@@ -178,6 +202,7 @@ impl Ledger {
     pub(super) fn join(&self, writer: u16) -> Arc<Place> {
         let place = Arc::new(Place {
             writer,
+            tally: Tally::default(),
             slots: Mutex::default(),
             is_dirty: AtomicBool::new(false),
             is_displaced: AtomicBool::new(false),

@@ -16,3 +16,4 @@ pub mod record;
 pub mod segment;
 mod space;
 pub mod store;
+pub mod tally;

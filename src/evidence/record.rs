@@ -210,6 +210,11 @@ impl Transport {
         TRANSPORTS[self as usize].0
     }
 
+    /// Every word that there is, in the order of their numbers.
+    pub fn words() -> impl Iterator<Item = &'static str> {
+        TRANSPORTS.iter().map(|(word, _)| *word)
+    }
+
     /// The transport of this word.
     pub fn from_word(word: &str) -> Option<Self> {
         of_word(&TRANSPORTS, word)
@@ -334,6 +339,27 @@ const SEVERITY: u8 = 64;
 /// Whether an encoded tail is a hit's.
 pub fn is_hit(tail: &[u8]) -> bool {
     tail.first().is_some_and(|flags| flags & HIT != 0)
+}
+
+/// Whether an encoded tail is of an answer from the cache.
+pub(super) fn is_cached(tail: &[u8]) -> bool {
+    tail.first().is_some_and(|flags| flags & CACHED != 0)
+}
+
+/// The number of the outcome in an encoded tail, and the rcode.
+pub(super) fn outcome_and_rcode(tail: &[u8]) -> (usize, Option<u16>) {
+    let outcome = tail.get(1).copied().unwrap_or_default();
+    let mut rest = tail.get(2..).unwrap_or_default().iter();
+    // The qtype ends with its first octet below 128.
+    let _ = rest.find(|octet| **octet < 128);
+    let mut rcode = 0_u32;
+    for (octet, shift) in rest.zip([0, 7, 14]) {
+        rcode |= u32::from(octet & 127) << shift;
+        if *octet < 128 {
+            break;
+        }
+    }
+    (outcome.into(), rcode.checked_sub(1).map(|rcode| rcode as u16))
 }
 
 impl Record<'_> {

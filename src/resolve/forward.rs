@@ -119,6 +119,17 @@ pub enum Met {
     Silence(oneshot::Receiver<Vec<u8>>),
 }
 
+/// What is known of an upstream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UpstreamFigures {
+    /// Which.
+    pub upstream: String,
+    /// Whether it is asked last, since it failed too often.
+    pub is_resting: bool,
+    /// How often it was silent, could not be reached, or failed where others did not.
+    pub failures: u64,
+}
+
 /// No upstream gave a good answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Failure {
@@ -147,6 +158,18 @@ impl Forwarder {
     /// How it forwards.
     pub fn options(&self) -> &Options {
         &self.options
+    }
+
+    /// Of each upstream, what it is, whether it rests, and how often it failed.
+    pub fn figures(&self) -> Vec<UpstreamFigures> {
+        let named = self.options.upstreams.iter().zip(self.wards.figures());
+        named
+            .map(|(upstream, (is_resting, failures))| UpstreamFigures {
+                upstream: upstream.to_string(),
+                is_resting,
+                failures,
+            })
+            .collect()
     }
 
     /// Whether the same upstreams, asked the same way, say the same as those of another one.

@@ -50,6 +50,8 @@ struct Health {
     is_resting: AtomicBool,
     /// How often it rested without a good answer since.
     rests: AtomicU32,
+    /// Silences, errors that others had an answer to, and that it could not be reached, in all.
+    failures: AtomicU64,
     /// How long its answers take, smoothed, in microseconds; 0: nobody knows yet.
     rtt: AtomicU32,
 }
@@ -125,12 +127,14 @@ impl Wards {
             return None;
         }
         self.note_rtt(health, Duration::from_secs(1));
+        health.failures.fetch_add(1, Ordering::Relaxed);
         self.count(health, &health.silences, MOST_SILENCES)
     }
 
     /// Takes down that an upstream cannot be reached.
     pub(super) fn note_unreachable(&self, number: usize) -> Option<Rest> {
         let health = self.all.get(number)?;
+        health.failures.fetch_add(1, Ordering::Relaxed);
         self.count(health, &health.silences, MOST_SILENCES)
     }
 
@@ -138,6 +142,7 @@ impl Wards {
     /// is the name's.
     pub(super) fn note_outdone(&self, number: usize) -> Option<Rest> {
         let health = self.all.get(number)?;
+        health.failures.fetch_add(1, Ordering::Relaxed);
         self.count(health, &health.outdone, MOST_OUTDONE)
     }
 
@@ -153,6 +158,14 @@ impl Wards {
     pub(super) fn is_in(&self, number: usize, rest: Rest) -> bool {
         let is_it = |health: &Health| health.rests.load(Ordering::Relaxed) == rest.serial;
         self.is_resting(number) && self.all.get(number).is_some_and(is_it)
+    }
+
+    /// Of each upstream, whether it rests, and how often it failed.
+    pub(super) fn figures(&self) -> impl Iterator<Item = (bool, u64)> {
+        let of = |health: &Health| {
+            (health.is_resting.load(Ordering::Relaxed), health.failures.load(Ordering::Relaxed))
+        };
+        self.all.iter().map(of)
     }
 
     fn is_resting(&self, number: usize) -> bool {

@@ -148,6 +148,11 @@ impl Resolver {
         self.routes.load().route(qname).is_some()
     }
 
+    /// Every upstream with the domain that it is asked for.
+    pub fn upstreams(&self) -> Vec<(String, forward::UpstreamFigures)> {
+        self.routes.load().upstreams()
+    }
+
     /// Whom to ask.
     fn source(&self, ask: &Ask) -> Source {
         self.routes.load().find(qname(ask))

@@ -191,6 +191,21 @@ impl Routes {
         (!is_same).then_some((new, change))
     }
 
+    /// Every upstream with the domain that it is asked for.
+    pub(super) fn upstreams(&self) -> Vec<(String, forward::UpstreamFigures)> {
+        let mut all = Vec::new();
+        if let Source::Forwarder(forwarder) = &self.default {
+            all.extend(forwarder.figures().into_iter().map(|figures| (".".to_owned(), figures)));
+        }
+        let mut routes: Vec<_> = self.by_domain.iter().collect();
+        routes.sort_by_key(|(domain, _)| *domain);
+        for (domain, forwarder) in routes {
+            let domain = name::Presentation(domain).to_string();
+            all.extend(forwarder.figures().into_iter().map(|figures| (domain.clone(), figures)));
+        }
+        all
+    }
+
     /// Whom to ask about a name, in wire format. Allocates nothing.
     pub(super) fn find(&self, qname: &[u8]) -> Source {
         self.route(qname).map_or_else(|| self.default.clone(), |route| Source::Forwarder(Arc::clone(route)))

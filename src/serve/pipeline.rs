@@ -46,6 +46,7 @@ use crate::policy::rule::Signed;
 use crate::policy::trigger::Trigger;
 use crate::resolve::cache::{AskFlags, Found, Key as CacheKey};
 use crate::resolve::exchange::Ask;
+use crate::resolve::forward::UpstreamFigures;
 use crate::resolve::pool::Word;
 use crate::resolve::zone::Zones;
 use crate::resolve::{Aged, Origin, Resolver, Served, Takeoff, routes};
@@ -421,6 +422,7 @@ impl Pipeline {
             let facts = found.facts();
             // What this client does not take, and one too many, is answered by the common way.
             if found.write(&query, turn.out) && !(facts.is_counted && visit.is_exceeded()) {
+                journal.count_tail(arrival.transport, found.tail());
                 if facts.is_recorded {
                     journal.add_with_tail(&head(state, arrival, now, Some(&query)), found.tail());
                 }
@@ -582,6 +584,17 @@ impl Pipeline {
     pub async fn drain(&self, longest: Duration) {
         // The semaphore is never closed; a time-out leaves the stragglers to their fate.
         let _ = tokio::time::timeout(longest, self.pending.acquire_many(self.capacity)).await;
+    }
+
+    /// How many queries wait for upstreams, and how many may.
+    pub fn waiting(&self) -> (usize, usize) {
+        let capacity = self.capacity as usize;
+        (capacity.saturating_sub(self.pending.available_permits()), capacity)
+    }
+
+    /// Every upstream with the route that asks it, `.` for those that are asked for all other names.
+    pub fn upstreams(&self) -> Vec<(String, UpstreamFigures)> {
+        self.resolver.upstreams()
     }
 
     /// Runs `add` on the shared journal and commits it.
@@ -765,6 +778,7 @@ fn entry<'a>(
 }
 
 fn note(state: &State, journal: &mut Journal, record: &Record<'_>) {
+    journal.count(record);
     if is_recorded(state, record.outcome, record.is_hit) {
         journal.add(record);
     }
