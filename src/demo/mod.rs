@@ -51,7 +51,7 @@ use crate::update::UpdateError;
 const CONFIG: &str = "sachdns.toml";
 /// What stands in its place until then.
 const UNFINISHED: &str = "UNFINISHED";
-/// Records of one file at the most: a day with more becomes several.
+/// Most days that are made.
 const MOST_DAYS: u32 = 1000;
 
 /// What is wanted.
