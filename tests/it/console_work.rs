@@ -456,8 +456,7 @@ fn take_pictures(folder: &Path) {
     let around = House::with_config("");
     let province = ["demo", "--agencies", "60", "--days", "30", "--machines", "1200", "--output", "province"];
     run(&mut around.command(&province)).well();
-    let console = "\n[console]\nlisten = [\"127.0.0.1:0\"]\n";
-    let server = House::with_config(&(around.read("province/sachdns.toml") + console)).serve();
+    let server = House::with_config(&around.read("province/sachdns.toml")).serve();
     account(&server, "phan-tich", "analyst", None);
     let analyst = Staff::sign_in(&server, "phan-tich");
     let all = cases(&analyst, "");
@@ -499,12 +498,12 @@ fn take_pictures(folder: &Path) {
     };
     for (name, path) in &pages {
         browser.go(&format!("http://{address}{path}"));
-        keep(name, DESK);
-        keep(&format!("{name}-phone"), PHONE);
+        keep(&format!("{name}-vi-desktop"), DESK);
+        keep(&format!("{name}-vi-phone"), PHONE);
     }
     browser.go(&format!("http://{address}/cases?language=en"));
-    keep("cases-en", DESK);
+    keep("cases-en-desktop", DESK);
     browser.prefer(Scheme::Dark);
     browser.go(&format!("http://{address}{}", pages[2].1));
-    keep("case-dark", DESK);
+    keep("case-vi-desktop-dark", DESK);
 }

@@ -18,6 +18,7 @@ use super::super::shell;
 use super::super::tongue::Tongue;
 use super::super::works::{Affected, Decision, Differences, Feed, Line, Replayed, Trouble, Way, Works};
 use super::cases::missing;
+use super::verdicts;
 use crate::evidence::store::{By, Filter};
 use crate::feed::store::{Accepted, Counts, Digest, Event, Happening, Refused, State};
 
@@ -554,7 +555,7 @@ fn shown(call: &Call, found: &Differences) -> Markup {
         html! {
             @for line in lines { tr {
                 th.name scope="row" { (line.value)
-                    @if let Some(why) = &line.left_out { div.small.soft { (tongue.say("sẽ bỏ ra: ", "would be left out: ")) (why) } } }
+                    @if let Some(why) = &line.left_out { div.small.soft { (tongue.say("sẽ bỏ ra: ", "would be left out: ")) (verdicts::objection_text(tongue, why)) } } }
                 td { (kind(line.kind)) }
                 td { (line.family.as_deref().unwrap_or("—")) }
             } }

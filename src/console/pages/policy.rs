@@ -482,14 +482,14 @@ fn table(call: &Call, entries: &[&Entry], may_rule: bool) -> Markup {
         @for entry in entries {
             @let now_is = entry.standing(call.now);
             tr {
-                td.number { (entry.deed.id) }
+                td.number data-label=(tongue.say("Số", "No.")) { (entry.deed.id) }
                 th.name scope="row" { (subject_text(tongue, &entry.rule.subject))
                     @if let Some(family) = &entry.rule.family { div.small.soft { (family) } } }
-                td { (does(tongue, entry)) }
-                td { @match &entry.rule.agency { Some(id) => (parts::agency(call, Some(id))), None => (tongue.say("mọi cơ quan", "everybody")) } }
-                td.name { (entry.deed.reason)
+                td data-label=(tongue.say("Làm gì", "Does")) { (does(tongue, entry)) }
+                td data-label=(tongue.say("Cho ai", "For whom")) { @match &entry.rule.agency { Some(id) => (parts::agency(call, Some(id))), None => (tongue.say("mọi cơ quan", "everybody")) } }
+                td.name data-label=(tongue.say("Vì sao", "Why")) { (entry.deed.reason)
                     div.small.soft { (entry.deed.by) " · " (parts::time(call, entry.deed.time)) } }
-                td {
+                td data-label=(tongue.say("Hiệu lực", "State")) {
                     (standing(tongue, now_is))
                     @match (&entry.end, entry.rule.expires) {
                         (Some(End::Removed(deed)), _) if now_is == Standing::Removed => {
@@ -508,7 +508,7 @@ fn table(call: &Call, entries: &[&Entry], may_rule: bool) -> Markup {
             }
         }
     };
-    parts::table(tongue.say("Quy tắc riêng, mới nhất ở trên", "Own rules, the newest first"), &heads, &rows)
+    parts::cards(tongue.say("Quy tắc riêng, mới nhất ở trên", "Own rules, the newest first"), &heads, &rows)
 }
 
 fn ending(call: &Call, entry: &Entry) -> Markup {

@@ -254,11 +254,57 @@ fn fate_text(tongue: Tongue, fate: &Fate) -> String {
     }
 }
 
+/// Why the gate leaves a name out, in the viewer's language; what is not known is shown as it was written. The words are
+/// [`crate::feed::gate::Gate::objection`]'s.
+pub(super) fn objection_text(tongue: Tongue, why: &str) -> String {
+    let translated = || {
+        let what = |word: &str| match word {
+            "protected" => Some("được bảo vệ"),
+            "popular" => Some("rất phổ biến"),
+            _ => None,
+        };
+        if why.starts_with("is a public suffix") {
+            return Some("là hậu tố công cộng, bên dưới có tên của nhiều chủ".to_owned());
+        }
+        if let Some(rest) = why.strip_prefix("takes ") {
+            let (other, word) = rest.split_once(", which is ")?;
+            return Some(format!("lấy cả {other}, là tên {}", what(word)?));
+        }
+        let rest = why.strip_prefix("is ")?;
+        match rest.split_once(", as all of ") {
+            Some((word, above)) => Some(format!("{}, như mọi tên dưới {above}", what(word)?)),
+            None => what(rest).map(str::to_owned),
+        }
+    };
+    match tongue {
+        Tongue::English => why.to_owned(),
+        Tongue::Vietnamese => translated().unwrap_or_else(|| why.to_owned()),
+    }
+}
+
 /// Who did something, as people write it.
 pub(super) fn by_text(by: &Actor) -> String {
     match by {
         Actor::Server => "SachDNS".to_owned(),
         Actor::Visitor(address) => address.to_string(),
         Actor::Person(name) => name.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn objections_are_told_in_vietnamese() {
+        for (why, expected) in [
+            ("is protected", "được bảo vệ"),
+            ("is popular, as all of zalo.me", "rất phổ biến, như mọi tên dưới zalo.me"),
+            ("takes mail.gov.vn, which is protected", "lấy cả mail.gov.vn, là tên được bảo vệ"),
+            ("is something new", "is something new"),
+        ] {
+            assert_eq!(objection_text(Tongue::Vietnamese, why), expected);
+            assert_eq!(objection_text(Tongue::English, why), why);
+        }
     }
 }
