@@ -14,6 +14,7 @@ use super::data::Data;
 use super::data::look::{DAY, HOUR};
 use super::parts::{self, Tone};
 use crate::cases::{Case, CaseFilter, Class, State, Subject};
+use crate::evidence::record::Record;
 use crate::evidence::store::{By, Filter, Kind, Why};
 
 /// How long alerts are kept, microseconds.
@@ -158,7 +159,7 @@ fn listed(texts: &[String]) -> String {
 fn finds(seeing: &Seeing<'_>) -> Result<Vec<Alert>, Failure> {
     let finds = seeing.data.finds(seeing.call.now - 30 * DAY, 500)?;
     let Some(last) = finds.first() else { return Ok(Vec::new()) };
-    let clients: HashSet<IpAddr> = finds.iter().map(|record| record.source()).collect();
+    let clients: HashSet<IpAddr> = finds.iter().map(Record::source).collect();
     let families: BTreeSet<String> =
         finds.iter().filter_map(|record| record.family.as_deref()).map(str::to_owned).collect();
     let (count, clients) = (finds.len(), clients.len());

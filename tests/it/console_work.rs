@@ -491,7 +491,7 @@ fn take_pictures(folder: &Path) {
     ];
     let home = tempfile::tempdir().unwrap();
     let browser = browse(&server, &analyst, home.path());
-    let address = self::console(&server);
+    let address = console(&server);
     let keep = |name: &str, window: Window| {
         browser.resize(window);
         fs::write(folder.join(format!("{name}.png")), browser.shot(window)).unwrap();

@@ -80,7 +80,7 @@ fn export(call: &Call) -> Result<Reply, Failure> {
                 writeln!(out, "{line}")?;
             } else {
                 let fields = [alert.detector, alert.tone.class(), what, &alert.details, to_do, &time];
-                let fields: Vec<String> = fields.into_iter().map(|field| csv::quoted(field)).collect();
+                let fields: Vec<String> = fields.into_iter().map(csv::quoted).collect();
                 write!(out, "{}\r\n", fields.join(","))?;
             }
         }

@@ -3,6 +3,7 @@
 mod asked;
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::net::IpAddr;
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -273,21 +274,22 @@ fn table(call: &Call, data: &Data<'_>, rows: &[Record<'_>]) -> Result<Markup, Fa
     let mut cases: HashMap<(IpAddr, String), Option<Ticket>> = HashMap::new();
     for row in rows {
         let source = row.source();
-        if let std::collections::hash_map::Entry::Vacant(entry) = hosts.entry(source) {
+        if let Entry::Vacant(entry) = hosts.entry(source) {
             entry.insert(data.host(source, row.time)?);
         }
         if !row.is_hit {
             continue;
         }
         let key = (source, row.family.as_deref().unwrap_or("").to_owned());
-        if !cases.contains_key(&key) {
+        let family = key.1.clone();
+        if let Entry::Vacant(entry) = cases.entry(key) {
             let filter = CaseFilter {
                 client: Some(source),
-                family: Some(key.1.clone()),
+                family: Some(family),
                 limit: Some(1),
                 ..CaseFilter::default()
             };
-            cases.insert(key, data.cases(&filter)?.first().map(|case| case.ticket));
+            entry.insert(data.cases(&filter)?.first().map(|case| case.ticket));
         }
     }
     let is_province = call.viewer()?.agency().is_none();

@@ -152,7 +152,7 @@ impl Tally {
     }
 
     /// Adds what another one counted by the same.
-    pub(super) fn join(&mut self, other: Self) {
+    pub(super) fn join(&mut self, other: &Self) {
         other.texts.iter().for_each(|(text, count)| self.add_text(text, *count));
         other.minutes.iter().for_each(|(time, count)| self.add_time(*time, *count));
     }

@@ -12,7 +12,7 @@ use std::sync::{Mutex, PoisonError};
 use super::rows::MINUTE;
 use super::segments::Raw;
 use super::{Filter, Kind};
-use crate::evidence::record::Record;
+use crate::evidence::record::{Outcome, Record};
 use crate::evidence::segment::{self, End, Id, Records, Span, Survey};
 
 /// Most groups of one segment: more of them are counted anew each time, by the caller.
@@ -105,7 +105,7 @@ impl Recent {
         }
         let text = |number: u32| &*counted.texts[number as usize];
         let is = |wanted: Option<&str>, text: &str| wanted.is_none_or(|wanted| wanted == text);
-        let action = filter.outcome.map(|outcome| outcome.as_str());
+        let action = filter.outcome.map(Outcome::as_str);
         for (key, count) in &counted.groups {
             let together = Together {
                 minute: key.minute,

@@ -33,7 +33,7 @@ pub(super) fn add(
     {
         let mut of_days = Tally::new(by);
         if read(Unit::Day, first, last, &mut of_days)? {
-            tally.join(of_days);
+            tally.join(&of_days);
             read(Unit::Hour, from, first, tally)?;
             read(Unit::Hour, last, to, tally)?;
             return Ok(());
