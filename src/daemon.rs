@@ -49,6 +49,7 @@ use crate::client::limits::Limits;
 use crate::client::prefix::PrefixMap;
 use crate::clock;
 use crate::config::{Config, Transports};
+use crate::credentials::Credentials;
 use crate::evidence::archive::{Archiver, Hunter};
 use crate::evidence::contacts::{self, Contacts};
 use crate::evidence::export::Origin;
@@ -63,7 +64,6 @@ use crate::outlet::Outlets;
 use crate::policy::guard::Guard;
 use crate::resolve::zone::Zones;
 use crate::resolve::{Resolver, cache, routes};
-use crate::serve::credentials::Credentials;
 use crate::serve::pipeline::{Pipeline, State, Waiting};
 use crate::serve::proxy::Proxies;
 use crate::serve::ready::Ready;
@@ -81,6 +81,7 @@ use error::folder_error;
 use files::affordable;
 
 pub use crate::identity::folder as identity_folder;
+pub use console::first_link;
 pub use control::{ask_for_rules, ask_to_refresh, ask_to_reload};
 pub use coverage::{SurveyError, settle as settle_coverage, survey as survey_coverage};
 pub use error::DaemonError;
@@ -738,7 +739,10 @@ fn only_at_start(old: &Config, new: &Config) -> Vec<&'static str> {
     compare(old.watch.ports.udp == new.watch.ports.udp, "sinkhole.udp_listen");
     compare(old.watch.contacts == new.watch.contacts, "sinkhole.contacts_max_size");
     compare(old.export.http == new.export.http, "export.listen");
-    compare(old.console.listen == new.console.listen, "console.listen");
+    // Who may read figures is looked up each time.
+    let console =
+        |config: &Config| crate::console::Options { metrics_allow: Vec::new(), ..config.console.clone() };
+    compare(console(old) == console(new), "console");
     compare(old.cache == new.cache, "cache");
     compare(old.log == new.log, "log.sync and log.max_size");
     compare(old.clickhouse == new.clickhouse, "log.clickhouse");

@@ -10,6 +10,7 @@ pub mod clock;
 pub mod config;
 pub mod console;
 pub mod coverage;
+pub mod credentials;
 pub mod daemon;
 pub mod database;
 pub mod datagram;

@@ -235,6 +235,14 @@ enum CliError {
     Audit { path: PathBuf, source: io::Error },
     #[error(transparent)]
     Demo(#[from] crate::demo::DemoError),
+    #[error("{path}: it was done, but cannot be recorded: {source}")]
+    Unrecorded { path: PathBuf, source: io::Error },
+    #[error(
+        "there is an admin who can sign in already; `sachdns account link NAME` makes a link for a new password"
+    )]
+    NotFirst,
+    #[error("the two passwords differ; nothing was changed")]
+    PasswordsDiffer,
     #[error("writing the output: {0}")]
     Output(#[from] io::Error),
 }

@@ -50,6 +50,7 @@ use roster::RosterIn;
 use crate::client::Agency;
 use crate::client::cookie::Secret;
 use crate::client::limits::Rates;
+use crate::credentials::{self, Concern, CredentialsError, Loaded};
 use crate::evidence::store::clickhouse as clickhouse_store;
 use crate::evidence::{archive, journal};
 use crate::feed::gate as feed_gate;
@@ -64,7 +65,6 @@ use crate::resolve::validate::anchor::{AnchorFault, Anchors};
 use crate::resolve::{cache, recurse, routes, validate, zone};
 use crate::roster::Known;
 use crate::serve::apply::Sinkhole;
-use crate::serve::credentials::{Concern, CredentialsError, Loaded};
 use crate::serve::identity::Identity;
 use crate::serve::pipeline::{LogScope, Waiting};
 use crate::serve::rulebook::Reach;
@@ -362,16 +362,29 @@ impl Config {
     /// # Errors
     /// [`Faults`]: the file that is not, with its line.
     pub fn check_credentials(&self) -> Result<Vec<Concern>, Faults> {
-        let Some(options) = &self.server.transports.credentials else { return Ok(Vec::new()) };
-        let loaded = Loaded::read(options).map_err(|error| self.credentials_fault(error))?;
-        Ok(loaded.concerns(options, Timestamp::now()))
+        let mut concerns = Vec::new();
+        for options in self.server.transports.credentials.iter().chain(&self.console.credentials) {
+            let loaded = Loaded::read(options).map_err(|error| self.credentials_fault(error))?;
+            concerns.extend(loaded.concerns(options, Timestamp::now()));
+        }
+        Ok(concerns)
     }
 
     /// The fault of a file of credentials that is of no use.
     pub fn credentials_fault(&self, error: CredentialsError) -> Faults {
-        let is_key =
-            self.server.transports.credentials.as_ref().is_some_and(|options| options.key == error.path);
-        let setting = if is_key { "server.tls_key" } else { "server.tls_certificate" };
+        let is = |options: &Option<credentials::Options>, part: fn(&credentials::Options) -> &PathBuf| {
+            options.as_ref().is_some_and(|options| *part(options) == error.path)
+        };
+        let (server, console) = (&self.server.transports.credentials, &self.console.credentials);
+        let setting = if is(server, |it| &it.key) {
+            "server.tls_key"
+        } else if is(server, |it| &it.certificate) {
+            "server.tls_certificate"
+        } else if is(console, |it| &it.key) {
+            "console.key"
+        } else {
+            "console.certificate"
+        };
         Faults(vec![Fault {
             path: self.path.clone(),
             line: self.lines.get(setting).copied(),

@@ -8,7 +8,7 @@ use ipnet::IpNet;
 use super::faults::Problem;
 use super::file::{empty_or_name, network};
 use super::reader::{Reader, Table, address, list, parsed};
-use crate::serve::credentials;
+use crate::credentials;
 
 /// The encrypted transports of `[server]`, and the balancers in front of it.
 #[derive(Debug, Clone, PartialEq, Eq)]

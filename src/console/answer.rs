@@ -14,6 +14,8 @@ use crate::identity::BookError;
 pub(super) enum Reply {
     /// A whole page.
     Page(Markup),
+    /// A page with its form again, and what is wrong in it (422).
+    Again(Markup),
     /// JSON.
     Json(serde_json::Value),
     /// … of a server that is not well (503).
@@ -70,6 +72,9 @@ pub(super) enum Failure {
     /// The account may not do that.
     #[error("your role may not do that")]
     Forbidden,
+    /// The account needs a second factor first.
+    #[error("set up the second factor first: open /account/totp")]
+    Enrol,
     /// The form came from elsewhere, or its session is over.
     #[error("this form is too old or came from another site; open the page again")]
     Forged,

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::access::{Right, Viewer};
-use super::account::Accounts;
+use super::account::{Accounts, Origin};
 use super::answer::Failure;
 use super::data::Data;
 use super::house::House;
@@ -21,10 +21,18 @@ pub(super) struct Call {
     pub(super) viewer: Option<Viewer>,
     /// The session that came with it, as the cookie has it.
     pub(super) session: Option<String>,
+    /// … its number.
+    pub(super) session_number: Option<i64>,
+    /// Whether its owner must set up a second factor before anything else.
+    pub(super) must_enrol: bool,
     /// What a form of this session must bring back (see `super::server`).
     pub(super) csrf: String,
     /// Where it came from.
     pub(super) client: IpAddr,
+    /// What the browser calls itself.
+    pub(super) agent: String,
+    /// How browsers reach the console, `https://HOST`; empty where nobody knows.
+    pub(super) origin: String,
     /// Now, microseconds since 1970.
     pub(super) now: i64,
     /// In which language it is answered.
@@ -61,6 +69,11 @@ impl Call {
         Ok(Data::new(&*self.house, self.viewer()?, self.now).from(self.client))
     }
 
+    /// From where somebody signs in.
+    pub(super) fn from(&self) -> Origin<'_> {
+        Origin { address: self.client, agent: &self.agent }
+    }
+
     /// What stands in the place of `{name}` in the route's path.
     pub(super) fn place(&self, name: &str) -> &str {
         self.places.iter().find(|(key, _)| *key == name).map_or("", |(_, value)| value)
@@ -81,6 +94,11 @@ impl Fields {
     pub(super) fn find(&self, name: &str) -> Option<&str> {
         let (_, value) = self.0.iter().find(|(key, _)| key == name)?;
         Some(value.trim()).filter(|value| !value.is_empty())
+    }
+
+    /// The first field of this name as it came: a password may begin or end with a space.
+    pub(super) fn verbatim(&self, name: &str) -> Option<&str> {
+        self.0.iter().find(|(key, _)| key == name).map(|(_, value)| &**value)
     }
 
     /// All fields of this name.

@@ -1,7 +1,8 @@
 //! What the console asks of the running server. The daemon implements it; tests do over scratch folders.
 
+use std::io;
 use std::net::IpAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use ipnet::IpNet;
@@ -43,6 +44,11 @@ pub struct Agency {
 pub trait House: Send + Sync + 'static {
     /// Everything that the server writes is below this folder.
     fn data_dir(&self) -> &Path;
+    /// The file of the configuration, and its text as it is now.
+    ///
+    /// # Errors
+    /// What the system said.
+    fn configuration(&self) -> io::Result<(PathBuf, String)>;
     /// All agencies in configured order, as of now.
     fn agencies(&self) -> Arc<[Agency]>;
     /// Whose network this is.

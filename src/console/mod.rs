@@ -17,6 +17,7 @@ mod audit;
 mod call;
 mod chart;
 pub mod data;
+mod door;
 mod health;
 pub mod house;
 pub mod hunts;
@@ -39,6 +40,8 @@ use std::net::SocketAddr;
 
 use ipnet::IpNet;
 
+use crate::credentials;
+
 /// `[console]`
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Options {
@@ -46,4 +49,12 @@ pub struct Options {
     pub listen: Vec<SocketAddr>,
     /// Who may read figures without a token.
     pub metrics_allow: Vec<IpNet>,
+    /// How browsers reach it, `https://HOST`, without a slash at its end.
+    pub url: Option<String>,
+    /// Its certificate and key; none: plain HTTP.
+    pub credentials: Option<credentials::Options>,
+    /// Reverse proxies that say who is behind them.
+    pub trusted_proxies: Vec<IpNet>,
+    /// How long sessions last, and who needs a second factor.
+    pub rules: account::Rules,
 }

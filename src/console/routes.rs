@@ -58,6 +58,12 @@ pub(super) const fn post(
 pub(super) static ROUTES: &[&[Route]] = &[
     GENERAL,
     super::health::ROUTES,
+    pages::sign_in::ROUTES,
+    pages::first::ROUTES,
+    pages::account::ROUTES,
+    pages::users::ROUTES,
+    pages::audit::ROUTES,
+    pages::settings::ROUTES,
     pages::overview::ROUTES,
     pages::cases::ROUTES,
     pages::case::ROUTES,
@@ -74,9 +80,6 @@ pub(super) static ROUTES: &[&[Route]] = &[
 /// What belongs to no page.
 static GENERAL: &[Route] = &[
     get("/assets/{file}", Needs::Nothing, super::shell::asset),
-    get("/sign-in", Needs::Nothing, pages::sign_in::page),
-    post("/sign-in", Needs::Nothing, pages::sign_in::submit),
-    post("/sign-out", Needs::Session, pages::sign_in::leave),
     post("/appearance", Needs::Nothing, super::shell::appearance),
 ];
 
@@ -162,7 +165,7 @@ mod tests {
             let twin = all[..number].iter().find(|it| it.path == route.path && it.method == route.method);
             assert!(twin.is_none(), "{} {}", route.method, route.path);
             if route.method != Method::GET && route.needs == Needs::Nothing {
-                assert!(["/sign-in", "/appearance"].contains(&route.path), "{}", route.path);
+                assert!(["/sign-in", "/first", "/appearance"].contains(&route.path), "{}", route.path);
             }
         }
     }

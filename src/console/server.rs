@@ -16,21 +16,29 @@ use std::time::Duration;
 use http_body_util::{BodyExt as _, Either, Full, Limited};
 use hyper::body::{Body, Bytes, Frame, Incoming};
 use hyper::header::{self, HeaderName, HeaderValue};
+use hyper::http::request::Parts;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{HeaderMap, Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use ipnet::IpNet;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, mpsc};
+use tokio_rustls::TlsAcceptor;
 
-use super::account::{self, Accounts};
+use super::Options;
+use super::account::{self, Accounts, AccountsError};
 use super::answer::{Failure, Reply, Stream};
 use super::call::{Call, Fields};
+use super::door;
 use super::house::House;
 use super::routes::{self, Found, Needs, Route};
 use super::shell::{self, Theme};
 use super::tongue::Tongue;
 use crate::client::admission::{Admission, Ticket};
+use crate::credentials::Credentials;
 use crate::{clock, listener};
 
 /// Most connections at once, in all and of one address (a balancer's or an office's, which many share).
@@ -43,6 +51,9 @@ const STREAMS: usize = 3;
 /// The time in which the head of a request must have come, and its body.
 const HEAD: Duration = Duration::from_secs(10);
 const BODY: Duration = Duration::from_secs(60);
+/// … how long a reader of a stream may read nothing, and most octets of a head.
+const STALL: Duration = Duration::from_secs(60);
+const MOST_HEAD: usize = 64 << 10;
 /// The longest life of a connection.
 const LIFE: Duration = Duration::from_secs(15 * 60);
 /// Octets that are sent at once, and how often that may wait for the reader.
@@ -55,19 +66,31 @@ pub struct Console {
     accounts: Arc<Accounts>,
     working: Semaphore,
     streaming: Arc<Semaphore>,
-    is_encrypted: bool,
+    acceptor: Option<TlsAcceptor>,
+    proxies: Vec<IpNet>,
+    url: Option<String>,
 }
 
 impl Console {
-    /// Over what `house` has.
-    pub fn new(house: Arc<dyn House>, accounts: Arc<Accounts>) -> Arc<Self> {
-        Arc::new(Self {
+    /// Over what `house` has; with TLS where there are credentials.
+    ///
+    /// # Errors
+    /// What rustls said.
+    pub fn new(
+        house: Arc<dyn House>,
+        accounts: Arc<Accounts>,
+        options: &Options,
+        credentials: Option<&Arc<Credentials>>,
+    ) -> Result<Arc<Self>, rustls::Error> {
+        Ok(Arc::new(Self {
             house,
             accounts,
             working: Semaphore::new(AT_ONCE),
             streaming: Arc::new(Semaphore::new(STREAMS)),
-            is_encrypted: false,
-        })
+            acceptor: credentials.map(door::acceptor).transpose()?,
+            proxies: options.trusted_proxies.clone(),
+            url: options.url.clone(),
+        }))
     }
 }
 
@@ -81,6 +104,18 @@ pub async fn serve(listeners: Vec<TcpListener>, console: Arc<Console>, shutdown:
 }
 
 async fn connection(stream: TcpStream, client: IpAddr, _ticket: Ticket, console: Arc<Console>) {
+    let Some(acceptor) = console.acceptor.clone() else { return attend(stream, client, console).await };
+    match door::encrypt(stream, &acceptor).await {
+        Ok(Some(stream)) => attend(stream, client, console).await,
+        Ok(None) => {}
+        Err(error) => tracing::debug!(%client, %error, "no TLS connection to the console"),
+    }
+}
+
+async fn attend<S>(stream: S, client: IpAddr, console: Arc<Console>)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     let service = service_fn(|request: Request<Incoming>| {
         let console = Arc::clone(&console);
         async move { Ok::<_, Infallible>(respond(request, client, console).await) }
@@ -88,6 +123,7 @@ async fn connection(stream: TcpStream, client: IpAddr, _ticket: Ticket, console:
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD)
+        .max_buf_size(MOST_HEAD)
         .serve_connection(TokioIo::new(stream), service);
     match tokio::time::timeout(LIFE, served).await {
         Ok(Ok(())) => {}
@@ -98,17 +134,34 @@ async fn connection(stream: TcpStream, client: IpAddr, _ticket: Ticket, console:
 
 type Answer = Response<Either<Full<Bytes>, Chunks>>;
 
-async fn respond(request: Request<Incoming>, client: IpAddr, console: Arc<Console>) -> Answer {
+async fn respond(request: Request<Incoming>, peer: IpAddr, console: Arc<Console>) -> Answer {
     let (parts, body) = request.into_parts();
+    let (client, is_encrypted) =
+        door::behind(&console.proxies, peer, console.acceptor.is_some(), &parts.headers);
+    let mut answer = answered(&parts, body, (client, is_encrypted), console).await;
+    guard(&mut answer, is_encrypted);
+    answer
+}
+
+async fn answered(
+    parts: &Parts,
+    body: Incoming,
+    (client, is_encrypted): (IpAddr, bool),
+    console: Arc<Console>,
+) -> Answer {
     let path = parts.uri.path().to_owned();
     let query = Fields::read(parts.uri.query().unwrap_or_default().as_bytes());
     let mut call = Call {
         house: Arc::clone(&console.house),
         accounts: Arc::clone(&console.accounts),
         viewer: None,
-        session: cookie(&parts.headers, session_name(console.is_encrypted)),
+        session: cookie(&parts.headers, session_name(is_encrypted)),
+        session_number: None,
+        must_enrol: false,
         csrf: String::new(),
         client,
+        agent: text(&parts.headers, "user-agent").unwrap_or_default().to_owned(),
+        origin: origin(&console, &parts.headers, is_encrypted),
         now: clock::now(),
         tongue: tongue(&parts.headers, &query),
         theme: cookie(&parts.headers, "theme").map_or(Theme::System, |word| Theme::of(&word)),
@@ -117,7 +170,7 @@ async fn respond(request: Request<Incoming>, client: IpAddr, console: Arc<Consol
         query,
         form: Fields::default(),
         body: Vec::new(),
-        is_encrypted: console.is_encrypted,
+        is_encrypted,
     };
     let route = match routes::find(&parts.method, &call.path) {
         Found::Route(route, places) => {
@@ -170,20 +223,24 @@ async fn respond(request: Request<Incoming>, client: IpAddr, console: Arc<Consol
     if head {
         *answer.body_mut() = Either::Left(Full::default());
     }
-    guard(&mut answer);
     answer
 }
 
 /// Whose session it is.
 fn who(call: &mut Call) -> Result<(), Failure> {
     if let Some(session) = &call.session {
-        call.viewer = call.accounts.viewer(session, call.now)?;
-        if call.viewer.is_some() {
+        if let Some(signed) = call.accounts.viewer(session, call.now)? {
             call.csrf = account::csrf(session);
+            call.viewer = Some(signed.viewer);
+            call.session_number = Some(signed.session);
+            call.must_enrol = signed.must_enrol;
         }
     }
     Ok(())
 }
+
+/// Where those may go who must set up a second factor first.
+const ENROLLING: [&str; 3] = ["/account/totp", "/appearance", "/sign-out"];
 
 /// Whether the viewer may, and only then what it is.
 pub(super) fn answer(call: &Call, route: Option<&'static Route>, is_own: bool) -> Result<Reply, Failure> {
@@ -191,6 +248,9 @@ pub(super) fn answer(call: &Call, route: Option<&'static Route>, is_own: bool) -
         // What is not there is told only to those who may know what is.
         return Err(if call.viewer.is_some() { Failure::Absent } else { Failure::SignedOut });
     };
+    if call.must_enrol && route.needs != Needs::Nothing && !ENROLLING.contains(&route.path) {
+        return Err(Failure::Enrol);
+    }
     match route.needs {
         Needs::Nothing => {}
         Needs::Session => {
@@ -200,7 +260,9 @@ pub(super) fn answer(call: &Call, route: Option<&'static Route>, is_own: bool) -
         Needs::Right(_) => return Err(Failure::Forbidden),
     }
     if route.method != Method::GET {
-        let is_ours = call.viewer.is_none() || call.form.find("csrf") == Some(&*call.csrf);
+        // Compared as digests, whose times tell nothing.
+        let brought = account::digest(call.form.find("csrf").unwrap_or_default());
+        let is_ours = call.viewer.is_none() || brought == account::digest(&call.csrf);
         if !is_own || !is_ours {
             return Err(Failure::Forged);
         }
@@ -210,7 +272,7 @@ pub(super) fn answer(call: &Call, route: Option<&'static Route>, is_own: bool) -
 
 /// Whether a browser says that its request comes from our own page, or says nothing of it.
 fn is_own_site(headers: &HeaderMap) -> bool {
-    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+    let text = |name: &str| text(headers, name);
     match text("sec-fetch-site") {
         Some(site) => matches!(site, "same-origin" | "none"),
         None => match (text("origin"), text("host")) {
@@ -218,6 +280,17 @@ fn is_own_site(headers: &HeaderMap) -> bool {
             _ => true,
         },
     }
+}
+
+fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    headers.get(name).and_then(|value| value.to_str().ok())
+}
+
+/// How browsers reach us, for links: as configured, or as this one did.
+fn origin(console: &Console, headers: &HeaderMap, is_encrypted: bool) -> String {
+    let scheme = if is_encrypted { "https" } else { "http" };
+    let asked = || door::host(headers).map(|host| format!("{scheme}://{host}"));
+    console.url.clone().or_else(asked).unwrap_or_default()
 }
 
 fn is_form(headers: &HeaderMap) -> bool {
@@ -231,7 +304,7 @@ fn tongue(headers: &HeaderMap, query: &Fields) -> Tongue {
 }
 
 /// The value of a cookie (RFC 6265, section 5.4).
-fn cookie(headers: &HeaderMap, name: &str) -> Option<String> {
+pub(super) fn cookie(headers: &HeaderMap, name: &str) -> Option<String> {
     headers.get_all(header::COOKIE).iter().filter_map(|field| field.to_str().ok()).find_map(|field| {
         field.split(';').find_map(|pair| {
             let (key, value) = pair.trim().split_once('=')?;
@@ -255,6 +328,9 @@ pub(super) fn session_cookie(call: &Call, token: &str) -> String {
 fn success(reply: Reply, streaming: Arc<Semaphore>) -> Answer {
     match reply {
         Reply::Page(page) => of(StatusCode::OK, "text/html; charset=utf-8", page.into_string()),
+        Reply::Again(page) => {
+            of(StatusCode::UNPROCESSABLE_ENTITY, "text/html; charset=utf-8", page.into_string())
+        }
         Reply::Json(value) => of(StatusCode::OK, "application/json", value.to_string()),
         Reply::Unwell(value) => of(StatusCode::SERVICE_UNAVAILABLE, "application/json", value.to_string()),
         Reply::Text(kind, text) => of(StatusCode::OK, kind, text),
@@ -283,13 +359,14 @@ fn streamed(stream: Stream, streaming: Arc<Semaphore>) -> Answer {
         return answer;
     };
     let (sender, receiver) = mpsc::channel(CHUNKS);
+    let handle = Handle::current();
     tokio::task::spawn_blocking(move || {
-        let mut pipe = Pipe { sender, octets: Vec::with_capacity(CHUNK) };
+        let mut pipe = Pipe { sender, octets: Vec::with_capacity(CHUNK), handle };
         let written = (stream.write)(&mut pipe).and_then(|()| pipe.flush());
         if let Err(error) = written {
             tracing::debug!(%error, "a stream of the console was left");
             // A body that just ended would look whole.
-            let _ = pipe.sender.blocking_send(Err(error));
+            let _ = pipe.send(Err(error));
         }
         drop(permit);
     });
@@ -309,8 +386,10 @@ fn failed(call: &Call, failure: &Failure, wants_json: bool) -> Answer {
                 .finish();
             return redirect(&format!("/sign-in?{back}"), None);
         }
-        Failure::Forbidden | Failure::Forged => StatusCode::FORBIDDEN,
-        Failure::Busy(_) => StatusCode::TOO_MANY_REQUESTS,
+        Failure::Enrol if !wants_json => return redirect("/account/totp", None),
+        Failure::Forbidden | Failure::Forged | Failure::Enrol => StatusCode::FORBIDDEN,
+        Failure::Busy(_) | Failure::Accounts(AccountsError::Busy(_)) => StatusCode::TOO_MANY_REQUESTS,
+        Failure::Accounts(error) if error.is_of_request() => StatusCode::UNPROCESSABLE_ENTITY,
         Failure::Wrong { .. } => StatusCode::UNPROCESSABLE_ENTITY,
         Failure::Refused(_) | Failure::Cases(_) => StatusCode::CONFLICT,
         Failure::Log(_)
@@ -329,7 +408,7 @@ fn failed(call: &Call, failure: &Failure, wants_json: bool) -> Answer {
     } else {
         of(status, "text/html; charset=utf-8", shell::failure(call, failure).into_string())
     };
-    if let Failure::Busy(seconds) = failure {
+    if let Failure::Busy(seconds) | Failure::Accounts(AccountsError::Busy(seconds)) = failure {
         answer.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(*seconds));
     }
     answer
@@ -354,9 +433,7 @@ fn redirect(to: &str, cookie: Option<&str>) -> Answer {
 }
 
 fn plain(status: StatusCode, text: &'static str) -> Answer {
-    let mut answer = of(status, "text/plain; charset=utf-8", text);
-    guard(&mut answer);
-    answer
+    of(status, "text/plain; charset=utf-8", text)
 }
 
 fn of(status: StatusCode, kind: &'static str, octets: impl Into<Bytes>) -> Answer {
@@ -375,8 +452,8 @@ fn save_as(answer: &mut Answer, name: Option<&str>) {
 }
 
 /// What every answer says to browsers: nothing from elsewhere, in no frame, kept by nobody.
-fn guard(answer: &mut Answer) {
-    const FIELDS: [(HeaderName, &str); 5] = [
+fn guard(answer: &mut Answer, is_encrypted: bool) {
+    const FIELDS: [(HeaderName, &str); 6] = [
         (
             header::CONTENT_SECURITY_POLICY,
             "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data:; connect-src 'self'; \
@@ -386,10 +463,15 @@ fn guard(answer: &mut Answer) {
         (header::X_FRAME_OPTIONS, "DENY"),
         (header::REFERRER_POLICY, "same-origin"),
         (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
+        (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
     ];
     let headers = answer.headers_mut();
     for (name, value) in FIELDS {
         headers.insert(name, HeaderValue::from_static(value));
+    }
+    if is_encrypted {
+        // RFC 6797: whoever came once over TLS never comes without it again.
+        headers.insert(header::STRICT_TRANSPORT_SECURITY, HeaderValue::from_static("max-age=31536000"));
     }
     headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
 }
@@ -398,6 +480,15 @@ fn guard(answer: &mut Answer) {
 struct Pipe {
     sender: mpsc::Sender<io::Result<Bytes>>,
     octets: Vec<u8>,
+    handle: Handle,
+}
+
+impl Pipe {
+    /// Waits for the reader, but not for one who stopped reading: there are few places.
+    fn send(&self, octets: io::Result<Bytes>) -> io::Result<()> {
+        let sent = self.handle.block_on(self.sender.send_timeout(octets, STALL));
+        sent.map_err(|_| io::ErrorKind::BrokenPipe.into())
+    }
 }
 
 impl Write for Pipe {
@@ -414,7 +505,7 @@ impl Write for Pipe {
             return Ok(());
         }
         let octets = std::mem::replace(&mut self.octets, Vec::with_capacity(CHUNK));
-        self.sender.blocking_send(Ok(octets.into())).map_err(|_| io::ErrorKind::BrokenPipe.into())
+        self.send(Ok(octets.into()))
     }
 }
 

@@ -4,6 +4,7 @@ use hyper::Method;
 use maud::{DOCTYPE, Markup, html};
 use sha2::{Digest as _, Sha256};
 
+use super::account::AccountsError;
 use super::answer::{Failure, File, Reply};
 use super::call::Call;
 use super::routes::{self, Found, Needs};
@@ -98,6 +99,11 @@ impl Theme {
 /// A page with this title; `body` is its main part. The heading is the title.
 pub(super) fn page(call: &Call, title: &str, body: &Markup) -> Reply {
     Reply::Page(frame(call, title, body))
+}
+
+/// The same, where its form was not right.
+pub(super) fn again(call: &Call, title: &str, body: &Markup) -> Reply {
+    Reply::Again(frame(call, title, body))
 }
 
 fn frame(call: &Call, title: &str, body: &Markup) -> Markup {
@@ -219,9 +225,9 @@ fn is_at(call: &Call, path: &str) -> bool {
 }
 
 /// The page that says why there is no other; it is told in the viewer's language.
-pub(super) fn failure(call: &Call, failure: &Failure) -> Markup {
+pub(super) fn failure(call: &Call, why: &Failure) -> Markup {
     let tongue = call.tongue;
-    let (title, told) = match failure {
+    let (title, told) = match why {
         Failure::Absent => (
             tongue.say("Không tìm thấy", "Not found"),
             tongue
@@ -247,6 +253,20 @@ pub(super) fn failure(call: &Call, failure: &Failure) -> Markup {
         Failure::Wrong { field, vietnamese, english } => (
             tongue.say("Thông tin chưa đúng", "Something is not right"),
             format!("{field}: {}", tongue.say(vietnamese, english)),
+        ),
+        Failure::Busy(seconds) => (
+            tongue.say("Quá nhiều lần thử", "Too many attempts"),
+            format!(
+                "{} {} {}",
+                tongue.say("Hãy thử lại sau", "Try again in"),
+                tongue.number(*seconds),
+                tongue.say("giây.", "seconds.")
+            ),
+        ),
+        Failure::Accounts(AccountsError::Busy(seconds)) => return failure(call, &Failure::Busy(*seconds)),
+        Failure::Accounts(error) if error.is_of_request() => (
+            tongue.say("Thông tin chưa đúng", "Something is not right"),
+            super::pages::account::said(tongue, error),
         ),
         other => (tongue.say("Không thực hiện được", "That could not be done"), other.to_string()),
     };

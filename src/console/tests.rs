@@ -1,8 +1,12 @@
 //! A house over a scratch folder, for tests of handlers: two agencies, each with queries, hits, a machine, a case and contacts of
 //! its own, and every text of theirs with the agency's marker, so that what an officer must not see can be looked for.
 
+mod hostile;
+mod matrix;
+mod web;
+
 use std::net::IpAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use hyper::Method;
@@ -183,7 +187,7 @@ impl Scratch {
         journal.commit(NOW);
     }
 
-    fn log_folder(&self) -> std::path::PathBuf {
+    fn log_folder(&self) -> PathBuf {
         self.folder.path().join("log")
     }
 
@@ -208,8 +212,12 @@ impl Scratch {
             accounts: Arc::clone(&self.accounts),
             viewer,
             session: None,
+            session_number: None,
+            must_enrol: false,
             csrf: "csrf of tests".to_owned(),
             client: "10.9.0.7".parse().unwrap(),
+            agent: "tests".to_owned(),
+            origin: "https://console.example.vn".to_owned(),
             now: NOW,
             tongue: Tongue::English,
             theme: Default::default(),
@@ -276,7 +284,7 @@ pub(super) fn officer(number: usize) -> Viewer {
 /// All that a reply has in its body, or where it leads.
 pub(super) fn text(reply: Reply) -> String {
     match reply {
-        Reply::Page(page) => page.into_string(),
+        Reply::Page(page) | Reply::Again(page) => page.into_string(),
         Reply::Json(value) | Reply::Unwell(value) => value.to_string(),
         Reply::Text(_, text) => text,
         Reply::Redirect(to) | Reply::RedirectWith { to, .. } => to,
@@ -292,6 +300,14 @@ pub(super) fn text(reply: Reply) -> String {
 impl House for Scratch {
     fn data_dir(&self) -> &Path {
         self.folder.path()
+    }
+
+    fn may_measure(&self, _: IpAddr) -> bool {
+        false
+    }
+
+    fn configuration(&self) -> std::io::Result<(PathBuf, String)> {
+        Ok((PathBuf::from("/etc/sachdns.toml"), "[sinkhole]\nttl = 60\n".to_owned()))
     }
 
     fn agencies(&self) -> Arc<[Agency]> {

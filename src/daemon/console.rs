@@ -4,16 +4,18 @@ mod works;
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use jiff::Timestamp;
 use tokio::net::TcpListener;
 use tokio::runtime::{Handle, Runtime};
 use tokio::sync::watch;
 
 use super::metrics::Instruments;
-use super::{DaemonError, Reloader};
+use super::{DaemonError, Reloader, encrypted};
 use crate::cases::{Desk, DeskError};
+use crate::clock;
 use crate::config::Config;
 use crate::console::account::Accounts;
 use crate::console::house::Agency;
@@ -23,6 +25,7 @@ use crate::console::kept::Kept;
 use crate::console::server::{self, Console};
 use crate::console::works::Works;
 use crate::console::{House, Options};
+use crate::credentials::Credentials;
 use crate::evidence::contacts::{self, ContactsError, Reader};
 use crate::evidence::store::Store;
 use crate::evidence::store::clickhouse::ClickHouse;
@@ -88,9 +91,13 @@ impl Side {
         handle: Handle,
         mut stop: watch::Receiver<bool>,
     ) -> Result<Runtime, DaemonError> {
-        let accounts = Accounts::open(&reloader.started.data_dir)?;
-        let hunts = Arc::new(Hunts::new(&reloader.started.data_dir));
-        let served = Served {
+        let config = Arc::clone(&reloader.started);
+        let options = &config.console;
+        let credentials = credentials(&config)?;
+        let accounts = Arc::new(Accounts::open_with(&config.data_dir, options.rules.clone())?);
+        self.advise(options, &accounts)?;
+        let hunts = Arc::new(Hunts::new(&config.data_dir));
+        let served = Arc::new(Served {
             reloader,
             book,
             instruments,
@@ -100,13 +107,54 @@ impl Side {
             kept: Kept::default(),
             hunts,
             recent: Arc::default(),
-        };
-        let console = Console::new(Arc::new(served), Arc::new(accounts));
+        });
+        let console =
+            Console::new(served, accounts, options, credentials.as_ref()).map_err(io::Error::other)?;
+        if let Some(credentials) = credentials {
+            self.runtime.spawn(encrypted::renew(credentials, stop.clone()));
+        }
         self.runtime.spawn(server::serve(self.listeners, console, async move {
             let _ = stop.wait_for(|stop| *stop).await;
         }));
         Ok(self.runtime)
     }
+
+    /// Tells what to mend, and how the first admin comes in.
+    fn advise(&self, options: &Options, accounts: &Accounts) -> Result<(), DaemonError> {
+        let addresses = self.addresses();
+        let is_plain = options.credentials.is_none() && options.trusted_proxies.is_empty();
+        if let Some(open) = addresses.iter().find(|address| is_plain && !address.ip().is_loopback()) {
+            tracing::warn!(
+                "the console at {open} speaks plain HTTP: passwords cross the network in the clear; set console.certificate \
+                 and console.key, or listen on 127.0.0.1 behind a reverse proxy (console.trusted_proxies)"
+            );
+        }
+        if let Some(code) = accounts.first_link(clock::now())? {
+            let at = addresses.first().map(|address| first_link(options, *address, &code));
+            tracing::warn!(
+                "nobody can sign in to the console yet: make the first admin at {} (once, within 24 hours; \
+                 `sachdns account link` prints a new link)",
+                at.unwrap_or_default()
+            );
+        }
+        Ok(())
+    }
+}
+
+/// Where the first admin is made.
+pub fn first_link(options: &Options, address: SocketAddr, code: &str) -> String {
+    let scheme = if options.credentials.is_some() { "https" } else { "http" };
+    let origin = options.url.clone().unwrap_or_else(|| format!("{scheme}://{address}"));
+    format!("{origin}/first?code={code}")
+}
+
+/// Reads the console's certificate and key, where it has some.
+fn credentials(config: &Config) -> Result<Option<Arc<Credentials>>, DaemonError> {
+    let Some(options) = &config.console.credentials else { return Ok(None) };
+    let opened = Credentials::open(options, Timestamp::now());
+    let (credentials, concerns) = opened.map_err(|error| config.credentials_fault(error))?;
+    encrypted::warn(&concerns);
+    Ok(Some(Arc::new(credentials)))
 }
 
 /// The running server, as the console asks it.
@@ -134,6 +182,11 @@ impl Served {
 impl House for Served {
     fn data_dir(&self) -> &Path {
         &self.reloader.started.data_dir
+    }
+
+    fn configuration(&self) -> io::Result<(PathBuf, String)> {
+        let path = self.reloader.started.path.clone();
+        std::fs::read_to_string(&path).map(|text| (path, text))
     }
 
     fn agencies(&self) -> Arc<[Agency]> {

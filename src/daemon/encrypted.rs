@@ -12,8 +12,8 @@ use tokio::task::JoinSet;
 
 use super::{DaemonError, Listening, addresses};
 use crate::config::{Config, Transports};
+use crate::credentials::{Change, Concern, Credentials};
 use crate::listener;
-use crate::serve::credentials::{Change, Concern, Credentials};
 use crate::serve::ddr::{Designation, Kind};
 use crate::serve::stream::Door;
 use crate::serve::{doh, quic, tls};
@@ -120,7 +120,7 @@ fn tell(change: &Change) {
     }
 }
 
-fn warn(concerns: &[Concern]) {
+pub(super) fn warn(concerns: &[Concern]) {
     for concern in concerns {
         tracing::warn!("{concern}");
     }

@@ -28,10 +28,10 @@ use tokio::sync::{Semaphore, watch};
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_rustls::server::TlsStream;
 
-use super::credentials::Credentials;
 use super::pipeline::{Arrival, Pipeline};
 use super::stream::{self, Door, Guest};
 use super::tls;
+use crate::credentials::Credentials;
 use crate::evidence::record::Transport;
 use crate::wire::{self, Query, Reject, Section, rtype};
 

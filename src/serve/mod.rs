@@ -2,7 +2,6 @@
 
 pub mod answer;
 pub mod apply;
-pub mod credentials;
 pub mod ddr;
 pub mod doh;
 pub mod identity;
@@ -20,4 +19,3 @@ pub mod tcp;
 pub mod tls;
 pub mod transfer;
 pub mod udp;
-mod validity;

@@ -18,11 +18,11 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
 
-use super::credentials::Credentials;
 use super::pipeline::{Arrival, Pipeline};
 use super::stream::{self, Door};
 use super::tls;
 use crate::client::admission::Ticket;
+use crate::credentials::Credentials;
 use crate::evidence::record::Transport;
 use crate::wire::{self, Query, Reject, option};
 

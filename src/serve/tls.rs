@@ -14,9 +14,9 @@ use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
-use super::credentials::Credentials;
 use super::stream::{self, Door, Guest};
 use super::tcp;
+use crate::credentials::Credentials;
 use crate::evidence::record::Transport;
 
 /// What DNS over TLS negotiates (RFC 7858 has no ALPN of its own; IANA registered it with RFC 9103).

@@ -1,46 +1,117 @@
-//! Signing in and out.
+//! Signing in, with the second factor where there is one, and out.
 
-use maud::html;
+use maud::{Markup, html};
 
+use super::super::account::SignIn;
 use super::super::answer::{Failure, Reply};
+use super::super::audit;
 use super::super::call::Call;
+use super::super::parts::{self, Tone};
+use super::super::routes::{Needs, Route, get, post};
 use super::super::server::session_cookie;
 use super::super::shell;
+use crate::evidence::audit::{Change, Person};
 
-pub(in crate::console) fn page(call: &Call) -> Result<Reply, Failure> {
-    Ok(form(call, false))
+pub(in crate::console) static ROUTES: &[Route] = &[
+    get("/sign-in", Needs::Nothing, page),
+    post("/sign-in", Needs::Nothing, submit),
+    post("/sign-out", Needs::Session, leave),
+];
+
+fn page(call: &Call) -> Result<Reply, Failure> {
+    let done = parts::done(
+        call,
+        &[
+            ("password", "Đã đặt mật khẩu. Hãy đăng nhập.", "The password is set. Sign in with it."),
+            ("out", "Bạn đã đăng xuất.", "You are signed out."),
+        ],
+    );
+    Ok(shell::page(call, title(call), &form(call, call.query.find("back"), &done)))
 }
 
-pub(in crate::console) fn submit(call: &Call) -> Result<Reply, Failure> {
-    let (Some(name), Some(password)) = (call.form.find("name"), call.form.find("password")) else {
-        return Ok(form(call, true));
-    };
-    let Some(token) = call.accounts.sign_in(name, password, call.now)? else { return Ok(form(call, true)) };
-    let back = call.form.find("back").filter(|path| shell::is_own(path)).unwrap_or("/");
-    Ok(Reply::RedirectWith { to: back.to_owned(), cookie: session_cookie(call, &token) })
+fn submit(call: &Call) -> Result<Reply, Failure> {
+    let back = call.form.find("back").filter(|path| shell::is_own(path));
+    if let Some(step) = call.form.find("step") {
+        let code = call.form.find("code").unwrap_or_default();
+        return match call.accounts.second_factor(step, code, call.from(), call.now)? {
+            Some((token, name)) => enter(call, &name, &token, back, "second factor"),
+            None => Ok(shell::again(call, title(call), &code_form(call, step, back, true))),
+        };
+    }
+    let name = call.form.find("name").unwrap_or_default();
+    let password = call.form.verbatim("password").unwrap_or_default();
+    match call.accounts.sign_in(name, password, call.from(), call.now)? {
+        SignIn::Session(token) => enter(call, name, &token, back, "password"),
+        SignIn::Code(step) => Ok(shell::page(call, title(call), &code_form(call, &step, back, false))),
+        SignIn::Wrong => {
+            let wrong = html! { (call.tongue.say("Tên hoặc mật khẩu chưa đúng.", "The name or the password is wrong.")) };
+            Ok(shell::again(call, title(call), &form(call, back, &parts::notice(Tone::Bad, &wrong))))
+        }
+    }
 }
 
-pub(in crate::console) fn leave(call: &Call) -> Result<Reply, Failure> {
+/// Into the console, by a session that is new; what the browser had before is over.
+pub(in crate::console) fn enter(
+    call: &Call,
+    name: &str,
+    token: &str,
+    back: Option<&str>,
+    how: &str,
+) -> Result<Reply, Failure> {
+    if let Some(old) = &call.session {
+        call.accounts.sign_out(old)?;
+    }
+    let account = call.accounts.find(name)?;
+    let by = Person { account: &account.name, role: account.role.as_str(), address: Some(call.client) };
+    let change = Change { what: "account.sign-in", on: &account.name, details: how };
+    crate::evidence::audit::changed(call.house.data_dir(), call.now, Some(&by), &change)
+        .map_err(audit::failed)?;
+    Ok(Reply::RedirectWith { to: back.unwrap_or("/").to_owned(), cookie: session_cookie(call, token) })
+}
+
+fn leave(call: &Call) -> Result<Reply, Failure> {
     if let Some(session) = &call.session {
         call.accounts.sign_out(session)?;
+        audit::changed(call, "account.sign-out", &call.viewer()?.name, "")?;
     }
-    Ok(Reply::RedirectWith { to: "/sign-in".to_owned(), cookie: session_cookie(call, "") })
+    Ok(Reply::RedirectWith { to: "/sign-in?done=out".to_owned(), cookie: session_cookie(call, "") })
 }
 
-fn form(call: &Call, is_wrong: bool) -> Reply {
+fn title(call: &Call) -> &'static str {
+    call.tongue.say("Đăng nhập", "Sign in")
+}
+
+fn form(call: &Call, back: Option<&str>, notice: &Markup) -> Markup {
     let tongue = call.tongue;
-    let body = html! {
+    html! {
+        (notice)
         form.narrow method="post" action="/sign-in" {
-            @if is_wrong {
-                p.notice.bad role="alert" { (tongue.say("Tên hoặc mật khẩu chưa đúng.", "The name or the password is wrong.")) }
-            }
-            input type="hidden" name="back" value=(call.query.find("back").unwrap_or("/"));
+            @if let Some(back) = back { input type="hidden" name="back" value=(back); }
             label { (tongue.say("Tên đăng nhập", "Name"))
-                input name="name" autocomplete="username" required autofocus; }
+                input type="text" name="name" value=[call.form.find("name")] autocomplete="username" autocapitalize="none" spellcheck="false" maxlength="64" required autofocus; }
             label { (tongue.say("Mật khẩu", "Password"))
-                input name="password" type="password" autocomplete="current-password" required; }
+                input type="password" name="password" autocomplete="current-password" maxlength="1024" required; }
             button { (tongue.say("Đăng nhập", "Sign in")) }
         }
-    };
-    shell::page(call, tongue.say("Đăng nhập", "Sign in"), &body)
+    }
+}
+
+fn code_form(call: &Call, step: &str, back: Option<&str>, is_wrong: bool) -> Markup {
+    let tongue = call.tongue;
+    html! {
+        @if is_wrong {
+            (parts::notice(Tone::Bad, &html! { (tongue.say(
+                "Mã chưa đúng, đã dùng rồi hoặc đã quá hạn. Hãy chờ mã mới trên điện thoại; nếu vẫn không được, hãy đăng nhập lại từ đầu.",
+                "The code is wrong, was used already, or came too late. Wait for the next one; if that does not help, sign in from the start.",
+            )) }))
+        }
+        form.narrow method="post" action="/sign-in" {
+            input type="hidden" name="step" value=(step);
+            @if let Some(back) = back { input type="hidden" name="back" value=(back); }
+            label { (tongue.say("Mã sáu chữ số trên điện thoại, hoặc một mã dự phòng", "The six digits on your telephone, or a recovery code"))
+                input type="text" name="code" inputmode="numeric" autocomplete="one-time-code" maxlength="20" required autofocus; }
+            button { (tongue.say("Tiếp tục", "Continue")) }
+        }
+        p { a href="/sign-in" { (tongue.say("Đăng nhập lại từ đầu", "Sign in from the start")) } }
+    }
 }

@@ -3,6 +3,8 @@
 //! What is in force is replaced whole; files that are no use change nothing. Who asks for it, over which
 //! transport, is not known here.
 
+mod validity;
+
 use std::fmt;
 use std::fs::{self, File};
 use std::io::{self, Read as _};
@@ -18,8 +20,8 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::server::{ClientHello, ParsedCertificate, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 
-use super::validity::{self, Validity};
 use crate::name::Name;
+use validity::Validity;
 
 /// Most octets of a file; a chain with its key has a few thousand.
 const MAX_FILE: u64 = 1 << 20;
