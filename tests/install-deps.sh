@@ -30,6 +30,7 @@ need nft nftables
 need nginx nginx-light
 need nsd nsd
 need nsupdate bind9-dnsutils
+need oathtool oathtool
 need openssl openssl
 need pdftotext poppler-utils
 need rsyslogd rsyslog

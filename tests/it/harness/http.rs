@@ -16,6 +16,21 @@ pub(crate) struct Response {
 }
 
 impl Response {
+    /// The response in these octets.
+    #[track_caller]
+    pub(crate) fn read(bytes: &[u8]) -> Self {
+        let text = String::from_utf8_lossy(bytes).into_owned();
+        let (head, body) =
+            text.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no HTTP response: {text:?}"));
+        let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
+        let status = status.unwrap_or_else(|| panic!("no status: {head:?}"));
+        let mut response = Self { status, head: head.to_owned(), body: body.to_owned() };
+        if response.field("transfer-encoding").is_some_and(|value| value.eq_ignore_ascii_case("chunked")) {
+            response.body = unchunk(&response.body);
+        }
+        response
+    }
+
     /// The value of a header field, whatever its case.
     pub(crate) fn field(&self, name: &str) -> Option<&str> {
         self.head.lines().skip(1).find_map(|line| {
@@ -43,15 +58,7 @@ pub(crate) fn exchange(server: SocketAddr, request: &[u8]) -> Response {
         // A server that refuses a request unread resets the connection behind its answer.
         assert!(!bytes.is_empty(), "no response: {error}");
     }
-    let text = String::from_utf8_lossy(&bytes).into_owned();
-    let (head, body) = text.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no HTTP response: {text:?}"));
-    let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
-    let status = status.unwrap_or_else(|| panic!("no status: {head:?}"));
-    let mut response = Response { status, head: head.to_owned(), body: body.to_owned() };
-    if response.field("transfer-encoding").is_some_and(|value| value.eq_ignore_ascii_case("chunked")) {
-        response.body = unchunk(&response.body);
-    }
-    response
+    Response::read(&bytes)
 }
 
 fn unchunk(body: &str) -> String {

@@ -28,6 +28,7 @@ pub(crate) mod staff;
 pub(crate) mod tls;
 pub(crate) mod unbound;
 pub(crate) mod unbound_subscriber;
+pub(crate) mod visitor;
 pub(crate) mod wilds;
 pub(crate) mod wire;
 
