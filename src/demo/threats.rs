@@ -259,7 +259,7 @@ impl Threats {
         if edition == Edition::Broken {
             ["chinhphu.vn", "mail.gov.vn", "zalo.me", "vnexpress.net"]
                 .iter()
-                .for_each(|name| line(name, families[0]));
+                .for_each(|name| line(name, families.first().copied().unwrap_or(&FAMILIES[0])));
         }
         text
     }
