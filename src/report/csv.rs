@@ -48,6 +48,6 @@ fn fields(row: &Row, name: &str, has_protection: bool) -> Vec<String> {
 
 /// Hours with two places behind a point.
 fn plain_hours(seconds: u64) -> String {
-    let hundredths = (seconds.saturating_mul(100) + 1800) / 3600;
+    let hundredths = seconds.saturating_mul(100).saturating_add(1800) / 3600;
     format!("{}.{:02}", hundredths / 100, hundredths % 100)
 }

@@ -254,7 +254,7 @@ pub(super) fn hours(seconds: u64) -> String {
 }
 
 fn tenths(seconds: u64, unit: u64) -> String {
-    let tenths = (seconds.saturating_mul(20) + unit) / (2 * unit);
+    let tenths = seconds.saturating_mul(20).saturating_add(unit) / (2 * unit);
     format!("{},{}", number(tenths / 10), tenths % 10)
 }
 

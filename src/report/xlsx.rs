@@ -685,7 +685,7 @@ mod tests {
         check("Sở Y tế", "Sở Y tế");
         check("SỞ Y TẾ", "SỞ Y TẾ (2)");
         check("Ban Quản lý các khu chế xuất và công nghiệp", "Ban Quản lý các khu chế xuất và");
-        check("Ban Quản lý các khu chế xuất và đô thị", "Ban Quản lý các khu chế xuất (2)");
+        check("Ban Quản lý các khu chế xuất và đô thị", "Ban Quản lý các khu chế xuấ (2)");
         check("[a]:b*c?d/e\\f", "a  b c d e f");
         check("'Sở'", "Sở");
         check("history", "history (2)");
