@@ -92,10 +92,12 @@ pub(in crate::console) struct Row {
     pub(in crate::console) hits: u64,
     /// Its contacts with the sinkhole.
     pub(in crate::console) contacts: u64,
-    /// Machines that sources know …
+    /// Machines that were seen asking; where nobody counted these yet, machines that sources know …
     pub(in crate::console) machines: u64,
-    /// … and of them those that an inventory says are protected.
+    /// … and of them those with endpoint protection.
     pub(in crate::console) protected: u64,
+    /// Which of the two are counted.
+    pub(in crate::console) is_seen: bool,
 }
 
 impl Row {
@@ -265,7 +267,14 @@ impl Data<'_> {
                     *contacts.entry(agency).or_default() += count.count;
                 }
             }
-            let machines = self.house.book().census()?;
+            let ledger = self.house.coverage()?;
+            let is_seen = ledger.counted_until()?.is_some();
+            let machines = if is_seen {
+                let counted = ledger.by_agency((since, self.now), own)?;
+                counted.into_iter().filter_map(|(id, it)| Some((id?, (it.machines, it.protected)))).collect()
+            } else {
+                self.house.book().census()?
+            };
             let agencies = self.house.agencies();
             let seen = agencies.iter().filter(|agency| self.viewer.sees(Some(&agency.id)));
             let row = |agency: &crate::console::house::Agency| {
@@ -278,6 +287,7 @@ impl Data<'_> {
                     contacts: contacts.get(id).copied().unwrap_or_default(),
                     machines,
                     protected,
+                    is_seen,
                 }
             };
             Ok(seen.map(row).collect())

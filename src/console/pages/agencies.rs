@@ -44,7 +44,7 @@ const COLUMNS: [(&str, &str, &str); 9] = [
     ("overdue", "Quá hạn", "Overdue"),
     ("closed", "Đã đóng", "Closed"),
     ("clean", "Thời gian làm sạch", "Time to clean"),
-    ("machines", "Máy đã biết", "Machines known"),
+    ("machines", "Máy", "Machines"),
     ("coverage", "Có bảo vệ", "Protected"),
 ];
 
@@ -139,10 +139,17 @@ fn page(call: &Call) -> Result<Reply, Failure> {
             (table(call, shown))
             (parts::pager(call, shown.len(), after.as_deref()))
             div.pager {
-                p.hint { (tongue.say(
-                    "Lượt chặn, ca đã đóng và thời gian làm sạch: 30 ngày qua. Bấm vào đầu cột để xếp thứ tự.",
-                    "Hits, closed cases and time to clean: the last 30 days. A column's head sorts by it.",
-                )) }
+                p.hint {
+                    (tongue.say(
+                        "Lượt chặn, ca đã đóng và thời gian làm sạch: 30 ngày qua. Bấm vào đầu cột để xếp thứ tự. ",
+                        "Hits, closed cases and time to clean: the last 30 days. A column's head sorts by it. ",
+                    ))
+                    @if rows.iter().any(|row| row.is_seen) {
+                        (tongue.say("Máy: đã thấy hoạt động trong 30 ngày qua.", "Machines: seen asking in the last 30 days."))
+                    } @else {
+                        (tongue.say("Máy: có trong kiểm kê hoặc DHCP.", "Machines: known by inventories or DHCP."))
+                    }
+                }
                 (parts::export(call, "/agencies/export"))
             }
         }
@@ -216,7 +223,7 @@ fn export(call: &Call) -> Result<Reply, Failure> {
         out.extend(b"\r\n");
     }
     for Line { agency, row } in sorted(call, &agencies, &rows) {
-        let Row { standing, hits, contacts, machines, protected } = row;
+        let Row { standing, hits, contacts, machines, protected, .. } = row;
         let seconds = standing.time_to_clean.map(|span| span / 1_000_000);
         if is_csv {
             let (id, name) = (csv::quoted(&agency.id), csv::quoted(&agency.name));
@@ -270,7 +277,7 @@ fn one(call: &Call) -> Result<Reply, Failure> {
                 tongue.say("Thời gian làm sạch trung bình", "Mean time to clean"), tongue.say("30 ngày qua", "last 30 days"), None))
             (parts::figure(Tone::Plain, &coverage(&row).map_or_else(|| "—".to_owned(), |share| percent(tongue, share)),
                 tongue.say("Máy có phần mềm bảo vệ", "Machines with protection"),
-                &tongue.say(format!("{} trên {} máy đã biết", row.protected, row.machines), format!("{} of {} machines known", row.protected, row.machines)), None))
+                &tongue.say(format!("{} trên {} máy", row.protected, row.machines), format!("{} of {} machines", row.protected, row.machines)), None))
         }))
         (trend(call, id)?)
         div.grid {
