@@ -63,6 +63,7 @@ const ONLY: &[(&str, &[&str])] = &[
             "roster",
             "rules",
             "tabular",
+            "wire",
         ],
     ),
     ("credentials", &["name"]),

@@ -441,9 +441,14 @@ impl Sheet<'_> {
             let host = self.cell(cells, Role::Host);
             let addresses = addresses(self.all(cells, Role::Address), &place, batch);
             let macs = macs(self.all(cells, Role::Mac), &place, batch);
-            if host.is_none() && addresses.is_empty() && macs.is_empty() {
-                // Sums and signatures below the table are no machines.
-                if cells.iter().filter(|cell| !cell.trim().is_empty()).count() > 2 {
+            let filled = cells.iter().filter(|cell| !cell.trim().is_empty()).count();
+            let is_known = !addresses.is_empty() || !macs.is_empty();
+            // Sums and signatures below the table are no machines: they have blanks, and stand alone.
+            if !is_known && filled <= 2 && host.as_deref().is_some_and(|host| host.contains(' ')) {
+                continue;
+            }
+            if host.is_none() && !is_known {
+                if filled > 2 {
                     batch.fault(place, Fault::Nothing);
                 }
                 continue;

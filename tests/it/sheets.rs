@@ -104,7 +104,7 @@ fn agencies_come_from_a_sheet_whole_or_not_at_all() {
 #[test]
 fn infected_machines_without_protection_are_listed() {
     let server = Setup::new(nsd::address())
-        .csv("authority", "name,family\nevil.example,Emotet\n")
+        .csv("authority", "domain,family\nevil.example,Emotet\n")
         .agency("so-y-te", "Sở Y tế", "127.2.0.0/16", "it@syt.test")
         .agency("so-tttt", "Sở TTTT", "127.1.0.0/16", "it@tttt.test")
         .file(
