@@ -254,8 +254,8 @@ fn many_families(seeing: &Seeing<'_>) -> Result<Vec<Alert>, Failure> {
             detector: "many-families",
             tone: Tone::Bad,
             what: Text::of(
-                format!("{} dính {} loại mã độc", called(cases[0]), cases.len()),
-                format!("{} has {} kinds of malware", called(cases[0]), cases.len()),
+                format!("{} dính {} loại mã độc, lừa đảo", called(cases[0]), cases.len()),
+                format!("{} has {} kinds of malware and phishing", called(cases[0]), cases.len()),
             ),
             details: listed(&families),
             to_do: Text::of(

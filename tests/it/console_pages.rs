@@ -26,7 +26,7 @@ fn province() -> Server {
         format!("[[identity]]\npath = \"{path}\"\nformat = \"inventory\"\nagency = \"{agency}\"\n")
     };
     let server = Setup::new(nsd::address())
-        .csv("authority", &format!("name,family\n{names}"))
+        .csv("authority", &format!("domain,family\n{names}"))
         .agency("so-yt", "Sở Y tế", "127.1.0.0/16", "Phòng CNTT, 0299 000 001")
         .agency("so-gd", "Sở Giáo dục và Đào tạo", "127.2.0.0/16", "Phòng CNTT, 0299 000 002")
         .file("yt.csv", &inventory("PC-KETOAN", "127.1.0.5", "Nguyễn Thị An"))
@@ -42,6 +42,11 @@ fn province() -> Server {
 }
 
 fn fill(server: &Server) {
+    let reader = Staff::sign_in(server, "doc");
+    wait_until("the inventories", || {
+        let page = reader.page("/machines");
+        page.contains("PC-KETOAN") && page.contains("PC-HIEUTRUONG")
+    });
     for (client, name) in [
         ("127.1.0.5", "evil7.example"),
         ("127.1.0.5", "www.third.example"),
@@ -167,7 +172,7 @@ fn hunts_and_alerts_tell_what_was_missed() {
 
     // What a later list finds in the log.
     let names: String = (0..20).map(|number| format!("evil{number}.example,Emotet\n")).collect();
-    server.house().write("authority.txt", &format!("name,family\n{names}third.example,Qakbot\n"));
+    server.house().write("authority.txt", &format!("domain,family\n{names}third.example,Qakbot\n"));
     wait_until("the finds", || {
         let page = analyst.page("/hunts");
         page.contains("www.third.example") && page.contains("secret.third.example")

@@ -242,7 +242,6 @@ fn find_table(call: &Call, finds: &[Find]) -> Result<Markup, Failure> {
         Head::Text(tongue.say("Máy", "Machine")),
         Head::Text(tongue.say("Cơ quan", "Agency")),
         Head::Text(tongue.say("Hỏi gì", "What")),
-        Head::Text(tongue.say("Lần đầu", "First")),
         Head::Text(tongue.say("Lần cuối", "Last")),
         Head::Number(tongue.say("Số lần", "Times")),
         Head::Text(tongue.say("Khi đó", "Then")),
@@ -255,8 +254,7 @@ fn find_table(call: &Call, finds: &[Find]) -> Result<Markup, Failure> {
                 td data-label=(tongue.say("Máy", "Machine")) { @match hosts.get(&(find.client, find.last)).and_then(Option::as_ref) { Some(machine) => (parts::machine(&Subject::Machine(machine.id), machine.host.as_deref())), None => span.soft { "—" } } }
                 td data-label=(tongue.say("Cơ quan", "Agency")) { (parts::agency(call, find.agency.as_deref())) }
                 td.name data-label=(tongue.say("Hỏi gì", "What")) { (parts::qname(&find.what)) }
-                td data-label=(tongue.say("Lần đầu", "First")) { (parts::time(call, find.first)) }
-                td data-label=(tongue.say("Lần cuối", "Last")) { (parts::time(call, find.last)) }
+                td data-label=(tongue.say("Lần cuối", "Last")) { (parts::time(call, find.last)) @if find.count > 1 { div.soft.small { (tongue.say("từ ", "since ")) (parts::day(call, find.first)) } } }
                 td.number data-label=(tongue.say("Số lần", "Times")) { (tongue.number(find.count)) }
                 td data-label=(tongue.say("Khi đó", "Then")) { @if find.was_hit { (parts::badge(Tone::Good, tongue.say("đã chặn", "blocked"))) } @else { (parts::badge(Tone::Bad, tongue.say("đã lọt", "let through"))) } }
                 td { a href=(parts::link(&["log"], &[("client", &find.client.to_string()), ("around", &exact(find.last))])) { (tongue.say("Quanh đó", "Around")) } }

@@ -145,6 +145,10 @@ fn health(call: &Call, alerts: &[Alert], worst: Tone) -> Markup {
             (tongue.say("Dịch vụ, nhật ký và các nguồn danh sách hoạt động bình thường.", "Service, log and feeds are well.")) },
         );
     }
+    // Of one kind two are enough here.
+    let of_kind = |at: usize| alerts[..at].iter().filter(|it| it.detector == alerts[at].detector).count();
+    let shown: Vec<&Alert> =
+        (0..alerts.len()).filter(|at| of_kind(*at) < 2).map(|at| &alerts[at]).take(6).collect();
     html! {
         section class={ "card " (worst.class()) } {
             header {
@@ -152,7 +156,7 @@ fn health(call: &Call, alerts: &[Alert], worst: Tone) -> Markup {
                 a href="/alerts" { (tongue.say("Tất cả cảnh báo", "All alerts")) " (" (alerts.len()) ")" }
             }
             ul.steps {
-                @for alert in alerts.iter().take(5) {
+                @for alert in shown {
                     li {
                         @match &alert.href { Some(href) => a href=(href) { (alert.what.say(tongue)) }, None => (alert.what.say(tongue)) }
                         @if !alert.details.is_empty() { " " span.soft.small { (alert.details) } }
