@@ -337,7 +337,7 @@ fn table(call: &Call, data: &Data<'_>, rows: &[Record<'_>]) -> Result<Markup, Fa
                     @match row.rcode { Some(rcode) => (wire::rcode_text(rcode)), None => span.soft { "—" } }
                     @if let Some(answer) = row.answers.first() { " " span.soft.small.mono { (answer) @if row.answers.len() > 1 { " +" (row.answers.len() - 1) } } }
                 }
-                td.nowrap {
+                td {
                     @let asked = if row.source() == row.client { row.client } else { row.source() };
                     a href=(parts::link(&["log"], &[("client", &asked.to_string()), ("around", &exact(row.time))]))
                         title=(tongue.say("±10 phút của máy này", "±10 minutes of this machine")) { (tongue.say("Quanh đó", "Around")) }
