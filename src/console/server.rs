@@ -228,13 +228,13 @@ async fn answered(
 
 /// Whose session it is.
 fn who(call: &mut Call) -> Result<(), Failure> {
-    if let Some(session) = &call.session {
-        if let Some(signed) = call.accounts.viewer(session, call.now)? {
-            call.csrf = account::csrf(session);
-            call.viewer = Some(signed.viewer);
-            call.session_number = Some(signed.session);
-            call.must_enrol = signed.must_enrol;
-        }
+    if let Some(session) = &call.session
+        && let Some(signed) = call.accounts.viewer(session, call.now)?
+    {
+        call.csrf = account::csrf(session);
+        call.viewer = Some(signed.viewer);
+        call.session_number = Some(signed.session);
+        call.must_enrol = signed.must_enrol;
     }
     Ok(())
 }

@@ -9,7 +9,7 @@ use crate::harness::browser::{Browser, Scheme, Window};
 use crate::harness::house::{CONFIG, Setup};
 use crate::harness::namespace::inside;
 use crate::harness::server::Server;
-use crate::harness::staff::{self, PASSWORD, account, console};
+use crate::harness::staff::{PASSWORD, account, console};
 use crate::harness::visitor::{Visitor, oathtool};
 use crate::harness::{PATIENCE, nsd, run, tls, wait_until};
 
@@ -212,7 +212,7 @@ fn a_browser_comes_in_by_the_link_and_takes_up_the_second_factor() {
         let server = with_console("");
         let folder = tempfile::tempdir().unwrap();
         let browser = Browser::start(folder.path());
-        let origin = format!("http://{}", staff::console(&server));
+        let origin = format!("http://{}", console(&server));
         browser.resize(Window { width: 1366, height: 768, is_phone: false });
         browser.go(&format!("{origin}{}", first_link(&server)));
         picture(&browser, "first");

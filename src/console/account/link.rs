@@ -109,7 +109,7 @@ impl Accounts {
     ) -> Result<(String, Option<String>), AccountsError> {
         let paid = self.throttle.link(from.address, now).map_err(AccountsError::Busy)?;
         let link = self.link(code, now)?;
-        self.throttle.give_back(paid);
+        self.throttle.give_back(&paid);
         let hash = self.hasher.hash(password)?;
         let name = link.account.as_deref().unwrap_or(name);
         if link.account.is_none() {

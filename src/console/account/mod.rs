@@ -335,7 +335,7 @@ impl Accounts {
         if !self.hasher.fits(password, kept.flatten().as_deref())? {
             return Err(AccountsError::Wrong);
         }
-        self.throttle.give_back(paid);
+        self.throttle.give_back(&paid);
         Ok(())
     }
 
@@ -421,7 +421,7 @@ impl Accounts {
         let paid = self.throttle.code(name, now).map_err(AccountsError::Busy)?;
         let secret = self.offered_totp(name)?;
         let step = totp::step_of(&secret, code, 0, now).ok_or(AccountsError::Code)?;
-        self.throttle.give_back(paid);
+        self.throttle.give_back(&paid);
         let codes = totp::recovery_codes(rand::random);
         self.with(|database| {
             let transaction = database.unchecked_transaction()?;

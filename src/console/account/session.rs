@@ -149,7 +149,7 @@ impl Accounts {
             return Ok(SignIn::Wrong);
         }
         let Some((account, _, has_totp)) = kept else { return Ok(SignIn::Wrong) };
-        self.throttle.give_back(paid);
+        self.throttle.give_back(&paid);
         if has_totp {
             return Ok(SignIn::Code(self.steps.begin(account, now)));
         }
@@ -176,7 +176,7 @@ impl Accounts {
             begin(database, &account, from, false, now).map(Some)
         })?;
         let Some(session) = session else { return Ok(None) };
-        self.throttle.give_back(paid);
+        self.throttle.give_back(&paid);
         self.steps.end(step);
         Ok(Some((session, account)))
     }

@@ -93,11 +93,11 @@ impl Throttle {
     }
 
     /// Gives back what was paid for an attempt that was right.
-    pub(super) fn give_back(&self, paid: Paid) {
+    pub(super) fn give_back(&self, paid: &Paid) {
         let mut purses = self.purses();
-        for key in paid.0.into_iter().flatten() {
+        for key in paid.0.iter().flatten() {
             let (_, each) = key.terms();
-            if let Some(full) = purses.get_mut(&key) {
+            if let Some(full) = purses.get_mut(key) {
                 *full -= each;
             }
         }
@@ -165,7 +165,7 @@ mod tests {
         assert!(throttle.password("x", six(99), false, 0).is_err());
         for _ in 0..200 {
             let paid = throttle.password("an", address(1), false, 0).unwrap();
-            throttle.give_back(paid);
+            throttle.give_back(&paid);
         }
         for _ in 0..8 {
             throttle.code("an", 0).unwrap();
