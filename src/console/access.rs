@@ -1,6 +1,6 @@
 //! Who may do what: roles, rights, and whose rows a viewer sees. The one place for it.
 //!
-//! Pure. Which right a request needs stands in [`super::routes`]; that it is asked for, in [`super::server`].
+//! Pure. Which right a request needs stands in `super::routes`; that it is asked for, in [`super::server`].
 
 use std::sync::Arc;
 

@@ -1,6 +1,6 @@
 //! The console: where staff see what is infected, what is new, what is overdue, and whether the service is well.
 //!
-//! Server-rendered pages and the same data as JSON. [`routes`] is the one table of what can be asked for and by whom;
+//! Server-rendered pages and the same data as JSON. `routes` is the one table of what can be asked for and by whom;
 //! [`access`] says which role may what and whose rows it sees; [`data`] is the only way to what there is, and narrows every
 //! question to the viewer's own agency. What the running server knows comes through [`House`], which the daemon implements.
 //!

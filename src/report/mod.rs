@@ -7,7 +7,7 @@
 //! ```
 //!
 //! Reads and never writes; whoever gathers needs no running server. What each figure means is said in `docs/report.md` and, in
-//! Vietnamese, in every report ([`words`]). A report about one agency holds nothing of another one. Knows no settings file.
+//! Vietnamese, in every report (`words`). A report about one agency holds nothing of another one. Knows no settings file.
 
 mod csv;
 mod docx;

@@ -111,7 +111,10 @@ pub fn read(data_dir: &Path) -> Result<Kept, RosterError> {
 fn octets(path: &Path) -> Result<Vec<u8>, RosterError> {
     let failed = |source| RosterError::System { path: path.to_owned(), source };
     let file = match File::open(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        // Where data_dir is no folder, who opens it says so.
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+            return Ok(Vec::new());
+        }
         file => file.map_err(failed)?,
     };
     let mut octets = Vec::new();

@@ -144,7 +144,7 @@ fn who_breaks_the_protocol_loses_the_connection() {
 #[test]
 fn connections_are_capped_and_idle_ones_closed() {
     let authority = Authority::new();
-    let server = serve(&authority, "tcp_per_client = 2\ntcp_idle = \"500ms\"\n");
+    let server = serve(&authority, "tcp_per_client = 2\ntcp_idle = \"3s\"\n");
     let client = Client::new(&authority, "doq");
     let (first, _second) = (client.connect(&server).unwrap(), client.connect(&server).unwrap());
     let third = client.connect(&server).unwrap();
