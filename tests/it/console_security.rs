@@ -82,7 +82,9 @@ fn sessions_are_the_servers_own_and_forms_their_pages() {
     let first = victim.cookies()["session"].clone();
     assert!(first.len() > 40 && first != "chosen");
     // Signing in again ends the session before.
-    victim.send("/sign-in", &[("name", "an"), ("password", PASSWORD)]);
+    let form = victim.page("/sign-in");
+    assert!(form.contains(&format!("name=\"csrf\" value=\"{}\"", victim.csrf())), "{form}");
+    victim.post("/sign-in", &[("name", "an"), ("password", PASSWORD)]);
     let second = victim.cookies()["session"].clone();
     let is_in = |session: &str| {
         let mut visitor = Visitor::new(address);
@@ -99,7 +101,7 @@ fn sessions_are_the_servers_own_and_forms_their_pages() {
         "/\r\nX: y",
         "javascript:1",
     ] {
-        let entered = victim.send("/sign-in", &[("name", "an"), ("password", PASSWORD), ("back", back)]);
+        let entered = victim.post("/sign-in", &[("name", "an"), ("password", PASSWORD), ("back", back)]);
         assert_eq!(entered.field("location"), Some("/"), "{back}");
         assert!(entered.field("x").is_none());
     }

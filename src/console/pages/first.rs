@@ -47,6 +47,7 @@ fn form(call: &Call, code: &str, link: &Link, wrong: Option<&str>) -> Reply {
     let body = html! {
         @if let Some(wrong) = wrong { (parts::notice(Tone::Bad, &html! { (wrong) })) }
         form.narrow method="post" action="/first" {
+            (parts::csrf(call))
             input type="hidden" name="code" value=(code);
             @match &link.account {
                 Some(account) => {

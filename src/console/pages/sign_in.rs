@@ -86,6 +86,7 @@ fn form(call: &Call, back: Option<&str>, notice: &Markup) -> Markup {
     html! {
         (notice)
         form.narrow method="post" action="/sign-in" {
+            (parts::csrf(call))
             @if let Some(back) = back { input type="hidden" name="back" value=(back); }
             label { (tongue.say("Tên đăng nhập", "Name"))
                 input type="text" name="name" value=[call.form.find("name")] autocomplete="username" autocapitalize="none" spellcheck="false" maxlength="64" required autofocus; }
@@ -106,6 +107,7 @@ fn code_form(call: &Call, step: &str, back: Option<&str>, is_wrong: bool) -> Mar
             )) }))
         }
         form.narrow method="post" action="/sign-in" {
+            (parts::csrf(call))
             input type="hidden" name="step" value=(step);
             @if let Some(back) = back { input type="hidden" name="back" value=(back); }
             label { (tongue.say("Mã sáu chữ số trên điện thoại, hoặc một mã dự phòng", "The six digits on your telephone, or a recovery code"))
