@@ -132,7 +132,9 @@ fn body(call: &Call) -> Result<Markup, Failure> {
     let change = html! {
         form.narrow method="post" action="/account/password" {
             (parts::csrf(call))
-            input type="text" name="username" value=(viewer.name) autocomplete="username" hidden;
+            // Password managers go by it.
+            label { (tongue.say("Tên đăng nhập", "Name"))
+                input type="text" name="username" value=(viewer.name) autocomplete="username" readonly; }
             label { (tongue.say("Mật khẩu hiện tại", "The password in use"))
                 input type="password" name="old" autocomplete="current-password" maxlength="1024" required; }
             label { (tongue.say("Mật khẩu mới", "The new password"))
@@ -214,12 +216,10 @@ fn totp_form(call: &Call, wrong: Option<&str>) -> Result<Markup, Failure> {
                 "Your role needs a second factor. Set it up before you go on.",
             )) }))
         }
-        ol {
-            li { (tongue.say(
-                "Mở ứng dụng mã xác thực trên điện thoại (FreeOTP, Google Authenticator, Microsoft Authenticator…) và quét hình này.",
-                "Open an authenticator app on your telephone (FreeOTP, Google Authenticator, Microsoft Authenticator…) and scan this picture.",
-            )) }
-        }
+        p { (tongue.say(
+            "Mở ứng dụng mã xác thực trên điện thoại (FreeOTP, Google Authenticator, Microsoft Authenticator…) và quét hình này.",
+            "Open an authenticator app on your telephone (FreeOTP, Google Authenticator, Microsoft Authenticator…) and scan this picture.",
+        )) }
         (picture)
         p { (tongue.say("Không quét được? Hãy nhập khóa này: ", "It cannot be scanned? Type this key: "))
             code #secret { (typed.join(" ")) } }

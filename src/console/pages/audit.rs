@@ -128,7 +128,7 @@ fn page(call: &Call) -> Result<Reply, Failure> {
             (parts::cards(tongue.say("Nhật ký kiểm toán", "Audit log"), &heads, &rows))
         }
         (parts::pager(call, entries.len(), after.as_deref()))
-        (parts::export(call, "/audit/export"))
+        div.pager { (parts::export(call, "/audit/export")) }
     };
     Ok(shell::page(call, tongue.say("Nhật ký kiểm toán", "Audit log"), &body))
 }
