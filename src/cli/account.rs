@@ -1,5 +1,7 @@
 //! `sachdns account`: who may sign in to the console.
 
+mod token;
+
 use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
 
 use clap::{Args, Subcommand};
@@ -37,6 +39,9 @@ pub(super) enum Command {
     /// Sessions.
     #[command(subcommand)]
     Sessions(Sessions),
+    /// Tokens for programs.
+    #[command(subcommand)]
+    Token(token::Command),
 }
 
 #[derive(Debug, Subcommand)]
@@ -115,6 +120,7 @@ pub(super) fn run(command: &Command) -> Result<(), CliError> {
                 accounts.end_sessions(name, None, None).map(drop)
             })
         }
+        Command::Token(command) => token::run(command),
     }
 }
 

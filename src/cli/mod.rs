@@ -162,6 +162,8 @@ enum CliError {
     #[error("no source speaks of {what:?}; `sachdns identity list` shows the machines that are known")]
     NoMachine { what: String },
     #[error(transparent)]
+    Tokens(#[from] crate::console::token::TokenError),
+    #[error(transparent)]
     Agency(Box<agency::AgencyError>),
     #[error(transparent)]
     Coverage(Box<coverage::CoverageError>),

@@ -78,6 +78,9 @@ pub(super) enum Failure {
     /// The form came from elsewhere, or its session is over.
     #[error("this form is too old or came from another site; open the page again")]
     Forged,
+    /// A browser may only read what is for programs.
+    #[error("changes by the API need a token: send Authorization: Bearer TOKEN")]
+    Cookie,
     /// Too many of them.
     #[error("too many requests; try again in {0} seconds")]
     Busy(u64),
@@ -109,6 +112,9 @@ pub(super) enum Failure {
     /// Accounts.
     #[error(transparent)]
     Accounts(#[from] super::account::AccountsError),
+    /// Tokens.
+    #[error(transparent)]
+    Tokens(#[from] super::token::TokenError),
     /// The server said no.
     #[error("{0}")]
     Refused(String),

@@ -19,6 +19,8 @@ pub(super) struct Call {
     pub(super) accounts: Arc<Accounts>,
     /// Who asks; `None` on routes that anybody may ask.
     pub(super) viewer: Option<Viewer>,
+    /// Which of the viewer's rights count, where a token came in the place of a session.
+    pub(super) rights: Option<Vec<Right>>,
     /// The session that came with it, as the cookie has it.
     pub(super) session: Option<String>,
     /// … its number.
@@ -59,9 +61,10 @@ impl Call {
         self.viewer.as_ref().ok_or(Failure::SignedOut)
     }
 
-    /// Whether the viewer has that right.
+    /// Whether the viewer has that right, and the token that came, if one did.
     pub(super) fn may(&self, right: Right) -> bool {
-        self.viewer.as_ref().is_some_and(|viewer| viewer.may(right))
+        let is_granted = self.rights.as_ref().is_none_or(|rights| rights.contains(&right));
+        is_granted && self.viewer.as_ref().is_some_and(|viewer| viewer.may(right))
     }
 
     /// What there is for this viewer to see.
@@ -88,6 +91,11 @@ impl Fields {
     /// Reads `application/x-www-form-urlencoded` (URL standard, section 5.1).
     pub(super) fn read(octets: &[u8]) -> Self {
         Self(url::form_urlencoded::parse(octets).into_owned().collect())
+    }
+
+    /// These fields.
+    pub(super) fn of(fields: Vec<(String, String)>) -> Self {
+        Self(fields)
     }
 
     /// The first field of this name, trimmed; `None` where it is missing or empty.

@@ -4,6 +4,7 @@
 //! recorded before anything is shown.
 
 pub(super) mod look;
+mod programs;
 pub(super) mod work;
 
 use std::net::IpAddr;

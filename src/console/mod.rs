@@ -13,6 +13,7 @@ pub mod access;
 pub mod account;
 mod alerts;
 mod answer;
+mod api;
 mod audit;
 mod call;
 mod chart;
@@ -21,6 +22,7 @@ mod door;
 mod health;
 pub mod house;
 pub mod hunts;
+mod import;
 pub mod jobs;
 pub mod kept;
 pub mod multipart;
@@ -31,6 +33,7 @@ pub mod server;
 mod shell;
 #[cfg(test)]
 mod tests;
+pub mod token;
 mod tongue;
 pub mod works;
 

@@ -3,6 +3,8 @@
 //! A route that is not here does not exist, and one without a right is for anybody on the network: there are few. What is under
 //! `/api/v1` is described by this table too.
 
+use std::sync::LazyLock;
+
 use hyper::Method;
 
 use super::access::Right;
@@ -54,9 +56,25 @@ pub(super) const fn post(
     Route { method: Method::POST, path, needs, most: FORM, answer }
 }
 
+/// A form with a file (`multipart/form-data`): its fields are the call's form, its file the call's body.
+pub(super) const fn upload(
+    path: &'static str,
+    needs: Needs,
+    answer: fn(&Call) -> Result<Reply, Failure>,
+) -> Route {
+    Route { method: Method::POST, path, needs, most: super::import::MOST_FILE, answer }
+}
+
 /// All of them. The longest paths of one shape need no order: a literal segment wins over one in braces.
-pub(super) static ROUTES: &[&[Route]] = &[
+pub(super) static ROUTES: LazyLock<Vec<&'static [Route]>> = LazyLock::new(|| {
+    let of_api = super::api::routes().map(std::slice::from_ref);
+    PAGES.iter().copied().chain(of_api).collect()
+});
+
+/// Those of pages, and all others that are not described for programs.
+static PAGES: &[&[Route]] = &[
     GENERAL,
+    super::api::ROUTES,
     super::health::ROUTES,
     pages::sign_in::ROUTES,
     pages::first::ROUTES,
@@ -64,6 +82,9 @@ pub(super) static ROUTES: &[&[Route]] = &[
     pages::users::ROUTES,
     pages::audit::ROUTES,
     pages::settings::ROUTES,
+    pages::coverage::ROUTES,
+    pages::roster::ROUTES,
+    pages::tokens::ROUTES,
     pages::overview::ROUTES,
     pages::cases::ROUTES,
     pages::case::ROUTES,

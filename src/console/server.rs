@@ -36,7 +36,9 @@ use super::door;
 use super::house::House;
 use super::routes::{self, Found, Needs, Route};
 use super::shell::{self, Theme};
+use super::token::Tokens;
 use super::tongue::Tongue;
+use super::{api, import, multipart};
 use crate::client::admission::{Admission, Ticket};
 use crate::credentials::Credentials;
 use crate::{clock, listener};
@@ -48,6 +50,9 @@ const CONNECTIONS_EACH: usize = 64;
 const AT_ONCE: usize = 6;
 /// … and streams that are made at once.
 const STREAMS: usize = 3;
+/// … and files that are received at once. A body that is longer than this is one.
+const UPLOADS: usize = 2;
+const LARGE: usize = 256 << 10;
 /// The time in which the head of a request must have come, and its body.
 const HEAD: Duration = Duration::from_secs(10);
 const BODY: Duration = Duration::from_secs(60);
@@ -66,6 +71,7 @@ pub struct Console {
     accounts: Arc<Accounts>,
     working: Semaphore,
     streaming: Arc<Semaphore>,
+    uploading: Semaphore,
     acceptor: Option<TlsAcceptor>,
     proxies: Vec<IpNet>,
     url: Option<String>,
@@ -87,6 +93,7 @@ impl Console {
             accounts,
             working: Semaphore::new(AT_ONCE),
             streaming: Arc::new(Semaphore::new(STREAMS)),
+            uploading: Semaphore::new(UPLOADS),
             acceptor: credentials.map(door::acceptor).transpose()?,
             proxies: options.trusted_proxies.clone(),
             url: options.url.clone(),
@@ -155,6 +162,7 @@ async fn answered(
         house: Arc::clone(&console.house),
         accounts: Arc::clone(&console.accounts),
         viewer: None,
+        rights: None,
         session: cookie(&parts.headers, session_name(is_encrypted)),
         session_number: None,
         must_enrol: false,
@@ -187,6 +195,28 @@ async fn answered(
         }
         Found::Nothing => None,
     };
+    let wants_json = call.path.starts_with("/api/") || call.path == "/metrics";
+    // Tokens are for what is for programs: pages reckon with all rights of an account.
+    let bearer = wants_json.then(|| bearer(&parts.headers)).flatten().map(str::to_owned);
+    let mut _turn = None;
+    if let Some(route) = route.filter(|route| route.most > LARGE) {
+        // Octets of strangers are not held: who sends much must be somebody who may, and waits for a turn.
+        let Ok(permit) = console.uploading.acquire().await else {
+            return plain(StatusCode::SERVICE_UNAVAILABLE, "the server stops\n");
+        };
+        _turn = Some(permit);
+        let secret = bearer.clone();
+        let known = tokio::task::spawn_blocking(move || {
+            let told = who(&mut call, secret.as_deref()).and_then(|()| needs(&call, route));
+            let refused = told.err().map(|failure| failed(&call, &failure, wants_json));
+            (call, refused)
+        });
+        match known.await {
+            Ok((known, None)) => call = known,
+            Ok((_, Some(refused))) => return refused,
+            Err(_) => return plain(StatusCode::INTERNAL_SERVER_ERROR, "this could not be done\n"),
+        }
+    }
     if let Some(route) = route.filter(|route| route.most > 0) {
         match tokio::time::timeout(BODY, Limited::new(body, route.most).collect()).await {
             Ok(Ok(body)) => call.body = body.to_bytes().into(),
@@ -197,10 +227,14 @@ async fn answered(
         }
         if is_form(&parts.headers) {
             call.form = Fields::read(&std::mem::take(&mut call.body));
+        } else if let Some(boundary) = content_type(&parts.headers).and_then(multipart::boundary) {
+            let Some(form) = multipart::read(&call.body, boundary) else {
+                return plain(StatusCode::BAD_REQUEST, "this is no form as browsers send it\n");
+            };
+            import::put(&mut call, form);
         }
     }
     let is_own = is_own_site(&parts.headers);
-    let wants_json = call.path.starts_with("/api/");
     // Closed only when the process ends.
     let Ok(_permit) = console.working.acquire().await else {
         return plain(StatusCode::SERVICE_UNAVAILABLE, "the server stops\n");
@@ -208,7 +242,7 @@ async fn answered(
     let head = parts.method == Method::HEAD;
     let streaming = Arc::clone(&console.streaming);
     let answered = tokio::task::spawn_blocking(move || {
-        let answered = who(&mut call).and_then(|()| answer(&call, route, is_own));
+        let answered = who(&mut call, bearer.as_deref()).and_then(|()| answer(&call, route, is_own));
         match answered {
             Ok(reply) => success(reply, streaming),
             Err(failure) => failed(&call, &failure, wants_json),
@@ -226,8 +260,15 @@ async fn answered(
     answer
 }
 
-/// Whose session it is.
-fn who(call: &mut Call) -> Result<(), Failure> {
+/// Whose session or token it is. A token that does not count is no session instead.
+fn who(call: &mut Call, bearer: Option<&str>) -> Result<(), Failure> {
+    if let Some(secret) = bearer {
+        let grant = Tokens::open(call.house.data_dir())?.grant(secret, &call.accounts, call.now)?;
+        let grant = grant.ok_or(Failure::SignedOut)?;
+        call.viewer = Some(grant.viewer);
+        call.rights = Some(grant.rights);
+        return Ok(());
+    }
     if let Some(session) = &call.session
         && let Some(signed) = call.accounts.viewer(session, call.now)?
     {
@@ -248,18 +289,12 @@ pub(super) fn answer(call: &Call, route: Option<&'static Route>, is_own: bool) -
         // What is not there is told only to those who may know what is.
         return Err(if call.viewer.is_some() { Failure::Absent } else { Failure::SignedOut });
     };
-    if call.must_enrol && route.needs != Needs::Nothing && !ENROLLING.contains(&route.path) {
-        return Err(Failure::Enrol);
-    }
-    match route.needs {
-        Needs::Nothing => {}
-        Needs::Session => {
-            call.viewer()?;
+    needs(call, route)?;
+    // A program shows its token in each request: nobody else's page can make it do so.
+    if route.method != Method::GET && call.rights.is_none() {
+        if route.path.starts_with("/api/") {
+            return Err(Failure::Cookie);
         }
-        Needs::Right(right) if call.viewer()?.may(right) => {}
-        Needs::Right(_) => return Err(Failure::Forbidden),
-    }
-    if route.method != Method::GET {
         // Compared as digests, whose times tell nothing.
         let brought = account::digest(call.form.find("csrf").unwrap_or_default());
         let is_ours = call.viewer.is_none() || brought == account::digest(&call.csrf);
@@ -268,6 +303,31 @@ pub(super) fn answer(call: &Call, route: Option<&'static Route>, is_own: bool) -
         }
     }
     (route.answer)(call)
+}
+
+/// Whether the viewer has what the route needs.
+fn needs(call: &Call, route: &Route) -> Result<(), Failure> {
+    if call.must_enrol && route.needs != Needs::Nothing && !ENROLLING.contains(&route.path) {
+        return Err(Failure::Enrol);
+    }
+    match route.needs {
+        Needs::Nothing => Ok(()),
+        Needs::Session => call.viewer().map(drop),
+        Needs::Right(right) => {
+            call.viewer()?;
+            if call.may(right) { Ok(()) } else { Err(Failure::Forbidden) }
+        }
+    }
+}
+
+/// The token of a request (RFC 6750, section 2.1).
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let (scheme, token) = headers.get(header::AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+}
+
+fn content_type(headers: &HeaderMap) -> Option<&str> {
+    headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok())
 }
 
 /// Whether a browser says that its request comes from our own page, or says nothing of it.
@@ -387,7 +447,7 @@ fn failed(call: &Call, failure: &Failure, wants_json: bool) -> Answer {
             return redirect(&format!("/sign-in?{back}"), None);
         }
         Failure::Enrol if !wants_json => return redirect("/account/totp", None),
-        Failure::Forbidden | Failure::Forged | Failure::Enrol => StatusCode::FORBIDDEN,
+        Failure::Forbidden | Failure::Forged | Failure::Cookie | Failure::Enrol => StatusCode::FORBIDDEN,
         Failure::Busy(_) | Failure::Accounts(AccountsError::Busy(_)) => StatusCode::TOO_MANY_REQUESTS,
         Failure::Accounts(error) if error.is_of_request() => StatusCode::UNPROCESSABLE_ENTITY,
         Failure::Wrong { .. } => StatusCode::UNPROCESSABLE_ENTITY,
@@ -396,6 +456,7 @@ fn failed(call: &Call, failure: &Failure, wants_json: bool) -> Answer {
         | Failure::Machines(_)
         | Failure::Contacts(_)
         | Failure::Accounts(_)
+        | Failure::Tokens(_)
         | Failure::Coverage(_)
         | Failure::Files { .. } => StatusCode::INTERNAL_SERVER_ERROR,
     };
@@ -403,11 +464,16 @@ fn failed(call: &Call, failure: &Failure, wants_json: bool) -> Answer {
         tracing::warn!(path = call.path, error = %failure, "the console");
     }
     let mut answer = if wants_json {
-        let told = serde_json::json!({ "error": failure.to_string() });
-        of(status, "application/json", told.to_string())
+        let title = status.canonical_reason().unwrap_or_default();
+        let told = api::problem(status.as_u16(), title, failure);
+        of(status, "application/problem+json", told.to_string())
     } else {
         of(status, "text/html; charset=utf-8", shell::failure(call, failure).into_string())
     };
+    if status == StatusCode::UNAUTHORIZED {
+        // RFC 6750, section 3.
+        answer.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    }
     if let Failure::Busy(seconds) | Failure::Accounts(AccountsError::Busy(seconds)) = failure {
         answer.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(*seconds));
     }

@@ -28,6 +28,7 @@ const PLACES: &[Group] = &[
             ("/cases", "Ca xử lý", "Cases"),
             ("/machines", "Máy", "Machines"),
             ("/agencies", "Cơ quan", "Agencies"),
+            ("/coverage", "Phần mềm bảo vệ", "Endpoint protection"),
         ],
     ),
     (
@@ -192,7 +193,7 @@ pub(super) fn may_open(call: &Call, path: &str) -> bool {
         Found::Route(route, _) => match route.needs {
             Needs::Nothing => true,
             Needs::Session => call.viewer.is_some(),
-            Needs::Right(right) => call.viewer.as_ref().is_some_and(|viewer| viewer.may(right)),
+            Needs::Right(right) => call.may(right),
         },
         _ => false,
     }

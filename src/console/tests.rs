@@ -211,6 +211,7 @@ impl Scratch {
             house: Arc::<Self>::clone(self),
             accounts: Arc::clone(&self.accounts),
             viewer,
+            rights: None,
             session: None,
             session_number: None,
             must_enrol: false,

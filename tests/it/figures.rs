@@ -1,16 +1,15 @@
 //! What the server tells of itself: figures that Prometheus can read, and whether it is well.
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::time::Duration;
 
 use serde_json::Value;
 
 use crate::harness::house::Setup;
 use crate::harness::http::fetch;
 use crate::harness::server::Server;
+use crate::harness::staff::console;
 use crate::harness::{nsd, wait_until};
 
 /// Reads an exposition from standard input as Prometheus does, and prints each sample as one line.
@@ -21,13 +20,6 @@ for family in text_string_to_metric_families(sys.stdin.read()):
     for it in family.samples:
         print(it.name + ''.join(f' {k}={v}' for k, v in sorted(it.labels.items())), it.value)
 ";
-
-/// Where the console listens.
-fn console(server: &Server) -> SocketAddr {
-    let start = "listening console ";
-    let line = server.stderr().wait(Duration::ZERO, |line| line.starts_with(start)).unwrap();
-    line[start.len()..].parse().unwrap()
-}
 
 /// The samples by name and labels.
 fn figures(server: &Server) -> HashMap<String, f64> {

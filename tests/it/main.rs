@@ -15,6 +15,7 @@ mod cases_behind;
 mod clickhouse;
 mod clients;
 mod console_accounts;
+mod console_api;
 mod console_pages;
 mod console_security;
 mod console_work;

@@ -115,7 +115,7 @@ impl Data<'_> {
     }
 
     /// The agency that is asked for and may be seen; `None` where the viewer may not see it, `Some(None)` for all.
-    fn own_agency(&self, asked: Option<&str>) -> Option<Option<String>> {
+    pub(super) fn own_agency(&self, asked: Option<&str>) -> Option<Option<String>> {
         match (self.viewer.agency(), asked) {
             (Some(own), Some(asked)) if own != asked => None,
             (Some(own), _) => Some(Some(own.to_owned())),

@@ -129,6 +129,10 @@ fn body(call: &Call) -> Result<Markup, Failure> {
     let heads =
         [Head::Text(began), Head::Text(used), Head::Text(address), Head::Text(browser), Head::Unseen(end)];
     let caption = tongue.say("Các phiên đăng nhập", "Sessions");
+    let programs = html! {
+        p { a.button.second href="/account/tokens" { (tongue.say("Mã truy cập API", "API tokens")) } " "
+            (tongue.say("cho chương trình làm việc thay tài khoản này.", "let programs ask in the place of this account.")) }
+    };
     let change = html! {
         form.narrow method="post" action="/account/password" {
             (parts::csrf(call))
@@ -148,6 +152,7 @@ fn body(call: &Call) -> Result<Markup, Failure> {
         (parts::card(tongue.say("Tôi là ai", "Who I am"), &nothing, &who))
         (parts::card(tongue.say("Xác thực hai bước", "Second factor"), &nothing, &second))
         (parts::card(caption, &nothing, &parts::cards(caption, &heads, &rows)))
+        (parts::card(tongue.say("Cho chương trình", "For programs"), &nothing, &programs))
         @if account.has_password {
             (parts::card(tongue.say("Đổi mật khẩu", "Change the password"), &nothing, &change))
         }

@@ -153,6 +153,9 @@ fn page(call: &Call) -> Result<Reply, Failure> {
                 (parts::export(call, "/agencies/export"))
             }
         }
+        @if call.may(Right::Manage) {
+            p { a.button.second href="/agencies/import" { (tongue.say("Nhập cơ quan và cán bộ từ tệp", "Import agencies and officers from a file")) } }
+        }
     };
     Ok(shell::page(call, tongue.say("Cơ quan", "Agencies"), &body))
 }

@@ -19,6 +19,8 @@ const CENTRE: &str = "aA";
 const ADMIN: &str = "a";
 /// … and who reads figures, from networks that may not without an account.
 const METRICS: &str = "aA";
+/// Only by a token: a browser changes nothing by the API.
+const NOBODY: &str = "";
 
 /// Method, path, and who is let in: `-` nobody in particular, `a` admin, `A` analyst, `o` officer, `r` reader.
 const TABLE: &[(&str, &str, &str)] = &[
@@ -90,6 +92,42 @@ const TABLE: &[(&str, &str, &str)] = &[
     ("GET", "/machines", SIGNED_IN),
     ("GET", "/machines/export", SIGNED_IN),
     ("GET", "/machines/{id}", SIGNED_IN),
+    ("GET", "/account/tokens", SIGNED_IN),
+    ("POST", "/account/tokens", SIGNED_IN),
+    ("POST", "/account/tokens/{id}/revoke", SIGNED_IN),
+    ("GET", "/agencies/import", ADMIN),
+    ("POST", "/agencies/import", ADMIN),
+    ("POST", "/agencies/import/apply", ADMIN),
+    ("GET", "/api", SIGNED_IN),
+    ("GET", "/api/v1/openapi.json", SIGNED_IN),
+    ("GET", "/api/v1/agencies", SIGNED_IN),
+    ("POST", "/api/v1/agencies/import", NOBODY),
+    ("GET", "/api/v1/audit", ADMIN),
+    ("GET", "/api/v1/cases", SIGNED_IN),
+    ("GET", "/api/v1/cases/{ticket}", SIGNED_IN),
+    ("POST", "/api/v1/cases/{ticket}/steps", NOBODY),
+    ("GET", "/api/v1/contacts", SIGNED_IN),
+    ("GET", "/api/v1/counts", SIGNED_IN),
+    ("GET", "/api/v1/coverage", SIGNED_IN),
+    ("GET", "/api/v1/coverage/agencies", SIGNED_IN),
+    ("GET", "/api/v1/coverage/exports", PROVINCE),
+    ("POST", "/api/v1/coverage/exports", NOBODY),
+    ("GET", "/api/v1/feeds", PROVINCE),
+    ("GET", "/api/v1/feeds/{name}", PROVINCE),
+    ("POST", "/api/v1/feeds/{name}/decisions", NOBODY),
+    ("GET", "/api/v1/health", SIGNED_IN),
+    ("POST", "/api/v1/hunts", NOBODY),
+    ("GET", "/api/v1/log", SIGNED_IN),
+    ("GET", "/api/v1/machines", SIGNED_IN),
+    ("GET", "/api/v1/machines/{id}", SIGNED_IN),
+    ("GET", "/api/v1/me", SIGNED_IN),
+    ("GET", "/api/v1/policy/explain", PROVINCE),
+    ("GET", "/api/v1/rules", PROVINCE),
+    ("POST", "/api/v1/rules", NOBODY),
+    ("POST", "/api/v1/rules/{id}/end", NOBODY),
+    ("GET", "/coverage", SIGNED_IN),
+    ("GET", "/coverage/export", SIGNED_IN),
+    ("POST", "/coverage/import", ADMIN),
     ("GET", "/users", ADMIN),
     ("POST", "/users", ADMIN),
     ("GET", "/users/{name}", ADMIN),
@@ -116,7 +154,7 @@ fn filled(scratch: &Scratch, path: &str, number: usize) -> String {
         path.split('/').map(|segment| match segment.strip_prefix('{').and_then(|it| it.strip_suffix('}')) {
             None => segment.to_owned(),
             Some("ticket") => scratch.ticket(number),
-            Some("id") if path.starts_with("/machines") => format!("m-{}", number + 1),
+            Some("id") if path.contains("/machines/") => format!("m-{}", number + 1),
             Some("agency" | "id") => AGENCIES[number].to_owned(),
             Some("client" | "address") => Scratch::client(number).to_string(),
             Some("machine" | "subject") => format!("m-{}", number + 1),

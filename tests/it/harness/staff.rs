@@ -104,6 +104,35 @@ impl Staff {
         self.send("POST", target, &form(&[fields, &[("csrf", csrf)]].concat()))
     }
 
+    /// Sends a form with a file, as browsers do.
+    #[track_caller]
+    pub(crate) fn upload(
+        &self,
+        target: &str,
+        fields: &[(&str, &str)],
+        name: &str,
+        content: &str,
+    ) -> Response {
+        let page = self.page("/");
+        let (_, rest) = page.split_once("name=\"csrf\" value=\"").unwrap();
+        let csrf = rest.split('"').next().unwrap();
+        let part = |head: &str, content: &str| {
+            format!("--sachdns\r\nContent-Disposition: form-data; {head}\r\n\r\n{content}\r\n")
+        };
+        let all = [fields, &[("csrf", csrf)]].concat();
+        let mut body: String =
+            all.iter().map(|(name, value)| part(&format!("name=\"{name}\""), value)).collect();
+        body += &part(&format!("name=\"file\"; filename=\"{name}\""), content);
+        body += "--sachdns--\r\n";
+        let Self { console, cookie } = self;
+        let request = format!(
+            "POST {target} HTTP/1.1\r\nHost: {console}\r\nOrigin: http://{console}\r\nCookie: {cookie}; language=vi\r\n\
+             Content-Type: multipart/form-data; boundary=sachdns\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
+            body.len()
+        );
+        exchange(*console, request.as_bytes())
+    }
+
     /// Does something, and shows the page that says so.
     #[track_caller]
     pub(crate) fn act(&self, target: &str, fields: &[(&str, &str)]) -> String {
