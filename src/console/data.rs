@@ -5,6 +5,7 @@
 
 pub(super) mod look;
 mod programs;
+mod reports;
 pub(super) mod work;
 
 use std::net::IpAddr;

@@ -12,10 +12,11 @@ use super::works::Works;
 use crate::cases::{Desk, DeskError};
 use crate::coverage::{Ledger, LedgerError, Settling};
 use crate::evidence::contacts::{ContactsError, Reader};
-use crate::evidence::store::Store;
+use crate::evidence::store::{Store, Watch};
 use crate::feed::store::Store as Versions;
 use crate::identity::Book;
 use crate::metrics::Health;
+use crate::report::{Format, Period, ReportError, Scope};
 use crate::roster::Known;
 use crate::rules::history::History;
 
@@ -36,6 +37,17 @@ pub struct Agency {
     pub email: Option<String>,
     /// Its own DNS servers.
     pub forwarders: Vec<IpNet>,
+}
+
+/// A report that somebody wants.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wanted {
+    /// About which days.
+    pub period: Period,
+    /// About whom.
+    pub scope: Scope,
+    /// In which form.
+    pub format: Format,
 }
 
 /// The running server.
@@ -71,6 +83,15 @@ pub trait House: Send + Sync + 'static {
     fn works(&self) -> Option<&dyn Works> {
         None
     }
+    /// Where the reports of months are.
+    fn reports_folder(&self) -> PathBuf {
+        self.data_dir().join("reports")
+    }
+    /// Makes a report.
+    ///
+    /// # Errors
+    /// [`ReportError`].
+    fn report(&self, wanted: &Wanted, watch: &mut dyn Watch) -> Result<Vec<u8>, ReportError>;
     /// Hunts that analysts started.
     fn hunts(&self) -> &Arc<Hunts>;
     /// Endpoint protection.

@@ -83,6 +83,7 @@ static PAGES: &[&[Route]] = &[
     pages::audit::ROUTES,
     pages::settings::ROUTES,
     pages::coverage::ROUTES,
+    pages::reports::ROUTES,
     pages::roster::ROUTES,
     pages::tokens::ROUTES,
     pages::overview::ROUTES,

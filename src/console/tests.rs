@@ -16,7 +16,7 @@ use super::access::{Role, Scope, Viewer};
 use super::account::Accounts;
 use super::answer::{Failure, Reply};
 use super::call::{Call, Fields};
-use super::house::{Agency, House};
+use super::house::{Agency, House, Wanted};
 use super::hunts::Hunts;
 use super::routes::{self, Found};
 use super::server;
@@ -26,12 +26,13 @@ use crate::evidence::contacts::{self, Contact, Contacts, ContactsError, Reader, 
 use crate::evidence::journal::{Journal, Options as Log};
 use crate::evidence::ledger::Ledger;
 use crate::evidence::record::{Outcome, Record, Severity, Transport, Trigger};
-use crate::evidence::store::Store;
 use crate::evidence::store::embedded::Embedded;
+use crate::evidence::store::{Store, Watch};
 use crate::feed::store::Store as Versions;
 use crate::identity::claim::{About, Batch, Claim};
 use crate::identity::{Book, Source, Trial, claim};
 use crate::name::Name;
+use crate::report::{self, ReportError, Sources};
 use crate::rules::history::History;
 
 /// Now, for whatever is in a scratch house: 26 November 2026, 14:00 in Vietnam.
@@ -334,6 +335,27 @@ impl House for Scratch {
 
     fn contacts(&self) -> Result<Reader, ContactsError> {
         Reader::open(&contacts::folder(self.data_dir()))
+    }
+
+    fn report(&self, wanted: &Wanted, watch: &mut dyn Watch) -> Result<Vec<u8>, ReportError> {
+        let agency = |it: &Agency| crate::client::Agency {
+            id: Arc::clone(&it.id),
+            name: Arc::clone(&it.name),
+            contact: it.contact.clone(),
+            networks: it.networks.clone(),
+        };
+        let sources = Sources {
+            store: &*self.log(),
+            desk: Some(&self.desk()?),
+            book: Some(&self.book),
+            agencies: &self.agencies.iter().map(agency).collect::<Vec<_>>(),
+            classes: &cases::Classes::default(),
+            coverage: None,
+            anonymised_before: None,
+            now: NOW,
+        };
+        let figures = report::gather(&sources, wanted.period, &wanted.scope, watch)?;
+        report::render(&figures, wanted.format, &report::Options::default())
     }
 
     fn hunts(&self) -> &Arc<Hunts> {

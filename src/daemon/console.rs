@@ -18,7 +18,7 @@ use crate::cases::{Desk, DeskError};
 use crate::clock;
 use crate::config::Config;
 use crate::console::account::Accounts;
-use crate::console::house::Agency;
+use crate::console::house::{Agency, Wanted};
 use crate::console::hunts::Hunts;
 use crate::console::jobs::Jobs;
 use crate::console::kept::Kept;
@@ -27,14 +27,15 @@ use crate::console::works::Works;
 use crate::console::{House, Options};
 use crate::credentials::Credentials;
 use crate::evidence::contacts::{self, ContactsError, Reader};
-use crate::evidence::store::Store;
 use crate::evidence::store::clickhouse::ClickHouse;
 use crate::evidence::store::embedded::Embedded;
 use crate::evidence::store::recent::Recent;
+use crate::evidence::store::{Store, Watch};
 use crate::feed::store::Store as Versions;
 use crate::identity::Book;
 use crate::listener;
 use crate::metrics::Health;
+use crate::report::{self, ReportError};
 use crate::roster::Known;
 use crate::rules::history::History;
 
@@ -247,6 +248,16 @@ impl House for Served {
 
     fn works(&self) -> Option<&dyn Works> {
         Some(self)
+    }
+
+    fn reports_folder(&self) -> PathBuf {
+        super::reports_folder(&self.config())
+    }
+
+    fn report(&self, wanted: &Wanted, watch: &mut dyn Watch) -> Result<Vec<u8>, ReportError> {
+        let config = self.config();
+        let figures = super::gather_report(&config, &*self.log(), wanted.period, &wanted.scope, watch)?;
+        report::render(&figures, wanted.format, &config.reports.options)
     }
 
     fn hunts(&self) -> &Arc<Hunts> {
