@@ -211,13 +211,15 @@ fn who_asks_too_often_is_told_to_come_again() {
     let server = setup.more("[export]\nlisten = [\"127.0.0.1:0\"]\n").serve();
     let address = server.export.unwrap();
     let mut many = Command::new("curl");
-    // Several connections: they come as fast as they are answered, on a busy machine too.
+    // Two connections, as many lists as one device may have made at once: as fast as they are answered.
     many.args(["-s", "-o", "/dev/null", "-w", "%{http_code} %header{retry-after}\n", "--max-time", "20"]);
-    many.args(["-Z", "--parallel-max", "6"]);
+    many.args(["-Z", "--parallel-max", "2"]);
     let text = run(many.arg(format!("http://{address}/v1/names.txt?limit=[1-300]"))).well().stdout;
     let refused = text.lines().filter(|line| *line == "429 30").count();
     let given = text.lines().filter(|line| *line == "200 ").count();
-    assert!(given >= 30 && refused >= 1 && given + refused == 300, "{text}");
+    // A list that is just ending is still one that is being made.
+    let waiting = text.lines().filter(|line| *line == "503 30").count();
+    assert!(given >= 30 && refused >= 1 && given + refused + waiting == 300, "{text}");
     // Another device has a share of its own.
     assert_eq!(curl(address, "/v1/names.txt", &["--interface", "127.0.0.9"]).0, "200");
 }
