@@ -8,6 +8,7 @@ use std::net::IpAddr;
 
 use maud::{Markup, html};
 
+use super::access::Right;
 use super::call::Call;
 use super::tongue::Tongue;
 use crate::cases::{Case, Class, State, Subject, Ticket, Verdict};
@@ -401,9 +402,11 @@ pub(super) fn name_text(wire: &[u8]) -> String {
     name::Name::from_wire(wire).map_or_else(String::new, |name| name.to_string())
 }
 
-/// A qname that leads to what the policy says of it.
-pub(super) fn qname(name: &str) -> Markup {
-    html! { a.name href=(link(&["policy"], &[("name", name)])) { (name) } }
+/// A qname that leads to what the policy says of it or, for who sees one agency only, to who asked for it there.
+pub(super) fn qname(call: &Call, name: &str) -> Markup {
+    let sees_policy = call.viewer.as_ref().is_some_and(|viewer| viewer.may(Right::SeeProvince));
+    let place = if sees_policy { "policy" } else { "log" };
+    html! { a.name href=(link(&[place], &[("name", name)])) { (name) } }
 }
 
 /// A family, or that none is known.
@@ -451,6 +454,8 @@ pub(super) fn progress(label: &str, done: u64, total: u64) -> Markup {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::console::access::Role;
+    use crate::console::tests::{self, Scratch};
 
     #[test]
     fn links_are_encoded() {
@@ -479,8 +484,14 @@ mod tests {
 
     #[test]
     fn what_comes_from_outside_is_text() {
-        let shown = qname("<script>alert(1)</script>").into_string();
-        assert!(!shown.contains("<script"), "{shown}");
-        assert!(shown.contains("name=%3Cscript%3E"), "{shown}");
+        let scratch = Scratch::empty();
+        let shown = |viewer| {
+            qname(&scratch.call(Some(viewer), "/log", &[]), "<script>alert(1)</script>").into_string()
+        };
+        let (analyst, officer) = (shown(tests::viewer(Role::Analyst)), shown(tests::officer(0)));
+        assert!(!analyst.contains("<script"), "{analyst}");
+        assert!(analyst.contains("/policy?name=%3Cscript%3E"), "{analyst}");
+        // What the policy says is not an officer's to see: the link leads where it may go.
+        assert!(officer.contains("/log?name=%3Cscript%3E"), "{officer}");
     }
 }

@@ -179,7 +179,7 @@ fn happened(call: &Call, file: &CaseFile) -> Markup {
         (parts::notice(tone, &html! { (sure) }))
         dl.facts {
             dt { (tongue.say("Họ mã độc", "Family")) } dd { (parts::family(tongue, &case.family)) }
-            dt { (tongue.say("Tên miền gần nhất", "Last name")) } dd { (parts::qname(&case.name)) }
+            dt { (tongue.say("Tên miền gần nhất", "Last name")) } dd { (parts::qname(call, &case.name)) }
             dt { (tongue.say("Số lần", "Hits")) }
             dd {
                 (tongue.number(case.queries)) (tongue.say(" truy vấn, ", " queries, "))
@@ -329,7 +329,7 @@ fn evidence(call: &Call, file: &CaseFile) -> Markup {
             tr {
                 td { (parts::time(call, trace.last)) }
                 td { (kind(tongue, trace.evidence)) }
-                td.name { (parts::qname(&trace.name)) }
+                td.name { (parts::qname(call, &trace.name)) }
                 td { (parts::client(trace.client)) }
                 td.number { (tongue.number(trace.count)) }
                 td { a href=(around(trace)) { (tongue.say("xem xung quanh", "around this")) } }

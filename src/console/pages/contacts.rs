@@ -98,7 +98,7 @@ fn page(call: &Call) -> Result<Reply, Failure> {
                 th scope="row" { (machine(call, contact, agency.as_deref())) }
                 @if is_province { td data-label=(tongue.say("Cơ quan", "Agency")) { (parts::agency(call, agency.as_deref())) } }
                 td data-label=(tongue.say("Tới", "To")) { (via_text(contact.via)) " " span.soft { (contact.local.port()) } }
-                td.name data-label=(tongue.say("Nội dung", "Content")) { (content(contact)) }
+                td.name data-label=(tongue.say("Nội dung", "Content")) { (content(call, contact)) }
                 td.name data-label=(tongue.say("Truy vấn dẫn tới", "The hit")) {
                     @match &led {
                         None => span.soft { "—" },
@@ -202,10 +202,10 @@ fn readable(octets: &[u8]) -> Option<String> {
     Some(text)
 }
 
-fn content(contact: &Contact) -> Markup {
+fn content(call: &Call, contact: &Contact) -> Markup {
     html! {
         @if let Some(name) = &contact.name {
-            @if name.parse::<IpAddr>().is_ok() { (name) } @else { (parts::qname(name)) }
+            @if name.parse::<IpAddr>().is_ok() { (name) } @else { (parts::qname(call, name)) }
         }
         @if let Some(path) = &contact.path { " " span.small.soft { (path) } }
         @if let Some(agent) = &contact.agent { div.small.soft { (agent) } }

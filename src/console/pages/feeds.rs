@@ -652,7 +652,7 @@ fn way(call: &Call, way: &Way, words: &str, tone: Tone) -> Markup {
     let number = |count| tongue.number(count);
     let line = |affected: &Affected| {
         html! { tr {
-            td.name { (parts::qname(&affected.name)) }
+            td.name { (parts::qname(call, &affected.name)) }
             td.number { a href=(parts::link(&["log"], &[("name", &affected.name)])) { (number(affected.queries)) } }
             td.number { (number(affected.clients)) @if affected.has_more_clients { "+" } }
             td { @for (at, (agency, queries)) in affected.agencies.iter().take(3).enumerate() {

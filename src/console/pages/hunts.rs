@@ -253,7 +253,7 @@ fn find_table(call: &Call, finds: &[Find]) -> Result<Markup, Failure> {
                 th scope="row" { (parts::client(find.client)) }
                 td data-label=(tongue.say("Máy", "Machine")) { @match hosts.get(&(find.client, find.last)).and_then(Option::as_ref) { Some(machine) => (parts::machine(&Subject::Machine(machine.id), machine.host.as_deref())), None => span.soft { "—" } } }
                 td data-label=(tongue.say("Cơ quan", "Agency")) { (parts::agency(call, find.agency.as_deref())) }
-                td.name data-label=(tongue.say("Hỏi gì", "What")) { (parts::qname(&find.what)) }
+                td.name data-label=(tongue.say("Hỏi gì", "What")) { (parts::qname(call, &find.what)) }
                 td data-label=(tongue.say("Lần cuối", "Last")) { (parts::time(call, find.last)) @if find.count > 1 { div.soft.small { (tongue.say("từ ", "since ")) (parts::day(call, find.first)) } } }
                 td.number data-label=(tongue.say("Số lần", "Times")) { (tongue.number(find.count)) }
                 td data-label=(tongue.say("Khi đó", "Then")) { @if find.was_hit { (parts::badge(Tone::Good, tongue.say("đã chặn", "blocked"))) } @else { (parts::badge(Tone::Bad, tongue.say("đã lọt", "let through"))) } }
@@ -361,7 +361,7 @@ fn found_by_lists(call: &Call) -> Result<Markup, Failure> {
                 th scope="row" { (parts::time(call, find.time)) }
                 td data-label=(tongue.say("Địa chỉ", "Client")) { (parts::client(find.source())) }
                 td data-label=(tongue.say("Cơ quan", "Agency")) { (parts::agency(call, find.agency.as_deref())) }
-                td.name data-label=(tongue.say("Tên miền", "Name")) { (parts::qname(&name)) }
+                td.name data-label=(tongue.say("Tên miền", "Name")) { (parts::qname(call, &name)) }
                 td data-label=(tongue.say("Họ", "Family")) { (parts::family(tongue, find.family.as_deref().unwrap_or(""))) }
                 td data-label=(tongue.say("Nguồn", "Feed")) { (find.feed.as_deref().unwrap_or("—")) }
                 td.number data-label=(tongue.say("Số lần", "Times")) { (tongue.number(shown.get(&(find.source(), &*find.qname)).copied().unwrap_or(1) as u64)) }

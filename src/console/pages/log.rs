@@ -324,7 +324,7 @@ fn table(call: &Call, data: &Data<'_>, rows: &[Record<'_>]) -> Result<Markup, Fa
                 @if is_province { td data-label=(label("Cơ quan", "Agency")) { (parts::agency(call, row.agency.as_deref())) } }
                 td.name data-label=(label("Tên miền", "Name")) {
                     @if qname.is_empty() { span.soft { (tongue.say("không đọc được", "unreadable")) } }
-                    @else if is_province { (parts::qname(&qname)) } @else { (qname) }
+                    @else { (parts::qname(call, &qname)) }
                     @if let Some(matched) = &row.matched { " " span.soft.small { "→ " (matched) } }
                 }
                 td data-label=(label("Loại", "Type")) { (wire::type_text(row.qtype)) }

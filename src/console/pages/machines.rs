@@ -399,7 +399,6 @@ fn last_hits(call: &Call, hits: &[Record<'_>], id: &str) -> Markup {
     if hits.is_empty() {
         return html! {};
     }
-    let is_province = call.viewer.as_ref().is_some_and(|viewer| viewer.agency().is_none());
     let heads = [
         Head::Text(tongue.say("Thời gian", "Time")),
         Head::Text(tongue.say("Tên miền", "Name")),
@@ -413,7 +412,7 @@ fn last_hits(call: &Call, hits: &[Record<'_>], id: &str) -> Markup {
             @let name = parts::name_text(&record.qname);
             tr.hit {
                 th scope="row" { (parts::time(call, record.time)) }
-                td.name data-label=(tongue.say("Tên miền", "Name")) { @if is_province { (parts::qname(&name)) } @else { (name) } }
+                td.name data-label=(tongue.say("Tên miền", "Name")) { (parts::qname(call, &name)) }
                 td data-label=(tongue.say("Loại", "Type")) { (wire::type_text(record.qtype)) }
                 td data-label=(tongue.say("Họ", "Family")) { (parts::family(tongue, record.family.as_deref().unwrap_or(""))) }
                 td data-label=(tongue.say("Địa chỉ", "Address")) { (parts::client(record.source())) }

@@ -592,7 +592,7 @@ fn proposals(call: &Call) -> Result<Reply, Failure> {
     let rows = html! {
         @for it in open.iter().take(MOST_PROPOSALS) {
             tr {
-                th.name scope="row" { (parts::qname(&it.name)) @if !it.family.is_empty() { div.small.soft { (it.family) } } }
+                th.name scope="row" { (parts::qname(call, &it.name)) @if !it.family.is_empty() { div.small.soft { (it.family) } } }
                 td { (parts::ticket(it.ticket)) }
                 td.name { (it.reason) div.small.soft { (verdicts::by_text(&it.by)) " · " (parts::time(call, it.time)) } }
                 td { @if may_rule { (deciding(call, it)) } }
