@@ -5,8 +5,9 @@ use std::fs;
 use std::sync::Arc;
 
 use crate::harness::authority::Authority;
-use crate::harness::browser::{Browser, Scheme, Window};
+use crate::harness::browser::{Browser, Scheme};
 use crate::harness::house::{CONFIG, Setup};
+use crate::harness::judges::{DESK, PHONE};
 use crate::harness::namespace::inside;
 use crate::harness::server::Server;
 use crate::harness::staff::{PASSWORD, account, console};
@@ -213,7 +214,7 @@ fn a_browser_comes_in_by_the_link_and_takes_up_the_second_factor() {
         let folder = tempfile::tempdir().unwrap();
         let browser = Browser::start(folder.path());
         let origin = format!("http://{}", console(&server));
-        browser.resize(Window { width: 1366, height: 768, is_phone: false });
+        browser.resize(DESK);
         browser.go(&format!("{origin}{}", first_link(&server)));
         picture(&browser, "first");
         browser.type_into("[name=name]", "an");
@@ -247,12 +248,12 @@ fn a_browser_comes_in_by_the_link_and_takes_up_the_second_factor() {
         for path in ["users", "audit", "settings", "account"] {
             browser.go(&format!("{origin}/{path}"));
             picture(&browser, &format!("{path}-en"));
-            browser.resize(Window { width: 390, height: 844, is_phone: true });
+            browser.resize(PHONE);
             let is_wide =
                 "return document.documentElement.scrollWidth > document.documentElement.clientWidth";
             assert_eq!(browser.run(is_wide), false, "{path} scrolls sideways on a phone");
             picture(&browser, &format!("{path}-phone"));
-            browser.resize(Window { width: 1366, height: 768, is_phone: false });
+            browser.resize(DESK);
         }
         browser.prefer(Scheme::Dark);
         browser.go(&format!("{origin}/users"));

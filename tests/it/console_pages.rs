@@ -6,8 +6,9 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use crate::harness::browser::{Browser, Scheme, Window};
+use crate::harness::browser::{Browser, Scheme};
 use crate::harness::house::{House, Setup};
+use crate::harness::judges::{self, DESK, PHONE};
 use crate::harness::nsd;
 use crate::harness::server::Server;
 use crate::harness::staff::{Staff, account, console};
@@ -183,40 +184,6 @@ fn hunts_and_alerts_tell_what_was_missed() {
     assert!(officer.page("/alerts/export?format=csv").starts_with("detector,"));
 }
 
-const PHONE: Window = Window { width: 390, height: 844, is_phone: true };
-const DESK: Window = Window { width: 1366, height: 768, is_phone: false };
-
-/// Nothing of the page sticks out sideways; what scrolls does so within itself.
-const FITS: &str = r"
-const width = document.documentElement.clientWidth;
-return document.documentElement.scrollWidth > width ? [document.documentElement.scrollWidth + ' in ' + width] : [];
-";
-
-/// What assistive technology goes by.
-const STRUCTURE: &str = r"
-const faults = [];
-const fault = (is, text) => { if (is) faults.push(text); };
-fault(document.querySelectorAll('main').length !== 1, 'not one main');
-fault(document.querySelectorAll('h1').length !== 1, 'not one h1');
-let last = 1;
-for (const heading of document.querySelectorAll('main h1, main h2, main h3')) {
-    const level = Number(heading.tagName[1]);
-    fault(level > last + 1, `a heading is left out: ${heading.outerHTML}`);
-    last = level;
-}
-for (const field of document.querySelectorAll('main input:not([type=hidden]), main select, main textarea')) {
-    fault(!field.labels.length && !field.ariaLabel, `no label: ${field.outerHTML}`);
-}
-for (const control of document.querySelectorAll('main button, main a')) {
-    fault(!control.textContent.trim() && !control.getAttribute('aria-label'), `no name: ${control.outerHTML}`);
-}
-for (const table of document.querySelectorAll('main table')) fault(!table.caption, 'a table without caption');
-for (const head of document.querySelectorAll('main th')) fault(!head.scope, `no scope: ${head.outerHTML}`);
-const ids = [...document.querySelectorAll('[id]')].map(element => element.id);
-fault(new Set(ids).size !== ids.length, `ids are there twice: ${ids}`);
-return faults;
-";
-
 fn in_language(path: &str, language: &str) -> String {
     let join = if path.contains('?') { '&' } else { '?' };
     format!("{path}{join}language={language}")
@@ -262,7 +229,7 @@ fn take_pictures(browser: &Browser, folder: &Path) {
             for (size, window) in [("phone", PHONE), ("desktop", DESK)] {
                 browser.resize(window);
                 go(&in_language(path, "vi"));
-                let faults = browser.run(FITS);
+                let faults = browser.run(judges::FITS);
                 assert_eq!(faults.as_array().map(Vec::len), Some(0), "{page} {window:?}: {faults:#}");
                 keep(&format!("{prefix}{page}-vi-{size}"));
             }
@@ -308,13 +275,7 @@ fn the_machine_of_a_hit_is_found_in_a_browser() {
     for (page, path) in pages {
         for language in ["vi", "en"] {
             go(&in_language(path, language));
-            for window in [PHONE, DESK] {
-                browser.resize(window);
-                for judge in [FITS, STRUCTURE] {
-                    let faults = browser.run(judge);
-                    assert_eq!(faults.as_array().map(Vec::len), Some(0), "{page} {window:?}: {faults:#}");
-                }
-            }
+            judges::assert_fine(&browser, page);
         }
     }
     if let Some(folder) = std::env::var_os("SACHDNS_CONSOLE_SCREENSHOTS") {

@@ -10,6 +10,7 @@ use serde_json::Value;
 use crate::harness::browser::{Browser, Scheme, Window};
 use crate::harness::house::{House, Setup};
 use crate::harness::http;
+use crate::harness::judges::{self, DESK, PHONE};
 use crate::harness::namespace::inside;
 use crate::harness::nsd;
 use crate::harness::server::Server;
@@ -319,40 +320,6 @@ fn a_refused_feed_is_looked_at_replayed_and_approved() {
     assert_eq!(reader.get("/feeds/authority?version=../../etc/passwd").status, 404);
 }
 
-const PHONE: Window = Window { width: 390, height: 844, is_phone: true };
-const DESK: Window = Window { width: 1366, height: 768, is_phone: false };
-
-/// Nothing of the page sticks out sideways; what scrolls does so within itself.
-const FITS: &str = r"
-const width = document.documentElement.clientWidth;
-return document.documentElement.scrollWidth > width ? [document.documentElement.scrollWidth + ' in ' + width] : [];
-";
-
-/// What assistive technology goes by.
-const STRUCTURE: &str = r"
-const faults = [];
-const fault = (is, text) => { if (is) faults.push(text); };
-fault(document.querySelectorAll('main').length !== 1, 'not one main');
-fault(document.querySelectorAll('h1').length !== 1, 'not one h1');
-let last = 1;
-for (const heading of document.querySelectorAll('main h1, main h2, main h3')) {
-    const level = Number(heading.tagName[1]);
-    fault(level > last + 1, `a heading is left out: ${heading.outerHTML}`);
-    last = level;
-}
-for (const field of document.querySelectorAll('main input:not([type=hidden]), main select, main textarea')) {
-    fault(!field.labels.length && !field.ariaLabel, `no label: ${field.outerHTML}`);
-}
-for (const control of document.querySelectorAll('main button, main a')) {
-    fault(!control.textContent.trim() && !control.ariaLabel, `no name: ${control.outerHTML}`);
-}
-for (const table of document.querySelectorAll('main table')) fault(!table.caption, 'a table without caption');
-for (const head of document.querySelectorAll('main th')) fault(!head.scope, `no scope: ${head.outerHTML}`);
-const ids = [...document.querySelectorAll('[id]')].map(element => element.id);
-fault(new Set(ids).size !== ids.length, `ids are there twice: ${ids}`);
-return faults;
-";
-
 /// A browser in which somebody is signed in.
 fn browse(server: &Server, staff: &Staff, home: &Path) -> Browser {
     let browser = Browser::start(home);
@@ -390,13 +357,7 @@ fn staff_work_in_a_browser() {
         ];
         for (name, path) in &pages {
             go(path);
-            for window in [PHONE, DESK] {
-                browser.resize(window);
-                for judge in [FITS, STRUCTURE] {
-                    let faults = browser.run(judge);
-                    assert_eq!(faults.as_array().map(Vec::len), Some(0), "{name} {window:?}: {faults:#}");
-                }
-            }
+            judges::assert_fine(&browser, name);
         }
 
         // A case, by hand.

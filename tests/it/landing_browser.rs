@@ -21,12 +21,11 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::harness::browser::{Browser, Scheme, Window};
+use crate::harness::judges::{DESK, PHONE};
 use crate::harness::namespace::inside;
 use crate::harness::publisher::Scripted;
 use crate::harness::run;
 
-const PHONE: Window = Window { width: 390, height: 844, is_phone: true };
-const DESK: Window = Window { width: 1366, height: 768, is_phone: false };
 /// A desk at 200 %, and what WCAG's reflow asks for, 1280 pixels at 400 %.
 const ZOOMED: [Window; 2] = [
     Window { width: 683, height: 384, is_phone: false },

@@ -9,6 +9,7 @@ pub(crate) mod dig;
 pub(crate) mod house;
 pub(crate) mod http;
 pub(crate) mod internet;
+pub(crate) mod judges;
 pub(crate) mod named;
 pub(crate) mod namespace;
 pub(crate) mod nsd;

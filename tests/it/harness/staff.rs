@@ -37,20 +37,9 @@ pub(crate) fn account(server: &Server, name: &str, role: &str, agency: Option<&s
     assert!(wait_for_end(&mut child, PATIENCE).unwrap().success(), "no account {name}");
 }
 
-fn encoded(text: &str) -> String {
-    text.bytes()
-        .map(|octet| match octet {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' => char::from(octet).to_string(),
-            octet => format!("%{octet:02X}"),
-        })
-        .collect()
-}
-
 /// A form's fields as they are sent.
 fn form(fields: &[(&str, &str)]) -> String {
-    let pairs: Vec<String> =
-        fields.iter().map(|(name, value)| format!("{}={}", encoded(name), encoded(value))).collect();
-    pairs.join("&")
+    url::form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish()
 }
 
 impl Staff {
