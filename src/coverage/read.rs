@@ -17,7 +17,7 @@ use jiff::tz::TimeZone;
 use super::{Install, State};
 use crate::identity::read::times::Order;
 use crate::mac::Mac;
-use crate::tabular::heading::bare;
+use crate::tabular::heading::{self, bare};
 use crate::tabular::table::{self, Place, Row, Table, TableError, Unread, below_header, tidy};
 
 /// Octets of a file that is read.
@@ -243,20 +243,7 @@ const HEADINGS: [(Role, &[&str]); 8] = [
 ];
 
 fn role(heading: &str) -> Option<Role> {
-    // A heading is a few words; a paragraph above a table is none.
-    if heading.len() > 100 {
-        return None;
-    }
-    let heading = bare(heading);
-    let exact = HEADINGS.iter().find(|(_, words)| words.contains(&heading.as_str()));
-    if let Some((role, _)) = exact {
-        return Some(*role);
-    }
-    // "Tên máy (hostname)", "Phiên bản Bkav": of all beginnings the longest says it. One word alone is too little.
-    let starts = |word: &str| heading.strip_prefix(word).is_some_and(|rest| rest.starts_with(' '));
-    let fits = HEADINGS.iter().flat_map(|(role, words)| words.iter().map(move |word| (*role, *word)));
-    let fits = fits.filter(|(_, word)| word.contains(' ') && starts(word));
-    fits.max_by_key(|(_, word)| word.len()).map(|(role, _)| role)
+    heading::role(&HEADINGS, heading)
 }
 
 fn is_header(cells: &[String]) -> bool {

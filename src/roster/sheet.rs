@@ -13,7 +13,7 @@ use std::collections::HashMap;
 use ipnet::IpNet;
 
 use super::{Entry, Fault, LONGEST_ID, LONGEST_TEXT, MOST, MOST_NETWORKS, networks};
-use crate::tabular::heading::bare;
+use crate::tabular::heading::{self, bare};
 use crate::tabular::table::{self, Place, TableError, below_header, tidy};
 
 /// Most faults that are kept.
@@ -128,18 +128,7 @@ const HEADINGS: [(Role, &[&str]); 7] = [
 ];
 
 fn role(heading: &str) -> Option<Role> {
-    if heading.len() > 100 {
-        return None;
-    }
-    let heading = bare(heading);
-    let exact = HEADINGS.iter().find(|(_, words)| words.contains(&heading.as_str()));
-    if let Some((role, _)) = exact {
-        return Some(*role);
-    }
-    let starts = |word: &str| heading.strip_prefix(word).is_some_and(|rest| rest.starts_with(' '));
-    let fits = HEADINGS.iter().flat_map(|(role, words)| words.iter().map(move |word| (*role, *word)));
-    let fits = fits.filter(|(_, word)| word.contains(' ') && starts(word));
-    fits.max_by_key(|(_, word)| word.len()).map(|(role, _)| role)
+    heading::role(&HEADINGS, heading)
 }
 
 fn is_header(cells: &[String]) -> bool {

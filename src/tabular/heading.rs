@@ -2,6 +2,9 @@
 //!
 //! Which headings there are is for whoever reads a table.
 
+/// No heading has more octets.
+const LONGEST: usize = 100;
+
 /// The text in lower case without marks on its letters, with one blank where something else than a
 /// letter or digit stands: `Địa chỉ IP` and `dia_chi-ip` are one heading, composed or not.
 pub fn bare(text: &str) -> String {
@@ -17,6 +20,22 @@ pub fn bare(text: &str) -> String {
     }
     bare.truncate(bare.trim_end().len());
     bare
+}
+
+/// What a heading stands for, by the words for each: those it is, or else the longest of several words that it begins with, as in
+/// `Tên máy (hostname)`. One word alone is too little of a beginning, and a paragraph above a table is no heading. Words stand as [`bare`] makes them.
+pub fn role<R: Copy>(headings: &[(R, &[&str])], heading: &str) -> Option<R> {
+    if heading.len() > LONGEST {
+        return None;
+    }
+    let heading = bare(heading);
+    if let Some((role, _)) = headings.iter().find(|(_, words)| words.contains(&heading.as_str())) {
+        return Some(*role);
+    }
+    let starts = |word: &str| heading.strip_prefix(word).is_some_and(|rest| rest.starts_with(' '));
+    let fits = headings.iter().flat_map(|(role, words)| words.iter().map(move |word| (*role, *word)));
+    let fits = fits.filter(|(_, word)| word.contains(' ') && starts(word));
+    fits.max_by_key(|(_, word)| word.len()).map(|(role, _)| role)
 }
 
 fn base(char: char) -> Option<char> {

@@ -10,12 +10,12 @@ use std::path::PathBuf;
 
 use hyper::body::Bytes;
 use hyper::header::{HeaderName, HeaderValue};
-use jiff::Timestamp;
 use ring::hmac;
 use serde::Serialize;
 use url::Url;
 
 use super::Outcome;
+use crate::cases::export::time_text;
 use crate::cases::{Case, Step};
 use crate::fetch::http::{self, HttpError, Post, read_secret};
 
@@ -109,16 +109,12 @@ struct Body<'a> {
     last_hit: String,
 }
 
-fn time(time: i64) -> String {
-    Timestamp::from_microsecond(time).map_or_else(|_| String::new(), |it| format!("{it:.6}"))
-}
-
 /// What is said of a step.
 pub(super) fn body(node: &str, case: &Case, step: &Step) -> Vec<u8> {
     let body = Body {
         node,
         event: step.what.as_str(),
-        time: time(step.time),
+        time: time_text(step.time),
         by: step.by.to_string(),
         note: &step.note,
         ticket: case.ticket.to_string(),
@@ -133,8 +129,8 @@ pub(super) fn body(node: &str, case: &Case, step: &Step) -> Vec<u8> {
         name: &case.name,
         queries: case.queries,
         contacts: case.contacts,
-        first_hit: time(case.course.first_hit),
-        last_hit: time(case.course.last_hit),
+        first_hit: time_text(case.course.first_hit),
+        last_hit: time_text(case.course.last_hit),
     };
     // Texts and numbers always have a form.
     serde_json::to_vec(&body).unwrap_or_default()

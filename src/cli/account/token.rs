@@ -5,6 +5,7 @@ use std::io::{self, Write as _};
 use clap::{Args, Subcommand};
 use jiff::Timestamp;
 
+use crate::cases::lifecycle::DAY;
 use crate::cli::{CliError, ConfigArg};
 use crate::clock;
 use crate::config::Config;
@@ -12,9 +13,6 @@ use crate::console::access::Right;
 use crate::console::account::Accounts;
 use crate::console::token::{self, Token, Tokens, Wish};
 use crate::evidence::audit::{self, Change};
-
-/// Microseconds of a day.
-const DAY: i64 = 86_400_000_000;
 
 #[derive(Debug, Subcommand)]
 pub(in crate::cli) enum Command {

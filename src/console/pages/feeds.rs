@@ -19,6 +19,7 @@ use super::super::tongue::Tongue;
 use super::super::works::{Affected, Decision, Differences, Feed, Line, Replayed, Trouble, Way, Works};
 use super::cases::missing;
 use super::verdicts;
+use crate::cases::lifecycle::DAY;
 use crate::evidence::store::{By, Filter};
 use crate::feed::store::{Accepted, Counts, Digest, Event, Happening, Refused, State};
 
@@ -28,8 +29,6 @@ const MOST_DIFFERENCES: usize = 150;
 const FEW: usize = 8;
 /// How long a page waits for what is nearly there.
 const PATIENCE: Duration = Duration::from_millis(150);
-/// What replays look back: a day.
-const DAY: i64 = 86_400_000_000;
 /// Octets of a reason.
 const LONGEST: usize = 500;
 

@@ -18,6 +18,7 @@ use super::cases::{actor, forget, missing, refused, stream};
 use super::feeds::{action_text, works};
 use super::verdicts;
 use crate::cases::Proposal;
+use crate::cases::lifecycle::DAY;
 use crate::evidence::export::csv;
 use crate::explain::{Question, Story};
 use crate::name::Name;
@@ -33,8 +34,6 @@ const MOST_PROPOSALS: usize = 200;
 const MOST_SUBJECTS: usize = 100;
 /// Octets of a reason.
 const LONGEST: usize = 500;
-/// Microseconds of a day.
-const DAY: i64 = 86_400_000_000;
 /// The type that is explained: A.
 const TYPE_A: u16 = 1;
 

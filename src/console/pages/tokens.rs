@@ -10,15 +10,13 @@ use super::super::routes::{Needs, Route, get, post};
 use super::super::token::{self, TokenError, Tokens, Wish};
 use super::super::tongue::Tongue;
 use super::super::{audit, shell};
+use crate::cases::lifecycle::DAY;
 
 pub(in crate::console) static ROUTES: &[Route] = &[
     get("/account/tokens", Needs::Session, page),
     post("/account/tokens", Needs::Session, make),
     post("/account/tokens/{id}/revoke", Needs::Session, revoke),
 ];
-
-/// Microseconds of a day.
-const DAY: i64 = 86_400_000_000;
 
 const DONE: [(&str, &str, &str); 1] = [("revoked", "Đã thu hồi mã truy cập.", "The token is revoked.")];
 
