@@ -117,7 +117,10 @@ fn whatever_fails(engine: Engine, troubles: &[Trouble]) {
             assert_eq!(answer.starts_with("HTTP/1.1 200"), engine == Engine::Current, "{answer}");
             assert_eq!(clickhouse.rows(), format!("{shipped}\t{shipped}"));
         }
+        // Who is asked to stop ships what it can until it does: that is the next round's.
+        proxy.shut(true);
         house = server.stop(if round % 2 == 0 { Signal::KILL } else { Signal::TERM }).house;
+        proxy.shut(false);
     }
     let server = house.serve();
     wait_for(&clickhouse, &server, asked.len());
@@ -187,13 +190,13 @@ fn a_long_outage_is_caught_up_with_once() {
         house = server.stop(if round % 3 == 0 { Signal::KILL } else { Signal::TERM }).house;
     }
     let server = house.serve();
-    // What each round asked is a file, and waits.
+    // What a round asked is a file of its own, or one with the next's where that came sooner than the file; all wait.
     let begun = Instant::now();
     loop {
         let told = server.house().run("log ship", &[]).stderr;
-        let waiting =
+        let waiting: Option<usize> =
             told.split("goes on by itself; ").nth(1).and_then(|it| it.split(' ').next()?.parse().ok());
-        if waiting == Some(ROUNDS) {
+        if waiting.is_some_and(|files| files > ROUNDS / 2) {
             break;
         }
         assert!(begun.elapsed() < PATIENCE, "{told}\n{}", server.stderr().text());
@@ -212,8 +215,8 @@ fn a_long_outage_is_caught_up_with_once() {
     wait_for(&clickhouse, &server, asked.len());
     let there = clickhouse.ask("SELECT qname FROM sachdns.records ORDER BY qname");
     assert!(there.lines().eq(asked.iter()), "client-side numbers, once each:\n{there}");
-    let batches = clickhouse.ask("SELECT uniqExact(batch) FROM sachdns.records");
-    assert_eq!(batches, ROUNDS.to_string());
+    let batches: usize = clickhouse.ask("SELECT uniqExact(batch) FROM sachdns.records").parse().unwrap();
+    assert!((ROUNDS / 2..=ROUNDS).contains(&batches), "{batches}");
     let house = server.stop(Signal::TERM).house;
     for place in [&["--local"][..], &[]] {
         let mut here: Vec<String> = house.log(place).iter().map(|it| it.text("qname").to_owned()).collect();

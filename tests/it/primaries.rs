@@ -82,6 +82,8 @@ fn knot_is_heeded_as_bind_is() {
     wait_until_sinkholed(&server, "bad1999.example", true);
     // Without the right key it says nothing.
     let stranger = serve(address, WRONG);
+    // Its own first try, beside which nobody else would fetch.
+    wait_for_line(&stranger, &knot, &["could not be fetched", "BADSIG"]);
     let fetched = stranger.house().run("feed fetch", &["zone"]);
     assert!(fetched.code() == 1 && fetched.stderr.contains("BADSIG"), "{fetched:?}\n{}", knot.lines().text());
     wait_until_sinkholed(&stranger, "second.example", false);

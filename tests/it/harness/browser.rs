@@ -6,6 +6,7 @@ use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::time::Instant;
 
 use base64::prelude::{BASE64_STANDARD, Engine as _};
 use serde_json::{Value, json};
@@ -43,16 +44,7 @@ impl Browser {
     /// Starts it with its files in `home`; every name leads to 127.0.0.1.
     #[track_caller]
     pub(crate) fn start(home: &Path) -> Self {
-        // In a process namespace of its own, which ends with it: whatever the browser has started ends too.
-        let mut command = Command::new("setpriv");
-        command.args(["--pdeathsig", "KILL", "unshare", "--pid", "--fork", "--kill-child", "--mount-proc"]);
-        command.args(["chromedriver", "--port=0"]);
-        command.env("HOME", home).env("TMPDIR", home).env_remove("DBUS_SESSION_BUS_ADDRESS");
-        let mut driver = spawn(command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()));
-        let lines = Lines::follow(driver.stdout.take().unwrap());
-        let line = lines.wait(PATIENCE, |line| line.contains("started successfully on port"));
-        let port = line.and_then(|line| line.trim_end_matches('.').rsplit(' ').next()?.parse().ok());
-        let port: u16 = port.unwrap_or_else(|| panic!("chromedriver does not start: {}", lines.text()));
+        let (driver, port) = start_driver(home);
         let mut browser =
             Self { driver, address: SocketAddr::from(([127, 0, 0, 1], port)), session: String::new() };
         let arguments = [
@@ -123,10 +115,17 @@ impl Browser {
         );
     }
 
-    /// Waits until the page shows this text.
+    /// Waits until a page is loaded that shows this text.
+    ///
+    /// The one before may go while it is asked, and the next has no body at first: neither is a fault.
     #[track_caller]
     pub(crate) fn wait_for(&self, text: &str) {
-        wait_until(text, || self.text("body").contains(text));
+        let script = "return document.readyState === 'complete' ? document.body.innerText : ''";
+        let path = format!("/session/{}/execute/sync", self.session);
+        wait_until(text, || {
+            let (_, answer) = self.request(&path, &json!({ "script": script, "args": [] }));
+            answer["value"].as_str().is_some_and(|shown| shown.contains(text))
+        });
     }
 
     #[track_caller]
@@ -199,6 +198,14 @@ impl Browser {
 
     #[track_caller]
     fn post(&self, path: &str, body: &Value) -> Value {
+        let (status, mut answer) = self.request(path, body);
+        assert!(status.contains(" 200 "), "{path} {body}: {answer:#}");
+        answer["value"].take()
+    }
+
+    /// The status line and what was answered.
+    #[track_caller]
+    fn request(&self, path: &str, body: &Value) -> (String, Value) {
         let body = body.to_string();
         let request = format!(
             "POST {path} HTTP/1.1\r\nHost: {}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\
@@ -226,9 +233,31 @@ impl Browser {
         // It keeps connections, whatever one asks for.
         let mut answer = vec![0; length];
         stream.read_exact(&mut answer).unwrap();
-        let mut answer: Value = serde_json::from_slice(&answer).unwrap();
-        assert!(status.contains(" 200 "), "{path} {body}: {answer:#}");
-        answer["value"].take()
+        (status, serde_json::from_slice(&answer).unwrap())
+    }
+}
+
+/// The driver, and the port that it listens on.
+#[track_caller]
+fn start_driver(home: &Path) -> (Child, u16) {
+    let begun = Instant::now();
+    loop {
+        // In a process namespace of its own, which ends with it: whatever the browser has started ends too.
+        let mut command = Command::new("setpriv");
+        command.args(["--pdeathsig", "KILL", "unshare", "--pid", "--fork", "--kill-child", "--mount-proc"]);
+        command.args(["chromedriver", "--port=0"]);
+        command.env("HOME", home).env("TMPDIR", home).env_remove("DBUS_SESSION_BUS_ADDRESS");
+        let mut driver = spawn(command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()));
+        let lines = Lines::follow(driver.stdout.take().unwrap());
+        let line = lines.wait(PATIENCE, |line| line.contains("started successfully on port"));
+        if let Some(port) = line.and_then(|line| line.trim_end_matches('.').rsplit(' ').next()?.parse().ok())
+        {
+            return (driver, port);
+        }
+        // The port that it chose of IPv6 may be another's of IPv4; then it ends.
+        let (is_unlucky, text) = (lines.text().contains("port not available"), lines.text());
+        assert!(is_unlucky && begun.elapsed() < PATIENCE, "chromedriver does not start: {text}");
+        let _ = driver.wait();
     }
 }
 

@@ -181,6 +181,8 @@ struct Plan {
     faults: VecDeque<(&'static str, Fault)>,
     late: Vec<Vec<u8>>,
     hanging: usize,
+    /// Nobody gets through.
+    is_shut: bool,
 }
 
 impl Proxy {
@@ -198,6 +200,11 @@ impl Proxy {
             }
         });
         Self { address, to, shared }
+    }
+
+    /// Lets nobody through, or again.
+    pub(crate) fn shut(&self, is_shut: bool) {
+        self.shared.plan.lock().unwrap().is_shut = is_shut;
     }
 
     /// From now on these befall the next statements that begin so.
@@ -249,6 +256,9 @@ fn pass(mut client: TcpStream, to: SocketAddr, shared: &Shared) -> std::io::Resu
     };
     let fault = {
         let mut plan = shared.plan.lock().unwrap();
+        if plan.is_shut {
+            return Ok(());
+        }
         let at = plan.faults.iter().position(|(statement, _)| is_one(statement));
         let fault = at.and_then(|at| plan.faults.remove(at)).map(|(_, fault)| fault);
         match fault {
