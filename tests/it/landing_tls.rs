@@ -45,6 +45,9 @@ fn a_click_over_https_is_heard_and_one_from_elsewhere_is_not() {
         let browser = Browser::start(home.path());
 
         server.dig().ask("c2.evil.example", "A");
+        wait_until("the case", || {
+            house.run("case list", &["--format", "jsonl"]).well().stdout.contains("emotet")
+        });
         browser.go("https://c2.evil.example/");
         browser.wait_for("Tôi đã làm sạch máy");
         let secure = browser.run("return [location.href, isSecureContext]");

@@ -132,10 +132,6 @@ impl Postman {
             );
         }
         outbox::find_left(&connection, "", Fate::Waiting)?;
-        if store::mark(&connection, MARK)?.is_none() {
-            // From now on.
-            store::set_mark(&connection, MARK, outbox::last_step(&connection)?)?;
-        }
         Ok(Self {
             desk: desk.clone(),
             connection,

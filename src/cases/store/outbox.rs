@@ -63,10 +63,6 @@ pub(in crate::cases) fn step(connection: &Connection, id: i64) -> Result<Option<
     Ok(connection.prepare(select)?.query_row([id], step_of).optional()?)
 }
 
-pub(in crate::cases) fn last_step(connection: &Connection) -> Result<i64> {
-    Ok(connection.query_row("SELECT coalesce(max(id), 0) FROM steps", [], |row| row.get(0))?)
-}
-
 /// Adds a message, unless there is or was one with this key.
 pub(in crate::cases) fn add(
     connection: &Connection,
