@@ -33,6 +33,8 @@ pub(super) enum Reply {
     File(File),
     /// Octets that are made while they are sent.
     Stream(Stream),
+    /// A page that is made while it is sent ([`super::shell::gradual`]).
+    Gradual(Writing),
     /// Text such as metrics.
     Text(&'static str, String),
 }

@@ -12,6 +12,7 @@ use super::shell::Theme;
 use super::tongue::Tongue;
 
 /// One request.
+#[derive(Clone)]
 pub(super) struct Call {
     /// What the running server knows.
     pub(super) house: Arc<dyn House>,

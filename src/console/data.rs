@@ -26,18 +26,25 @@ pub(super) struct Data<'a> {
     viewer: &'a Viewer,
     /// Where the viewer asks from.
     from: Option<IpAddr>,
+    /// Whether the look was recorded a moment ago.
+    is_recorded: bool,
     now: i64,
 }
 
 impl<'a> Data<'a> {
     /// What `viewer` may see of what `house` has.
     pub(super) fn new(house: &'a dyn House, viewer: &'a Viewer, now: i64) -> Self {
-        Self { house, viewer, from: None, now }
+        Self { house, viewer, from: None, is_recorded: false, now }
     }
 
     /// The same, asked from this address, as the audit records it.
     pub(super) fn from(self, address: IpAddr) -> Self {
         Self { from: Some(address), ..self }
+    }
+
+    /// The same, to go on with a look that was recorded.
+    pub(super) fn going_on(self) -> Self {
+        Self { is_recorded: true, ..self }
     }
 
     /// Narrowed to what the viewer sees; `None` where that is nothing.
@@ -111,6 +118,9 @@ impl<'a> Data<'a> {
 
     /// Records that the viewer looked at this client's history.
     fn looked(&self, client: IpAddr, since: Option<i64>, until: Option<i64>) -> Result<(), Failure> {
+        if self.is_recorded {
+            return Ok(());
+        }
         let look = Look { command: "console", client, since, until };
         let by = Person { address: self.from, ..audit::person(self.viewer) };
         evidence_audit::looked(self.house.data_dir(), self.now, &by, &look).map_err(audit::failed)

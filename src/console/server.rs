@@ -25,12 +25,12 @@ use ipnet::IpNet;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Handle;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_rustls::TlsAcceptor;
 
 use super::Options;
 use super::account::{self, Accounts, AccountsError};
-use super::answer::{Failure, Reply, Stream};
+use super::answer::{Failure, Reply, Writing};
 use super::call::{Call, Fields};
 use super::door;
 use super::house::House;
@@ -50,6 +50,8 @@ const CONNECTIONS_EACH: usize = 64;
 const AT_ONCE: usize = 6;
 /// … and streams that are made at once.
 const STREAMS: usize = 3;
+/// … and pages that are made while they are sent; others wait for their turn.
+const GRADUAL: usize = 3;
 /// … and files that are received at once. A body that is longer than this is one.
 const UPLOADS: usize = 2;
 const LARGE: usize = 256 << 10;
@@ -71,6 +73,7 @@ pub struct Console {
     accounts: Arc<Accounts>,
     working: Semaphore,
     streaming: Arc<Semaphore>,
+    searching: Arc<Semaphore>,
     uploading: Semaphore,
     acceptor: Option<TlsAcceptor>,
     proxies: Vec<IpNet>,
@@ -93,6 +96,7 @@ impl Console {
             accounts,
             working: Semaphore::new(AT_ONCE),
             streaming: Arc::new(Semaphore::new(STREAMS)),
+            searching: Arc::new(Semaphore::new(GRADUAL)),
             uploading: Semaphore::new(UPLOADS),
             acceptor: credentials.map(door::acceptor).transpose()?,
             proxies: options.trusted_proxies.clone(),
@@ -240,11 +244,11 @@ async fn answered(
         return plain(StatusCode::SERVICE_UNAVAILABLE, "the server stops\n");
     };
     let head = parts.method == Method::HEAD;
-    let streaming = Arc::clone(&console.streaming);
+    let streams = Arc::clone(&console);
     let answered = tokio::task::spawn_blocking(move || {
         let answered = who(&mut call, bearer.as_deref()).and_then(|()| answer(&call, route, is_own));
         match answered {
-            Ok(reply) => success(reply, streaming),
+            Ok(reply) => success(reply, &streams),
             Err(failure) => failed(&call, &failure, wants_json),
         }
     });
@@ -385,7 +389,7 @@ pub(super) fn session_cookie(call: &Call, token: &str) -> String {
     format!("{}={token}; Path=/; HttpOnly; SameSite=Lax{secure}{end}", session_name(call.is_encrypted))
 }
 
-fn success(reply: Reply, streaming: Arc<Semaphore>) -> Answer {
+fn success(reply: Reply, console: &Console) -> Answer {
     match reply {
         Reply::Page(page) => of(StatusCode::OK, "text/html; charset=utf-8", page.into_string()),
         Reply::Again(page) => {
@@ -405,34 +409,55 @@ fn success(reply: Reply, streaming: Arc<Semaphore>) -> Answer {
             }
             answer
         }
-        Reply::Stream(stream) => streamed(stream, streaming),
+        Reply::Stream(stream) => match Arc::clone(&console.streaming).try_acquire_owned() {
+            Ok(permit) => {
+                let mut answer = streamed(stream.kind, stream.write, async { Some(permit) });
+                save_as(&mut answer, stream.name.as_deref());
+                answer
+            }
+            Err(_) => {
+                let mut answer = plain(
+                    StatusCode::SERVICE_UNAVAILABLE,
+                    "others are being sent long answers; try again in a while\n",
+                );
+                answer.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("10"));
+                answer
+            }
+        },
+        Reply::Gradual(write) => {
+            let turn = Arc::clone(&console.searching).acquire_owned();
+            streamed("text/html; charset=utf-8", write, async { turn.await.ok() })
+        }
     }
 }
 
-fn streamed(stream: Stream, streaming: Arc<Semaphore>) -> Answer {
-    let Ok(permit) = streaming.try_acquire_owned() else {
-        let mut answer = plain(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "others are being sent long answers; try again in a while\n",
-        );
-        answer.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("10"));
-        return answer;
-    };
+/// What `write` makes, once it is its turn.
+fn streamed(
+    kind: &'static str,
+    write: Writing,
+    turn: impl Future<Output = Option<OwnedSemaphorePermit>> + Send + 'static,
+) -> Answer {
     let (sender, receiver) = mpsc::channel(CHUNKS);
-    let handle = Handle::current();
-    tokio::task::spawn_blocking(move || {
-        let mut pipe = Pipe { sender, octets: Vec::with_capacity(CHUNK), handle };
-        let written = (stream.write)(&mut pipe).and_then(|()| pipe.flush());
-        if let Err(error) = written {
-            tracing::debug!(%error, "a stream of the console was left");
-            // A body that just ended would look whole.
-            let _ = pipe.send(Err(error));
-        }
-        drop(permit);
+    tokio::spawn(async move {
+        // Who leaves before gives the turn to the next one.
+        let permit = tokio::select! {
+            permit = turn => permit,
+            () = sender.closed() => return,
+        };
+        let handle = Handle::current();
+        tokio::task::spawn_blocking(move || {
+            let _permit = permit;
+            let mut pipe = Pipe { sender, octets: Vec::with_capacity(CHUNK), handle };
+            let written = write(&mut pipe).and_then(|()| pipe.flush());
+            if let Err(error) = written {
+                tracing::debug!(%error, "a stream of the console was left");
+                // A body that just ended would look whole.
+                let _ = pipe.send(Err(error));
+            }
+        });
     });
     let mut answer = Response::new(Either::Right(Chunks(receiver)));
-    answer.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(stream.kind));
-    save_as(&mut answer, stream.name.as_deref());
+    answer.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
     answer
 }
 

@@ -1,7 +1,9 @@
 //! The frame of every page: head, navigation, foot; its style and scripts.
 
+use std::io::{self, Write};
+
 use hyper::Method;
-use maud::{DOCTYPE, Markup, html};
+use maud::{DOCTYPE, Markup, PreEscaped, html};
 use sha2::{Digest as _, Sha256};
 
 use super::account::AccountsError;
@@ -100,6 +102,23 @@ impl Theme {
 /// A page with this title; `body` is its main part. The heading is the title.
 pub(super) fn page(call: &Call, title: &str, body: &Markup) -> Reply {
     Reply::Page(frame(call, title, body))
+}
+
+/// A page whose main part `write` makes while it is sent.
+pub(super) fn gradual(
+    call: &Call,
+    title: &str,
+    write: impl FnOnce(&mut dyn Write) -> io::Result<()> + Send + 'static,
+) -> Reply {
+    // No text has it: in a text it is escaped.
+    const HERE: &str = "<!--main-->";
+    let framed = frame(call, title, &PreEscaped(HERE.to_owned())).into_string();
+    Reply::Gradual(Box::new(move |out| {
+        let (before, after) = framed.split_once(HERE).unwrap_or((&framed, ""));
+        out.write_all(before.as_bytes())?;
+        write(out)?;
+        out.write_all(after.as_bytes())
+    }))
 }
 
 /// The same, where its form was not right.

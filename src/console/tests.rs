@@ -14,7 +14,7 @@ use tempfile::TempDir;
 
 use super::access::{Role, Scope, Viewer};
 use super::account::Accounts;
-use super::answer::{Failure, Reply};
+use super::answer::{Failure, Reply, Stream};
 use super::call::{Call, Fields};
 use super::house::{Agency, House, Wanted};
 use super::hunts::Hunts;
@@ -291,9 +291,9 @@ pub(super) fn text(reply: Reply) -> String {
         Reply::Text(_, text) => text,
         Reply::Redirect(to) | Reply::RedirectWith { to, .. } => to,
         Reply::File(file) => String::from_utf8_lossy(&file.octets).into_owned(),
-        Reply::Stream(stream) => {
+        Reply::Stream(Stream { write, .. }) | Reply::Gradual(write) => {
             let mut octets = Vec::new();
-            (stream.write)(&mut octets).unwrap();
+            write(&mut octets).unwrap();
             String::from_utf8_lossy(&octets).into_owned()
         }
     }

@@ -1,13 +1,16 @@
 //! The query log: filters, pages, a brush over time, what was asked around something, export.
 
 mod asked;
+#[cfg(test)]
+mod tests;
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::io::Write;
 use std::net::IpAddr;
 use std::ops::ControlFlow;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use maud::{Markup, html};
 
@@ -27,15 +30,16 @@ use super::super::tongue::vietnam;
 use crate::cases::{CaseFilter, Ticket};
 use crate::evidence::export::{Format, Origin};
 use crate::evidence::record::{Outcome, Record};
-use crate::evidence::store::{By, Filter, Page, Place, Scan};
+use crate::evidence::store::{By, Filter, Page, Place, Scan, Watch};
 use crate::identity::Machine;
 use crate::wire;
 
 /// Rows of a page.
 const PAGE: u64 = 50;
-/// How long a page searches, and how long one that somebody waits for.
-const PATIENCE: Duration = Duration::from_millis(1200);
+/// How long a page searches before it shows a bar, how long then, and how often the bar moves.
+const PATIENCE: Duration = Duration::from_millis(100);
 const MORE_PATIENCE: Duration = Duration::from_secs(25);
+const BETWEEN: Duration = Duration::from_millis(250);
 /// Rows of an export, and how long it may take.
 const MOST_EXPORTED: u64 = 1_000_000;
 const EXPORT_PATIENCE: Duration = Duration::from_secs(600);
@@ -58,33 +62,121 @@ fn page(call: &Call) -> Result<Reply, Failure> {
         Err(other) => return Err(other),
     };
     let data = call.data()?;
-    let is_patient = call.query.find("patient") == Some("1");
-    let mut deadline = Deadline::after(if is_patient { MORE_PATIENCE } else { PATIENCE });
-    let mut rows: Vec<Record<'static>> = Vec::new();
-    let mut place = asked.after;
-    let wanted = Page { limit: Some(PAGE), after: asked.after };
-    let scan = data.queries(&asked.filter, wanted, &mut deadline, &mut |record| {
-        place = Some(Place::behind(place, record.time));
-        rows.push(record.clone().into_owned());
+    let mut found = Found::before(&asked);
+    found.search(&data, &asked, &mut Deadline::after(PATIENCE))?;
+    let title = tongue.say("Nhật ký truy vấn", "Query log");
+    let above = html! { (filters(call, Some(&asked))) (brush(call, &data, &asked)?) };
+    if !found.scan.is_stopped {
+        return Ok(shell::page(call, title, &html! { (above) (below(call, &data, &found)?) }));
+    }
+    let own = call.clone();
+    Ok(shell::gradual(call, title, move |out| {
+        out.write_all(above.into_string().as_bytes())?;
+        let body = go_on(&own, &asked, found, out);
+        let body = body.unwrap_or_else(|failure| {
+            let title = own.tongue.say("Không thực hiện được: ", "That could not be done: ");
+            parts::notice(Tone::Bad, &html! { (title) (failure) })
+        });
+        out.write_all(body.into_string().as_bytes())
+    }))
+}
+
+/// What a page found until now.
+struct Found {
+    rows: Vec<Record<'static>>,
+    /// Where the last of them is; where the page began, as long as there is none.
+    place: Option<Place>,
+    scan: Scan,
+}
+
+impl Found {
+    fn before(asked: &Asked) -> Self {
+        Self { rows: Vec::new(), place: asked.after, scan: Scan::default() }
+    }
+
+    /// Whether there may be rows behind these.
+    fn is_full(&self) -> bool {
+        self.rows.len() as u64 >= PAGE
+    }
+
+    /// Goes on from where it is.
+    fn search(&mut self, data: &Data<'_>, asked: &Asked, watch: &mut dyn Watch) -> Result<(), Failure> {
+        let mut filter = asked.filter.clone();
+        if let (true, Some(reached)) = (self.rows.is_empty(), self.scan.reached) {
+            // What is later was looked at already.
+            let reached = reached.saturating_add(1);
+            filter.until = Some(filter.until.map_or(reached, |until| until.min(reached)));
+        }
+        let page = Page { limit: Some(PAGE - self.rows.len() as u64), after: self.place };
+        let Self { rows, place, .. } = self;
+        self.scan = data.queries(&filter, page, watch, &mut |record| {
+            *place = Some(Place::behind(*place, record.time));
+            rows.push(record.clone().into_owned());
+            ControlFlow::Continue(())
+        })?;
+        Ok(())
+    }
+}
+
+/// Goes on while somebody waits, and shows how far it is.
+fn go_on(call: &Call, asked: &Asked, mut found: Found, out: &mut dyn Write) -> Result<Markup, Failure> {
+    let lost = |source| Failure::Files { what: "the page", source };
+    let tongue = call.tongue;
+    let head = html! { p { (tongue.say("Đang tìm trong nhật ký…", "Searching the log…")) } }.into_string();
+    let begun = format!("<div class=\"searching\" role=\"status\">{head}");
+    out.write_all(begun.as_bytes()).and_then(|()| out.flush()).map_err(lost)?;
+    let data = call.data()?.going_on();
+    let label = tongue.say("Tiến độ", "Progress");
+    let mut told =
+        Told { until: Instant::now() + MORE_PATIENCE, next: Instant::now(), label, out: &mut *out };
+    found.search(&data, asked, &mut told)?;
+    out.write_all(b"</div>").map_err(lost)?;
+    below(call, &data, &found)
+}
+
+/// Tells a reader how far a search is: one bar after the other, of which the last is seen.
+struct Told<'a> {
+    until: Instant,
+    next: Instant,
+    label: &'static str,
+    out: &'a mut dyn Write,
+}
+
+impl Watch for Told<'_> {
+    fn progress(&mut self, done: u64, total: u64) -> ControlFlow<()> {
+        let now = Instant::now();
+        if now >= self.until {
+            return ControlFlow::Break(());
+        }
+        if now >= self.next {
+            self.next = now + BETWEEN;
+            let bar =
+                html! { progress aria-label=(self.label) max=(total.max(1)) value=(done.min(total)) {} };
+            // Nobody is there any more.
+            if self.out.write_all(bar.into_string().as_bytes()).and_then(|()| self.out.flush()).is_err() {
+                return ControlFlow::Break(());
+            }
+        }
         ControlFlow::Continue(())
-    })?;
-    let is_full = rows.len() as u64 >= PAGE;
-    let next = place.filter(|_| is_full).map(|place| place.to_string());
-    let body = html! {
-        (filters(call, Some(&asked)))
-        (brush(call, &data, &asked)?)
-        (troubles(call, &scan, place.filter(|_| !rows.is_empty())))
+    }
+}
+
+/// What was found, and how to go on.
+fn below(call: &Call, data: &Data<'_>, found: &Found) -> Result<Markup, Failure> {
+    let Found { rows, place, scan } = found;
+    let next = place.filter(|_| found.is_full()).map(|place| place.to_string());
+    Ok(html! {
+        (troubles(call, scan, place.filter(|_| !rows.is_empty())))
         @if rows.is_empty() && !scan.is_stopped {
             (nothing(call))
         } @else if !rows.is_empty() {
-            (table(call, &data, &rows)?)
+            (table(call, data, rows)?)
         }
         div.pager {
             (parts::pager(call, rows.len(), next.as_deref()))
             (parts::export(call, "/log/export"))
         }
-    };
-    Ok(shell::page(call, tongue.say("Nhật ký truy vấn", "Query log"), &body))
+    })
 }
 
 /// The form, and what is asked for often.
@@ -143,7 +235,7 @@ fn feeds(call: &Call) -> Vec<Arc<str>> {
 /// This page narrowed to another time.
 fn within(call: &Call, since: &str, until: Option<&str>) -> String {
     let mut fields = call.query.clone();
-    for name in ["after", "patient", "around", "within", "until", "since"] {
+    for name in ["after", "around", "within", "until", "since"] {
         fields = Fields::read(fields.with(name, None).as_bytes());
     }
     let fields = Fields::read(fields.with("since", Some(since)).as_bytes());
@@ -216,7 +308,7 @@ fn brush(call: &Call, data: &Data<'_>, asked: &Asked) -> Result<Markup, Failure>
 fn troubles(call: &Call, scan: &Scan, place: Option<Place>) -> Markup {
     let tongue = call.tongue;
     let go_on = || {
-        let mut fields = Fields::read(call.query.with("patient", Some("1")).as_bytes());
+        let mut fields = call.query.clone();
         if let Some(place) = place {
             fields = Fields::read(fields.with("after", Some(&place.to_string())).as_bytes());
         }
@@ -233,7 +325,7 @@ fn troubles(call: &Call, scan: &Scan, place: Option<Place>) -> Markup {
                     (tongue.say("Tìm chưa hết: mới xem tới ", "Not all was searched: it came as far as "))
                     (parts::time(call, reached)) ". "
                 } @else { (tongue.say("Tìm chưa hết. ", "Not all was searched. ")) }
-                a href={ (call.path) "?" (go_on()) } { (tongue.say("Tìm tiếp (tối đa 25 giây)", "Go on (up to 25 seconds)")) }
+                a href={ (call.path) "?" (go_on()) } { (tongue.say("Tìm tiếp", "Go on")) }
                 " · " (tongue.say("hoặc thu hẹp thời gian.", "or narrow the time."))
             }))
         }
@@ -375,7 +467,7 @@ fn export(call: &Call) -> Result<Reply, Failure> {
     let viewer = call.viewer()?.clone();
     audit::changed(call, "log.export", name, &call.query.with("format", None))?;
     let (house, client, now) = (Arc::clone(&call.house), call.client, call.now);
-    let write = Box::new(move |out: &mut dyn std::io::Write| {
+    let write = Box::new(move |out: &mut dyn Write| {
         let data = Data::new(&*house, &viewer, now).from(client);
         let origin = Origin { node: String::new() };
         let mut out = out;

@@ -26,7 +26,7 @@ use crate::evidence::segment::{Id, Span};
 
 /// A commit is on the disk before the segments go.
 const LAYOUT: Layout = Layout {
-    steps: &[SCHEMA],
+    steps: &[SCHEMA, GONE],
     durability: Durability::Commits,
     cache_kib: 16_384,
     log_size: 16 << 20,
@@ -62,6 +62,9 @@ CREATE TABLE counts (
     hit INTEGER NOT NULL, count INTEGER NOT NULL,
     PRIMARY KEY (span, start, agency, action, family, hit)) STRICT, WITHOUT ROWID;
 ";
+
+/// Finds the hits of later lists whose rows were gone before.
+const GONE: &str = "CREATE INDEX hits_gone ON hits (time) WHERE file = 0;";
 
 /// The length of a roll-up's spans.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -344,9 +347,8 @@ impl Catalogue {
     ) -> Result<(Loaded, Option<i64>), DatabaseError> {
         let mut loaded = Loaded::default();
         let chunk = most.map_or(CHUNK, |most| most.clamp(64, CHUNK));
-        let (condition, values) = condition(filter, scope);
-        let select =
-            format!("SELECT time, record FROM hits WHERE {condition} ORDER BY time DESC LIMIT {chunk}");
+        let (found, values) = selection(filter, scope);
+        let select = format!("{found} ORDER BY time DESC LIMIT {chunk}");
         let mut statement = self.connection.prepare(&select)?;
         let mut rows = statement.query(params_from_iter(&values))?;
         let (mut count, mut oldest) = (0, None);
@@ -364,8 +366,7 @@ impl Catalogue {
             // Those of the oldest time all together, so that the next part begins before it.
             part.retain(|(time, _)| *time > oldest);
             let at = Filter { since: Some(oldest), until: oldest.checked_add(1), ..filter.clone() };
-            let (condition, values) = self::condition(&at, scope);
-            let select = format!("SELECT time, record FROM hits WHERE {condition}");
+            let (select, values) = selection(&at, scope);
             let mut statement = self.connection.prepare(&select)?;
             let mut rows = statement.query(params_from_iter(&values))?;
             while let Some(row) = rows.next()? {
@@ -681,8 +682,8 @@ fn insert_count(
     Ok(())
 }
 
-/// The condition on hits that a filter is, as far as SQLite can tell, and its values.
-fn condition(filter: &Filter, scope: HitScope) -> (String, Vec<Value>) {
+/// What finds the hits that a filter takes, as far as SQLite can tell, and its values; an order and a limit may follow.
+fn selection(filter: &Filter, scope: HitScope) -> (String, Vec<Value>) {
     let mut parts = vec!["1".to_owned()];
     let mut values: Vec<Value> = Vec::new();
     let mut add = |part: &str, value: Value| {
@@ -705,12 +706,20 @@ fn condition(filter: &Filter, scope: HitScope) -> (String, Vec<Value>) {
             add(part, value.clone().into());
         }
     }
-    if scope != HitScope::All {
-        parts.push("(file = 0 OR file IN (SELECT id FROM files WHERE retired = 1))".to_owned());
-    }
-    if scope == HitScope::WithoutRowOrSummary {
-        let summarised = "SELECT file FROM summarised WHERE summary IN (SELECT id FROM summaries)";
-        parts.push(format!("file <> 0 AND file NOT IN ({summarised})"));
-    }
-    (parts.join(" AND "), values)
+    let of_all = parts.join(" AND ");
+    let select = |more: &str| format!("SELECT time, record FROM hits WHERE {of_all}{more}");
+    // Files are retired about in the order of their times: of what is later than all of them no hit need be looked at.
+    let retired = "file IN (SELECT id FROM files WHERE retired = 1)
+        AND time <= (SELECT max(latest) FROM files WHERE retired = 1)";
+    let select = match scope {
+        HitScope::All => select(""),
+        HitScope::WithoutRow => {
+            format!("{} UNION ALL {}", select(" AND file = 0"), select(&format!(" AND {retired}")))
+        }
+        HitScope::WithoutRowOrSummary => {
+            let summarised = "SELECT file FROM summarised WHERE summary IN (SELECT id FROM summaries)";
+            select(&format!(" AND {retired} AND file NOT IN ({summarised})"))
+        }
+    };
+    (select, values)
 }
