@@ -93,11 +93,7 @@ impl Watch for Bar {
             let bar = format!("{}{}", "█".repeat(full), "░".repeat(WIDTH as usize - full));
             let percent = 100 * done / total.max(1);
             // Standard error may be closed; the records matter more.
-            let _ = write!(
-                io::stderr(),
-                "\r\x1b[Ksearching {bar} {percent:>3} % of {} MB (Ctrl-C ends it)",
-                total / 1_000_000
-            );
+            let _ = write!(io::stderr(), "\r\x1b[Ksearching {bar} {percent:>3} % (Ctrl-C ends it)");
             let _ = io::stderr().flush();
         } else if done >= total {
             self.clear();

@@ -22,7 +22,7 @@ use super::segments::{self, Raw};
 use super::sightings::{Sighting, Sum};
 use super::spans::{HOUR, Kept, Spans};
 use super::summary::Summary;
-use super::view::{Known, View, gone_until, is_summed, needles_of, note, note_file, sightings};
+use super::view::{Halves, Known, View, gone_until, is_summed, needles_of, note, note_file, sightings};
 use super::words::Words;
 use super::{Asked, Filter, Gap, Kind, Page, Scan, Store, StoreError, Watch, asked};
 use crate::database::DatabaseError;
@@ -245,7 +245,11 @@ impl Store for Embedded {
         if filter.kind == Kind::Hits {
             view.files.clear();
         }
-        view.narrow(&filter, &mut scan);
+        let mut halves = Halves::of(&filter, watch);
+        if view.narrow(&filter, &mut scan, &mut halves).is_break() {
+            return Ok(Scan { is_stopped: true, ..scan });
+        }
+        let watch = &mut halves.second();
         scan.gone = self.gone(&view, &filter, &mut scan);
         let mut sources = view.sources(&filter);
         // Of what is looked for by name little is found, so that some of it may be read ahead.
@@ -283,7 +287,12 @@ impl Store for Embedded {
         if let Some(recent) = recent {
             recent.keep(&view.raws);
         }
-        view.narrow(filter, &mut scan);
+        let mut halves = Halves::of(filter, watch);
+        if view.narrow(filter, &mut scan, &mut halves).is_break() {
+            scan.is_stopped = true;
+            return Ok((tally.finish()?, scan));
+        }
+        let watch = &mut halves.second();
         let total: u64 = view.raws.iter().map(|raw| raw.survey.len).sum::<u64>()
             + view.files.iter().map(|file| file.octets).sum::<u64>();
         let mut done = 0;
@@ -356,7 +365,12 @@ impl Store for Embedded {
         let (mut scan, mut sum) = (Scan::default(), Sum::default());
         let Some(needles) = needles_of(filter) else { return Ok((Vec::new(), scan)) };
         let mut view = self.view()?;
-        view.narrow(filter, &mut scan);
+        let mut halves = Halves::of(filter, watch);
+        if view.narrow(filter, &mut scan, &mut halves).is_break() {
+            scan.is_stopped = true;
+            return Ok((sum.finish()?, scan));
+        }
+        let watch = &mut halves.second();
         for raw in &view.raws {
             raw.read(&mut scan, &mut |record| {
                 if filter.takes(record) {

@@ -215,7 +215,7 @@ pub enum StoreError {
 
 /// Told how far a scan is; may end it.
 pub trait Watch {
-    /// So many octets of so many are done.
+    /// So much of so much is done: what the two count is the question's own, and may change on the way.
     fn progress(&mut self, done: u64, total: u64) -> ControlFlow<()>;
 }
 

@@ -1,5 +1,6 @@
 //! Threads that help with a question: as many as there are cores, a few at the most, at a low priority. Knows nothing of what they do.
 
+use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -24,33 +25,48 @@ fn spawn<'s>(scope: &'s thread::Scope<'s, '_>, work: impl FnOnce() + Send + 's) 
     });
 }
 
-/// What `judge` says of each; `unsaid` of one that it panics at.
+/// What `judge` says of each; `unsaid` of one that it panics at. `told` hears how many are begun, and may end it: then there is nothing.
 pub(super) fn in_parallel<T: Sync, R: Send>(
     all: &[T],
     unsaid: impl Fn() -> R,
     judge: impl Fn(&T) -> R + Sync,
-) -> Vec<R> {
+    told: &mut dyn FnMut(usize) -> ControlFlow<()>,
+) -> Option<Vec<R>> {
     let (next, verdicts) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
-    let work = || {
-        loop {
-            let at = next.fetch_add(1, Ordering::Relaxed);
-            let Some(one) = all.get(at) else { return };
-            if let Ok(verdict) = catch_unwind(AssertUnwindSafe(|| judge(one))) {
-                verdicts.lock().unwrap_or_else(PoisonError::into_inner).push((at, verdict));
-            }
+    let take = || {
+        let at = next.fetch_add(1, Ordering::Relaxed);
+        all.get(at).map(|one| (at, one))
+    };
+    let work = |(at, one)| {
+        if let Ok(verdict) = catch_unwind(AssertUnwindSafe(|| judge(one))) {
+            verdicts.lock().unwrap_or_else(PoisonError::into_inner).push((at, verdict));
         }
     };
-    thread::scope(|scope| {
+    let is_ended = thread::scope(|scope| {
         for _ in 1..threads(all.len()) {
-            spawn(scope, work);
+            spawn(scope, || {
+                while let Some(task) = take() {
+                    work(task);
+                }
+            });
         }
-        work();
+        while let Some(task) = take() {
+            if told(task.0).is_break() {
+                next.store(all.len(), Ordering::Relaxed);
+                return true;
+            }
+            work(task);
+        }
+        false
     });
+    if is_ended {
+        return None;
+    }
     let mut said: Vec<R> = all.iter().map(|_| unsaid()).collect();
     for (at, verdict) in verdicts.into_inner().unwrap_or_else(PoisonError::into_inner) {
         said[at] = verdict;
     }
-    said
+    Some(said)
 }
 
 /// Tasks that threads do ahead of when they are asked for, in their order; only a few are done ahead.
@@ -181,15 +197,33 @@ mod tests {
 
     #[test]
     fn each_is_judged_once_and_in_its_place() {
-        let all: Vec<usize> = (0..1000).collect();
-        assert_eq!(in_parallel(&all, || 0, |one| one * 2), (0..2000).step_by(2).collect::<Vec<_>>());
-        assert!(in_parallel(&[0; 0], || 0, |one| *one).is_empty());
+        let (all, mut heard) = ((0..1000).collect::<Vec<usize>>(), Vec::new());
+        let judged = in_parallel(&all, || 0, |one| one * 2, &mut |begun| {
+            heard.push(begun);
+            ControlFlow::Continue(())
+        });
+        assert_eq!(judged.unwrap(), (0..2000).step_by(2).collect::<Vec<_>>());
+        assert!(heard.is_sorted() && heard.iter().all(|begun| *begun < 1000), "{heard:?}");
+        assert!(in_parallel(&[0; 0], || 0, |one| *one, &mut go_on).unwrap().is_empty());
+    }
+
+    fn go_on(_: usize) -> ControlFlow<()> {
+        ControlFlow::Continue(())
+    }
+
+    #[test]
+    fn whoever_waits_may_end_it() {
+        let judged = AtomicUsize::new(0);
+        let judge = |_: &usize| judged.fetch_add(1, Ordering::SeqCst);
+        assert!(in_parallel(&[0; 1000], || 0, judge, &mut |_| ControlFlow::Break(())).is_none());
+        assert!(judged.into_inner() < 1000);
     }
 
     #[test]
     fn what_a_thread_panics_at_is_left_to_the_other() {
-        let judged = in_parallel(&[1, 2, 3], || 0, |one| if *one == 2 { panicking() } else { *one });
-        assert_eq!(judged, [1, 0, 3]);
+        let judged =
+            in_parallel(&[1, 2, 3], || 0, |one| if *one == 2 { panicking() } else { *one }, &mut go_on);
+        assert_eq!(judged.unwrap(), [1, 0, 3]);
         with_ahead(
             3,
             |at| if at == 1 { panicking() } else { at },

@@ -20,7 +20,7 @@ use super::segments::Raw;
 use super::sightings::Sighting;
 use super::summary::{Asker, Find, Met, Summary, SummaryError};
 use super::words::Words;
-use super::{Filter, Kind, Scan, StoreError};
+use super::{Filter, Kind, Scan, StoreError, Unwatched, Watch};
 use crate::evidence::record::Record;
 use crate::name;
 
@@ -58,15 +58,23 @@ pub(in crate::evidence) enum Found<'a> {
 }
 
 impl View {
-    /// Keeps only what may hold what `filter` takes; of summaries, those that know what it looks for.
-    pub(super) fn narrow(&mut self, filter: &Filter, scan: &mut Scan) {
+    /// Keeps only what may hold what `filter` takes; of summaries, those that know what it looks for. `watch` hears how many of them and
+    /// of files it has looked at; where that ends it, so does the question.
+    pub(super) fn narrow(
+        &mut self,
+        filter: &Filter,
+        scan: &mut Scan,
+        watch: &mut dyn Watch,
+    ) -> ControlFlow<()> {
         self.raws.retain(|raw| raw.is_wanted(filter, scan));
         self.files.retain(|file| filter.may_take(file.name.earliest, file.name.latest));
         self.summaries.retain(|it| filter.may_take(it.name.earliest, it.name.latest));
         let Some(needles) = needles_of(filter) else {
             self.summaries.clear();
-            return;
+            return ControlFlow::Continue(());
         };
+        let count = |len: usize| u64::try_from(len).unwrap_or(u64::MAX);
+        let total = count(self.summaries.len() + self.files.len());
         let met = in_parallel(
             &self.summaries,
             || None,
@@ -74,7 +82,9 @@ impl View {
                 let path = self.folder.join(entry.name.summary_name());
                 Some(Summary::open(&path).and_then(|summary| summary.met(&needles)))
             },
+            &mut |begun| watch.progress(count(begun), total),
         );
+        let Some(met) = met else { return ControlFlow::Break(()) };
         let (mut unmet, mut known) = (HashSet::new(), HashMap::new());
         for (entry, met) in self.summaries.iter().zip(met) {
             match met {
@@ -99,6 +109,7 @@ impl View {
             !unmet.contains(&summary) && known.get(&summary).is_none_or(is_within)
         });
         let left = AtomicUsize::new(MOST_WORDS);
+        let passed = total - count(self.files.len());
         let wanted = in_parallel(
             &self.files,
             || Some(None),
@@ -115,7 +126,9 @@ impl View {
                 let is_held = || left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, room).is_ok();
                 (!keys.is_empty()).then(|| is_held().then(|| Arc::new(Words::from_keys(&keys))))
             },
+            &mut |begun| watch.progress(passed + count(begun), total),
         );
+        let Some(wanted) = wanted else { return ControlFlow::Break(()) };
         let mut words = HashMap::new();
         let mut wanted = wanted.into_iter();
         self.files.retain(|file| {
@@ -126,6 +139,7 @@ impl View {
             wanted.is_some()
         });
         self.known = Known { met: known, words };
+        ControlFlow::Continue(())
     }
 
     /// What of what is looked for a summary has: all of it where that is too much to know.
@@ -179,7 +193,7 @@ impl View {
         visit: &mut dyn FnMut(Found<'_>) -> ControlFlow<()>,
     ) -> Result<Scan, StoreError> {
         let mut scan = Scan::default();
-        self.narrow(filter, &mut scan);
+        let _ = self.narrow(filter, &mut scan, &mut Unwatched);
         let mut flow = ControlFlow::Continue(());
         for raw in &self.raws {
             raw.read(&mut scan, &mut |record| {
@@ -244,6 +258,34 @@ impl View {
                 visit(Found::Seen(it, catalogue::Origin::Gone))
             }),
             None => Ok(()),
+        }
+    }
+}
+
+/// One bar for a question that looks for something: over its first half it finds out where to look, over its second it looks there.
+pub(super) struct Halves<'a> {
+    watch: &'a mut dyn Watch,
+    are_two: bool,
+    is_second: bool,
+}
+
+impl<'a> Halves<'a> {
+    /// The whole, where `filter` looks for nothing that summaries know.
+    pub(super) fn of(filter: &Filter, watch: &'a mut dyn Watch) -> Self {
+        Self { watch, are_two: needles_of(filter).is_some(), is_second: false }
+    }
+
+    pub(super) fn second(self) -> Self {
+        Self { is_second: true, ..self }
+    }
+}
+
+impl Watch for Halves<'_> {
+    fn progress(&mut self, done: u64, total: u64) -> ControlFlow<()> {
+        match (self.are_two, self.is_second) {
+            (false, _) => self.watch.progress(done, total),
+            (true, false) => self.watch.progress(done, total.saturating_mul(2)),
+            (true, true) => self.watch.progress(total.saturating_add(done), total.saturating_mul(2)),
         }
     }
 }

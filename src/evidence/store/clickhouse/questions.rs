@@ -29,7 +29,7 @@ use crate::evidence::store::names::What;
 use crate::evidence::store::rows::MINUTE;
 use crate::evidence::store::sightings::{self, Sighting, Sum};
 use crate::evidence::store::view::{View, needles_of};
-use crate::evidence::store::{Filter, Gap, Kind, Page, Scan, Store, StoreError, Watch};
+use crate::evidence::store::{Filter, Gap, Kind, Page, Scan, Store, StoreError, Unwatched, Watch};
 use crate::name::Name;
 
 /// Rows that are asked for at once.
@@ -558,7 +558,8 @@ impl Store for ClickHouse {
         }
         let (mut scan, watching) = (Scan::default(), Watching::new(watch));
         let (mut view, finds, theirs) = self.split(filter.kind)?;
-        view.narrow(&filter, &mut scan);
+        // What is not shipped yet is little.
+        let _ = view.narrow(&filter, &mut scan, &mut Unwatched);
         let mut ahead: Vec<Part<'_>> = view.sources(&filter).into_iter().map(Part::Local).collect();
         if let Some(finds) = wanted(&finds, &filter) {
             let latest = finds.latest();
@@ -604,7 +605,7 @@ impl Store for ClickHouse {
         let (mut scan, mut tally) = (Scan::default(), Tally::new(by));
         let watching = Watching::new(watch);
         let (mut view, finds, theirs) = self.split(filter.kind)?;
-        view.narrow(filter, &mut scan);
+        let _ = view.narrow(filter, &mut scan, &mut Unwatched);
         let mut ahead: Vec<Part<'_>> = view.sources(filter).into_iter().map(Part::Local).collect();
         if let Some(finds) = wanted(&finds, filter) {
             let latest = finds.latest();
@@ -630,7 +631,7 @@ impl Store for ClickHouse {
         let (mut scan, mut sum) = (Scan::default(), Sum::default());
         let watching = Watching::new(watch);
         let (mut view, finds, theirs) = self.split(filter.kind)?;
-        view.narrow(filter, &mut scan);
+        let _ = view.narrow(filter, &mut scan, &mut Unwatched);
         let mut ahead: Vec<Part<'_>> = view.sources(filter).into_iter().map(Part::Local).collect();
         if let Some(finds) = wanted(&finds, filter) {
             let latest = finds.latest();
