@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 
 use super::house::House;
 use crate::evidence::store::names::{Gathering, Label, Needles, Reach, What};
-use crate::evidence::store::{Filter, Watch};
+use crate::evidence::store::{Filter, Store, Watch};
 use crate::feed::{self, Diagnostic, Format, Indicator, Reading, Sink, Value};
 use crate::name;
 use crate::policy::trigger::Scope;
@@ -101,16 +101,33 @@ pub(super) struct Find {
 }
 
 /// Why a hunt is not begun.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum HuntError {
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum HuntError {
     /// Nothing in the text can be sought; the first fault.
+    #[error("nothing in the text can be sought: write names and addresses, one a line")]
     Nothing(Option<String>),
     /// More than so much.
+    #[error("more than {0} names and addresses")]
     Many(usize),
     /// Others run.
+    #[error("other hunts are running: wait for their end")]
     Busy,
     /// The disk.
+    #[error("{0}")]
     Disk(String),
+}
+
+/// What somebody wants to know who asked for.
+#[derive(Debug, Clone, Copy)]
+pub struct Wish<'a> {
+    /// What it is about.
+    pub title: &'a str,
+    /// Names and addresses, in any format of feeds.
+    pub text: &'a str,
+    /// From when on queries are searched.
+    pub since: i64,
+    /// Who wants it.
+    pub by: &'a str,
 }
 
 /// A hunt that runs.
@@ -202,13 +219,36 @@ impl Hunts {
     pub(super) fn start(
         self: &Arc<Self>,
         house: &Arc<dyn House>,
-        title: &str,
-        text: &str,
-        since: i64,
-        by: &str,
+        wish: &Wish<'_>,
         now: i64,
     ) -> Result<i64, HuntError> {
-        let (needles, sought) = gather(text, now)?;
+        let (work, needles) = self.begin(wish, now)?;
+        let (number, house) = (work.run.number, Arc::clone(house));
+        let spawned = std::thread::Builder::new().name("console-hunt".to_owned()).spawn(move || {
+            // Of this thread only, as Linux has it.
+            let _ = rustix::process::setpriority_process(None, NICE);
+            work.run(&*house.log(), needles);
+        });
+        spawned?;
+        Ok(number)
+    }
+
+    /// Has one made by who waits for it, as of a time: for what is made up.
+    ///
+    /// # Errors
+    /// [`HuntError`].
+    pub fn make(self: &Arc<Self>, log: &dyn Store, wish: &Wish<'_>, now: i64) -> Result<(), HuntError> {
+        let (work, needles) = self.begin(wish, now)?;
+        let number = work.run.number;
+        work.run(log, needles);
+        match self.find(number) {
+            Some(hunt) => Ok(self.write(&Hunt { ended: Some(now), ..hunt })?),
+            None => Ok(()),
+        }
+    }
+
+    fn begin(self: &Arc<Self>, wish: &Wish<'_>, now: i64) -> Result<(Work, Needles), HuntError> {
+        let (needles, sought) = gather(wish.text, now)?;
         let mut running = self.running();
         if running.len() >= AT_ONCE {
             return Err(HuntError::Busy);
@@ -221,9 +261,9 @@ impl Hunts {
         let count = needles.len();
         let hunt = Hunt {
             number,
-            title: title.to_owned(),
-            by: by.to_owned(),
-            since,
+            title: wish.title.to_owned(),
+            by: wish.by.to_owned(),
+            since: wish.since,
             sought,
             count,
             stage: Stage::Running,
@@ -232,23 +272,13 @@ impl Hunts {
             clients: 0,
             trouble: None,
         };
-        let disk = |error: io::Error| HuntError::Disk(error.to_string());
-        fs::create_dir_all(&self.folder).map_err(disk)?;
-        self.write(&hunt).map_err(disk)?;
+        fs::create_dir_all(&self.folder)?;
+        self.write(&hunt)?;
         self.thin(known);
         let run = Arc::new(Running { number, done: 0.into(), total: 0.into(), stop: false.into() });
-        let work = Work { hunts: Arc::clone(self), run: Arc::clone(&run), hunt: Some(hunt) };
-        let house = Arc::clone(house);
-        running.push(run);
-        // What does not start ends itself, for which it needs the lock.
-        drop(running);
-        let spawned = std::thread::Builder::new().name("console-hunt".to_owned()).spawn(move || {
-            // Of this thread only, as Linux has it.
-            let _ = rustix::process::setpriority_process(None, NICE);
-            work.run(&*house, needles);
-        });
-        spawned.map_err(disk)?;
-        Ok(number)
+        // Work that is not begun ends itself, for which it needs the lock.
+        running.push(Arc::clone(&run));
+        Ok((Work { hunts: Arc::clone(self), run, hunt: Some(hunt) }, needles))
     }
 
     /// Lets the oldest go.
@@ -290,6 +320,12 @@ impl Hunts {
     }
 }
 
+impl From<io::Error> for HuntError {
+    fn from(error: io::Error) -> Self {
+        Self::Disk(error.to_string())
+    }
+}
+
 /// A hunt on its thread; however that ends, it is told.
 struct Work {
     hunts: Arc<Hunts>,
@@ -298,10 +334,10 @@ struct Work {
 }
 
 impl Work {
-    fn run(mut self, house: &dyn House, needles: Needles) {
+    fn run(mut self, log: &dyn Store, needles: Needles) {
         let Some(mut hunt) = self.hunt.take() else { return };
         let filter = Filter { sought: Some(Arc::new(needles)), since: Some(hunt.since), ..Filter::default() };
-        match house.log().sightings(&filter, &mut &*self.run) {
+        match log.sightings(&filter, &mut &*self.run) {
             Ok((sightings, scan)) => {
                 hunt.stage = if scan.is_stopped { Stage::Stopped } else { Stage::Done };
                 hunt.found = sightings.len();
@@ -438,7 +474,9 @@ mod tests {
         let house: Arc<dyn House> = scratch.clone();
         let hunts = Arc::new(Hunts::new(scratch.data_dir()));
         let text = format!("c2.{}.example\nhxxp://no.such[.]example/\n192.0.2.0/24\n", MARKERS[1]);
-        let number = hunts.start(&house, "thử", &text, NOW - 86_400_000_000, "an", NOW).unwrap();
+        let number = hunts
+            .start(&house, &Wish { title: "thử", text: &text, since: NOW - 86_400_000_000, by: "an" }, NOW)
+            .unwrap();
         let hunt = ended(&hunts, number);
         assert_eq!((hunt.stage, hunt.found, hunt.clients, hunt.trouble), (Stage::Done, 1, 1, None));
         let finds = hunts.finds(number, 0, 10);
@@ -456,7 +494,7 @@ mod tests {
         let scratch = Scratch::empty();
         let house: Arc<dyn House> = scratch.clone();
         let hunts = Arc::new(Hunts::new(scratch.data_dir()));
-        let start = |text: &str| hunts.start(&house, "", text, 0, "an", NOW);
+        let start = |text: &str| hunts.start(&house, &Wish { title: "", text, since: 0, by: "an" }, NOW);
         assert!(matches!(start(""), Err(HuntError::Nothing(_))));
         assert!(matches!(start("<html>"), Err(HuntError::Nothing(Some(_)))));
         let many: String = (0..=MOST_SOUGHT).map(|n| format!("n{n}.example\n")).collect();

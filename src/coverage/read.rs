@@ -533,7 +533,7 @@ fn excerpt(text: &str) -> String {
 }
 
 /// Whether what an inventory of machines says of protection says that there is some; `None` where it says nothing.
-pub(super) fn says_protected(text: &str) -> Option<bool> {
+pub fn says_protected(text: &str) -> Option<bool> {
     match bare(text).as_str() {
         "" => None,
         _ => Some(state(text) != Some(State::Off)),

@@ -69,6 +69,14 @@ impl Data<'_> {
 
     /// What is known of the protection of these cases' machines, in their order.
     pub(in crate::console) fn protection_of(&self, cases: &[Case]) -> Result<Vec<Option<Row>>, Failure> {
-        Ok(self.house.coverage()?.standings(cases.iter().map(|case| case.subject))?)
+        self.standings(cases.iter().map(|case| case.subject))
+    }
+
+    /// What is known of the protection of machines that the viewer was shown, in their order.
+    pub(in crate::console) fn standings(
+        &self,
+        subjects: impl IntoIterator<Item = Subject>,
+    ) -> Result<Vec<Option<Row>>, Failure> {
+        Ok(self.house.coverage()?.standings(subjects)?)
     }
 }

@@ -10,6 +10,7 @@ use super::Data;
 use crate::cases::board::{Group, Standing, Tally};
 use crate::cases::{Case, CaseFile, CaseFilter, Desk, Subject, Ticket};
 use crate::console::answer::Failure;
+use crate::coverage::Coverage;
 use crate::evidence::contacts::join::{self, Hit, Recent, Rules, Sight};
 use crate::evidence::contacts::{ClientCount, Contact, ContactFilter};
 use crate::evidence::store::{By, Count, Filter, Kind, Page, Watch};
@@ -94,9 +95,11 @@ pub(in crate::console) struct Row {
     pub(in crate::console) contacts: u64,
     /// Machines that were seen asking; where nobody counted these yet, machines that sources know …
     pub(in crate::console) machines: u64,
-    /// … and of them those with endpoint protection.
+    /// … of them those with endpoint protection …
     pub(in crate::console) protected: u64,
-    /// Which of the two are counted.
+    /// … and those of which it is known that they have none.
+    pub(in crate::console) unprotected: u64,
+    /// Which machines are counted.
     pub(in crate::console) is_seen: bool,
 }
 
@@ -271,15 +274,18 @@ impl Data<'_> {
             let is_seen = ledger.counted_until()?.is_some();
             let machines = if is_seen {
                 let counted = ledger.by_agency((since, self.now), own)?;
-                counted.into_iter().filter_map(|(id, it)| Some((id?, (it.machines, it.protected)))).collect()
+                counted.into_iter().filter_map(|(id, it)| Some((id?, it))).collect()
             } else {
-                self.house.book().census()?
+                let known = self.house.book().census()?.into_iter();
+                let of = |(machines, protected)| Coverage { machines, protected, ..Coverage::default() };
+                known.map(|(id, it)| (id, of(it))).collect::<HashMap<_, _>>()
             };
             let agencies = self.house.agencies();
             let seen = agencies.iter().filter(|agency| self.viewer.sees(Some(&agency.id)));
             let row = |agency: &crate::console::house::Agency| {
                 let id = &*agency.id;
-                let (machines, protected) = machines.get(id).copied().unwrap_or_default();
+                let Coverage { machines, protected, unprotected, .. } =
+                    machines.get(id).copied().unwrap_or_default();
                 let standing = standings.remove(id).unwrap_or_default();
                 Row {
                     standing: Standing { agency: Some(id.to_owned()), ..standing },
@@ -287,6 +293,7 @@ impl Data<'_> {
                     contacts: contacts.get(id).copied().unwrap_or_default(),
                     machines,
                     protected,
+                    unprotected,
                     is_seen,
                 }
             };

@@ -16,7 +16,8 @@ use super::super::routes::{Needs, Route, get};
 use super::super::shell;
 use super::super::tongue::Tongue;
 use super::cases::{overdue, stream, threat};
-use crate::cases::{CaseFilter, State};
+use super::coverage::shield;
+use crate::cases::{CaseFilter, State, Subject};
 use crate::evidence::contacts::join::Advice;
 use crate::evidence::export::csv;
 use crate::identity::list::Query;
@@ -94,9 +95,10 @@ fn sorted<'a>(call: &Call, agencies: &'a [Agency], rows: &'a [Row]) -> Vec<Line<
     lines
 }
 
-/// Which of a thousand machines are protected.
+/// Which of a thousand machines are protected; `None` where nobody told of any.
 fn coverage(row: &Row) -> Option<u64> {
-    (row.machines > 0 && row.protected > 0).then(|| row.protected * 1000 / row.machines)
+    let is_told = row.machines > 0 && row.protected + row.unprotected > 0;
+    is_told.then(|| row.protected * 1000 / row.machines)
 }
 
 fn percent(tongue: Tongue, share: u64) -> String {
@@ -220,20 +222,20 @@ fn export(call: &Call) -> Result<Reply, Failure> {
     let agencies = call.house.agencies();
     let rows = call.data()?.league(call.now - SPAN)?;
     let mut out = Vec::new();
-    let heading = "agency,name,hits,contacts,blind,infected,open,new,overdue,closed,seconds_to_clean,machines,protected";
+    let heading = "agency,name,hits,contacts,blind,infected,open,new,overdue,closed,seconds_to_clean,machines,protected,unprotected";
     if is_csv {
         out.extend(heading.as_bytes());
         out.extend(b"\r\n");
     }
     for Line { agency, row } in sorted(call, &agencies, &rows) {
-        let Row { standing, hits, contacts, machines, protected, .. } = row;
+        let Row { standing, hits, contacts, machines, protected, unprotected, .. } = row;
         let seconds = standing.time_to_clean.map(|span| span / 1_000_000);
         if is_csv {
             let (id, name) = (csv::quoted(&agency.id), csv::quoted(&agency.name));
             let seconds = seconds.map_or_else(String::new, |it| it.to_string());
             let _ = write!(
                 out,
-                "{id},{name},{hits},{contacts},{},{},{},{},{},{},{seconds},{machines},{protected}\r\n",
+                "{id},{name},{hits},{contacts},{},{},{},{},{},{},{seconds},{machines},{protected},{unprotected}\r\n",
                 row.is_blind(),
                 standing.infected,
                 standing.open,
@@ -246,6 +248,7 @@ fn export(call: &Call) -> Result<Reply, Failure> {
                 "agency": &*agency.id, "name": &*agency.name, "hits": hits, "contacts": contacts, "blind": row.is_blind(),
                 "infected": standing.infected, "open": standing.open, "new": standing.new, "overdue": standing.overdue,
                 "closed": standing.closed, "seconds_to_clean": seconds, "machines": machines, "protected": protected,
+                "unprotected": unprotected,
             });
             let _ = writeln!(out, "{line}");
         }
@@ -412,6 +415,7 @@ fn machines(call: &Call, id: &str) -> Result<Markup, Failure> {
     let tongue = call.tongue;
     let query = Query { agency: Some(id), limit: Some(FEW), ..Query::default() };
     let machines = call.house.book().list(&query)?;
+    let rows = call.data()?.standings(machines.iter().map(|(machine, _)| Subject::Machine(machine.id)))?;
     let body = html! {
         @if machines.is_empty() {
             (parts::empty(
@@ -425,14 +429,11 @@ fn machines(call: &Call, id: &str) -> Result<Markup, Failure> {
                     Head::Text(tongue.say("Máy", "Machine")), Head::Text(tongue.say("Địa chỉ", "Address")),
                     Head::Text(tongue.say("Người dùng, bộ phận", "Owner, unit")), Head::Text(tongue.say("Phần mềm bảo vệ", "Protection")),
                 ],
-                &html! { @for (machine, address) in &machines { tr {
-                    th scope="row" { (parts::machine(&crate::cases::Subject::Machine(machine.id), machine.host.as_deref())) }
+                &html! { @for ((machine, address), row) in machines.iter().zip(&rows) { tr {
+                    th scope="row" { (parts::machine(&Subject::Machine(machine.id), machine.host.as_deref())) }
                     td.mono { @match address { Some(address) => (address), None => "—" } }
                     td { (machine.owner.as_deref().unwrap_or("—")) @if let Some(unit) = &machine.unit { ", " (unit) } }
-                    td { @match &machine.protection {
-                        Some(protection) => (protection),
-                        None => (parts::badge(Tone::Warn, tongue.say("không rõ", "not known"))),
-                    } }
+                    td { (shield(tongue, row.as_ref(), machine.protection.as_deref())) }
                 } } },
             ))
         }

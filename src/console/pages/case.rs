@@ -12,6 +12,7 @@ use super::super::routes::{Needs, Route, get, post};
 use super::super::shell;
 use super::super::tongue::Tongue;
 use super::cases::{actor, forget, missing, overdue, refused};
+use super::coverage::{shield, shield_source};
 use crate::cases::desk::LONGEST_NOTE;
 use crate::cases::{
     Actor, Case, CaseFile, Desk, DeskError, Evidence, State, Step, Ticket, Trace, Verdict, What,
@@ -116,7 +117,7 @@ fn page(call: &Call) -> Result<Reply, Failure> {
         }
         div.grid {
             (parts::card(tongue.say("Việc gì đã xảy ra", "What happened"), &html! {}, &happened(call, &file)))
-            (parts::card(tongue.say("Máy", "Machine"), &html! {}, &machine(call, case, &known)))
+            (parts::card(tongue.say("Máy", "Machine"), &html! {}, &machine(call, case, &known)?))
         }
         (parts::card(tongue.say("Các bước xử lý", "Steps"), &html! {
             span.soft.small { (tongue.number(file.steps.len() as u64)) (tongue.say(" bước", " steps")) }
@@ -210,15 +211,17 @@ fn happened(call: &Call, file: &CaseFile) -> Markup {
     }
 }
 
-fn machine(call: &Call, case: &Case, known: &Known) -> Markup {
+fn machine(call: &Call, case: &Case, known: &Known) -> Result<Markup, Failure> {
     let tongue = call.tongue;
     let agencies = call.house.agencies();
     let agency = case.agency.as_deref().and_then(|id| agencies.iter().find(|agency| &*agency.id == id));
     let machine = known.machine.as_ref();
+    let shields = call.data()?.standings([case.subject])?;
+    let row = shields.first().and_then(Option::as_ref);
     let text = |label: &str, value: Option<&str>| {
         html! { @if let Some(value) = value { dt { (label) } dd { (value) } } }
     };
-    html! {
+    Ok(html! {
         dl.facts {
             dt { (tongue.say("Máy", "Machine")) } dd { (parts::case_machine(case)) }
             dt { (tongue.say("Địa chỉ gần nhất", "Last address")) } dd { (parts::client(case.client)) }
@@ -226,7 +229,10 @@ fn machine(call: &Call, case: &Case, known: &Known) -> Markup {
                 (text("MAC", machine.mac.map(|mac| mac.to_string()).as_deref()))
                 (text(tongue.say("Người dùng", "Owner"), machine.owner.as_deref()))
                 (text(tongue.say("Bộ phận", "Unit"), machine.unit.as_deref()))
-                (text(tongue.say("Phần mềm bảo vệ", "Protection"), machine.protection.as_deref()))
+            }
+            dt { (tongue.say("Phần mềm bảo vệ", "Protection")) } dd {
+                (shield(tongue, row, machine.and_then(|machine| machine.protection.as_deref())))
+                @if let Some(row) = row { (shield_source(call, row)) }
             }
             @if !known.addresses.is_empty() {
                 dt { (tongue.say("Các địa chỉ", "Addresses")) }
@@ -243,13 +249,7 @@ fn machine(call: &Call, case: &Case, known: &Known) -> Markup {
                 dt { (tongue.say("Máy hoạt động lần cuối", "Last active")) } dd { (parts::time(call, asked)) }
             }
         }
-        @if machine.is_some_and(|machine| machine.protection.is_none()) {
-            (parts::notice(Tone::Warn, &html! { (tongue.say(
-                "Kiểm kê không ghi nhận phần mềm bảo vệ nào trên máy này.",
-                "No inventory says that this machine has endpoint protection.",
-            )) }))
-        }
-    }
+    })
 }
 
 /// What a step is called.

@@ -13,6 +13,7 @@ use super::super::tongue::Tongue;
 use super::super::{import, shell};
 use crate::cases::board::Behind;
 use crate::cases::{Case, CaseFilter};
+use crate::coverage::read::says_protected;
 use crate::coverage::{Coverage, DAY, Query, Row, Standing};
 use crate::evidence::export::csv;
 
@@ -49,6 +50,37 @@ fn standing(tongue: Tongue, standing: Standing) -> Markup {
         Standing::Unknown => Tone::Plain,
     };
     parts::badge(tone, standing_text(tongue, standing))
+}
+
+/// What protects a machine: by the ledger, where it was seen asking; else by what an inventory of machines says.
+pub(super) fn shield(tongue: Tongue, row: Option<&Row>, said: Option<&str>) -> Markup {
+    let known = row.map_or(Standing::Unknown, |row| row.standing);
+    let stands = match (known, said.and_then(says_protected)) {
+        (Standing::Unknown, Some(true)) => Standing::Protected,
+        (Standing::Unknown, Some(false)) => Standing::Unprotected,
+        (known, _) => known,
+    };
+    let product = row.and_then(|row| row.product.as_deref()).or(said);
+    match (stands, product) {
+        (Standing::Protected, Some(product)) => parts::badge(Tone::Good, product),
+        _ => standing(tongue, stands),
+    }
+}
+
+/// … and what says so.
+pub(super) fn shield_source(call: &Call, row: &Row) -> Markup {
+    let tongue = call.tongue;
+    html! {
+        @if let Some(export) = &row.export {
+            div.soft.small {
+                (tongue.say("theo danh sách ", "by the list ")) (export)
+                @if let Some(version) = &row.version { (tongue.say(", phiên bản ", ", version ")) (version) }
+                @if let Some(heard) = row.heard { (tongue.say(", liên lạc lần cuối ", ", last heard of ")) (parts::day(call, heard)) }
+            }
+        } @else if row.standing == Standing::Unprotected {
+            div.soft.small { (tongue.say("không có trong danh sách nào của cơ quan", "in none of its agency's lists")) }
+        }
+    }
 }
 
 /// What is asked for, and behind which place.

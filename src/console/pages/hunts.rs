@@ -12,7 +12,7 @@ use super::super::answer::{Failure, Reply, Stream};
 use super::super::audit;
 use super::super::call::Call;
 use super::super::data::look::DAY;
-use super::super::hunts::{Find, Hunt, HuntError, Stage};
+use super::super::hunts::{Find, Hunt, HuntError, Stage, Wish};
 use super::super::parts::{self, Confirm, Head, Tone};
 use super::super::routes::{Needs, Route, get, post};
 use super::super::shell;
@@ -151,7 +151,8 @@ fn start(call: &Call) -> Result<Reply, Failure> {
     let since = call.form.find("since").and_then(|age| time(age, call.now)).unwrap_or(call.now - 90 * DAY);
     let since = since.clamp(call.now - 3660 * DAY, call.now);
     let viewer = call.viewer()?;
-    let started = call.house.hunts().start(&call.house, &title, text, since, &viewer.name, call.now);
+    let wish = Wish { title: &title, text, since, by: &viewer.name };
+    let started = call.house.hunts().start(&call.house, &wish, call.now);
     let wrong = match started {
         Ok(number) => {
             audit::changed(call, "hunt.start", &number.to_string(), &title)?;

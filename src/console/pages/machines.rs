@@ -12,13 +12,15 @@ use super::super::data::look::{DAY, HOUR, Hits, MOST_HITS, Seen};
 use super::super::parts::{self, Head, Tone};
 use super::super::routes::{Needs, Route, get};
 use super::super::shell;
-use super::super::tongue::{Tongue, vietnam};
+use super::super::tongue::vietnam;
+use super::coverage::{shield, shield_source};
 use super::log::{exact, hits_link};
 use crate::cases::{State, Subject};
+use crate::coverage::{Row, Standing};
 use crate::evidence::contacts::Contact;
 use crate::evidence::export::csv;
 use crate::evidence::record::Record;
-use crate::identity::{ALWAYS, Interval, Machine, MachineId};
+use crate::identity::{ALWAYS, Interval, MachineId};
 use crate::wire;
 
 /// Machines of a page.
@@ -64,8 +66,9 @@ fn page(call: &Call) -> Result<Reply, Failure> {
         Head::Text(tongue.say("Thấy lần cuối", "Last told of")),
     ];
     let heads: Vec<Head<'_>> = heads.into_iter().filter(|head| !matches!(head, Head::Text(""))).collect();
+    let rows = data.standings(found.iter().map(|it| Subject::Machine(it.machine.id)))?;
     let rows = html! {
-        @for it in &found {
+        @for (it, row) in found.iter().zip(&rows) {
             @let machine = &it.machine;
             tr {
                 th scope="row" { (parts::machine(&Subject::Machine(machine.id), machine.host.as_deref())) }
@@ -73,7 +76,7 @@ fn page(call: &Call) -> Result<Reply, Failure> {
                 @if is_province { td data-label=(tongue.say("Cơ quan", "Agency")) { (parts::agency(call, machine.agency.as_deref())) } }
                 td data-label=(tongue.say("Người dùng", "Owner")) { (machine.owner.as_deref().unwrap_or("—")) @if let Some(unit) = &machine.unit { div.soft.small { (unit) } } }
                 td.mono data-label="MAC" { @match machine.mac { Some(mac) => (mac), None => span.soft { "—" } } }
-                td data-label=(tongue.say("Bảo vệ", "Protection")) { (protection(tongue, machine)) }
+                td data-label=(tongue.say("Bảo vệ", "Protection")) { (shield(tongue, row.as_ref(), machine.protection.as_deref())) }
                 td data-label=(tongue.say("Thấy lần cuối", "Last told of")) { (parts::ago(call, machine.last)) }
             }
         }
@@ -109,13 +112,6 @@ fn page(call: &Call) -> Result<Reply, Failure> {
     Ok(shell::page(call, tongue.say("Máy", "Machines"), &body))
 }
 
-fn protection(tongue: Tongue, machine: &Machine) -> Markup {
-    match &machine.protection {
-        Some(protection) => parts::badge(Tone::Good, protection),
-        None => html! { span.soft { (tongue.say("chưa biết", "unknown")) } },
-    }
-}
-
 fn export(call: &Call) -> Result<Reply, Failure> {
     let is_json = call.query.find("format") == Some("jsonl");
     let (kind, name) = if is_json {
@@ -131,7 +127,7 @@ fn export(call: &Call) -> Result<Reply, Failure> {
     let write = Box::new(move |out: &mut dyn std::io::Write| {
         let data = Data::new(&*house, &viewer, now);
         if !is_json {
-            write!(out, "machine,host,address,agency,owner,unit,mac,protection,last\r\n")?;
+            write!(out, "machine,host,address,agency,owner,unit,mac,protection,standing,last\r\n")?;
         }
         let (mut after, mut written) = (None, 0);
         while written < MOST_EXPORTED {
@@ -141,7 +137,10 @@ fn export(call: &Call) -> Result<Reply, Failure> {
             let Some(last) = found.last() else { break };
             after = Some((last.machine.last, last.machine.id));
             written += found.len();
-            for it in &found {
+            let rows = data
+                .standings(found.iter().map(|it| Subject::Machine(it.machine.id)))
+                .map_err(|error| std::io::Error::other(error.to_string()))?;
+            for (it, row) in found.iter().zip(&rows) {
                 let machine = &it.machine;
                 let of = |text: &Option<String>| text.clone().unwrap_or_default();
                 let fields = [
@@ -152,7 +151,14 @@ fn export(call: &Call) -> Result<Reply, Failure> {
                     ("owner", of(&machine.owner)),
                     ("unit", of(&machine.unit)),
                     ("mac", machine.mac.map(|it| it.to_string()).unwrap_or_default()),
-                    ("protection", of(&machine.protection)),
+                    (
+                        "protection",
+                        of(&row.as_ref().and_then(|row| row.product.clone()).or(machine.protection.clone())),
+                    ),
+                    (
+                        "standing",
+                        row.as_ref().map_or(Standing::Unknown, |row| row.standing).as_str().to_owned(),
+                    ),
                     ("last", exact(machine.last)),
                 ];
                 if is_json {
@@ -186,6 +192,8 @@ fn one(call: &Call) -> Result<Reply, Failure> {
     let since = call.now - DAYS * DAY;
     let hits = data.hits_of(&seen, since)?;
     let cases = data.cases_of(&seen)?;
+    let shields = data.standings([seen.subject])?;
+    let row = shields.first().and_then(Option::as_ref);
     let contacts = data.contacts_of(&seen, since, CONTACTS)?;
     let id = subject.to_string();
     let title = match seen.machine.as_ref().and_then(|machine| machine.host.as_ref()) {
@@ -217,7 +225,7 @@ fn one(call: &Call) -> Result<Reply, Failure> {
         }
         (case_table(call, &cases))
         div.grid {
-            (about(call, &seen))
+            (about(call, &seen, row))
             (families(call, &hits, &id))
         }
         (days(call, &hits, &id))
@@ -228,7 +236,7 @@ fn one(call: &Call) -> Result<Reply, Failure> {
     Ok(shell::page(call, &title, &body))
 }
 
-fn about(call: &Call, seen: &Seen) -> Markup {
+fn about(call: &Call, seen: &Seen, row: Option<&Row>) -> Markup {
     let tongue = call.tongue;
     let fact = |label: &str, value: Option<&str>| html! { @if let Some(value) = value { dt { (label) } dd { (value) } } };
     parts::card(
@@ -237,6 +245,10 @@ fn about(call: &Call, seen: &Seen) -> Markup {
         &html! {
             dl.facts {
                 dt { (tongue.say("Cơ quan", "Agency")) } dd { (parts::agency(call, seen.agency.as_deref())) }
+                dt { (tongue.say("Phần mềm bảo vệ", "Endpoint protection")) } dd {
+                    (shield(tongue, row, seen.machine.as_ref().and_then(|machine| machine.protection.as_deref())))
+                    @if let Some(row) = row { (shield_source(call, row)) }
+                }
                 @if let Some(machine) = &seen.machine {
                     @if matches!(seen.subject, Subject::Address(_)) {
                         dt { (tongue.say("Máy hiện tại", "Machine now")) } dd { (parts::machine(&Subject::Machine(machine.id), machine.host.as_deref())) }
@@ -247,7 +259,6 @@ fn about(call: &Call, seen: &Seen) -> Markup {
                         dt { "MAC" } dd.mono { @for (at, mac) in machine.macs.iter().take(8).enumerate() { @if at > 0 { ", " } (mac) } }
                     }
                     (fact(tongue.say("Loại máy", "Model"), machine.model.as_deref()))
-                    dt { (tongue.say("Phần mềm bảo vệ", "Endpoint protection")) } dd { (protection(tongue, machine)) }
                     (fact(tongue.say("Ghi chú", "Notes"), machine.notes.as_deref()))
                     dt { (tongue.say("Biết từ", "Known since")) } dd { (parts::day(call, machine.first)) }
                     dt { (tongue.say("Thấy lần cuối", "Last told of")) } dd { (parts::time(call, machine.last)) }
