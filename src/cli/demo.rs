@@ -1,15 +1,21 @@
 //! `sachdns demo`
 
 use std::io::{self, IsTerminal as _, Write as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use clap::Args;
 
 use super::CliError;
+use super::coverage::CoverageError;
 use super::log::filters::time;
 use crate::clock;
+use crate::config::Config;
+use crate::coverage::Ledger;
+use crate::daemon::{self, SurveyError};
 use crate::demo::{self, Listeners, Made, Options};
+use crate::evidence::store::Unwatched;
+use crate::identity::Book;
 
 /// Machines of an agency, and queries of a machine a day, where nothing else is asked for.
 const MACHINES: u32 = 20;
@@ -65,8 +71,9 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), CliError> {
     let made = demo::make(&options, &mut |done, all| bar.show(done, all));
     bar.end();
     let Made { machines, records, hits, contacts, accounts, password } = made?;
-    let mut out = io::stdout().lock();
     let config = options.folder.join("sachdns.toml");
+    count(&config, options.until)?;
+    let mut out = io::stdout().lock();
     writeln!(
         out,
         "{} agencies, {machines} machines, {records} queries, {hits} hits, {contacts} contacts with the sinkhole\n\
@@ -76,6 +83,18 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), CliError> {
         config.display(),
         options.listeners.console
     )?;
+    Ok(())
+}
+
+/// Counts who asked, for the figures of endpoint protection, as a server does once an hour.
+fn count(path: &Path, until: i64) -> Result<(), CliError> {
+    let config = Config::load(path)?;
+    let counted = || -> Result<(), SurveyError> {
+        let (ledger, book) =
+            (Ledger::open(&config.data_dir)?, Book::open(&daemon::identity_folder(&config.data_dir))?);
+        daemon::survey_coverage(&config, &ledger, &book, until, &mut Unwatched)
+    };
+    counted().map_err(CoverageError::from)?;
     Ok(())
 }
 

@@ -6,6 +6,7 @@ use std::path::Path;
 use super::calendar::{DAY, HOUR};
 use super::province::ANALYSTS;
 use super::threats::{Edition, FAMILIES, FEEDS, Threats};
+use super::trace::Trace;
 use super::{DemoError, failed};
 use crate::config::Config;
 use crate::evidence::archive::Hunter;
@@ -40,20 +41,26 @@ fn write(folder: &Path, feed: usize, text: &str) -> Result<(), DemoError> {
 }
 
 /// Versions that the gate refuses: one that somebody has rejected since, and one that waits for somebody.
-pub(super) fn mishap(folder: &Path, config: &Config, threats: &Threats, until: i64) -> Result<(), DemoError> {
+pub(super) fn mishap(
+    folder: &Path,
+    config: &Config,
+    threats: &Threats,
+    until: i64,
+    trace: &mut Trace,
+) -> Result<(), DemoError> {
     let rejected_at = until - 2 * DAY;
     let good = threats.text(REJECTED, Edition::AsOf(until));
     write(folder, REJECTED, &threats.text(REJECTED, Edition::Broken))?;
     build(config, rejected_at)?;
     let versions = config.versions.feed(FEEDS[REJECTED].name);
     if let Some(refused) = versions.state()?.pending() {
-        let word = Word {
-            digest: refused.version.digest,
-            by: ANALYSTS[1].to_owned(),
-            reason: Some("Danh sách bị cắt cụt khi tải về".to_owned()),
-            at: rejected_at + 3 * HOUR,
-        };
+        let (digest, reason) = (refused.version.digest, "Danh sách bị cắt cụt khi tải về");
+        let (by, at) = (ANALYSTS[1], rejected_at + 3 * HOUR);
+        let word = Word { digest, by: by.to_owned(), reason: Some(reason.to_owned()), at };
         versions.update(|state| state.reject(word))?;
+        let name = FEEDS[REJECTED].name;
+        trace.changed(at - HOUR, by, "feed.replay", name, &digest.short());
+        trace.changed(at, by, "feed.reject", name, &format!("{}: {reason}", digest.short()));
     }
     write(folder, REJECTED, &good)?;
     build(config, rejected_at + 5 * HOUR)?;

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use super::calendar::{Calendar, DAY, HOUR, MINUTE, office_hour};
+use super::calendar::{Calendar, DAY, HOUR, MINUTE, SECOND, office_hour};
 use super::dice::Dice;
 use super::province::{ANALYSTS, Link, Province};
 use super::threats::{FAMILIES, Indicator, Kind, Threats};
@@ -79,9 +79,25 @@ enum Story {
     Reopened,
     Off,
     Mistaken,
+    Doubted,
+    /// It was said to be clean just now.
+    JustCleaned,
     Closed,
     Ignored,
 }
+
+/// What becomes of some in any case, and lately, so that there is something of everything: the infection's number, and how many days
+/// before the end it begins.
+const CERTAIN: [(usize, Story, i64); 8] = [
+    (1, Story::Reopened, 9),
+    (2, Story::Mistaken, 6),
+    (3, Story::Doubted, 4),
+    (4, Story::Reopened, 10),
+    (5, Story::Doubted, 2),
+    (6, Story::Mistaken, 5),
+    (7, Story::JustCleaned, 3),
+    (8, Story::JustCleaned, 6),
+];
 
 impl Infection {
     /// Whether it begins within a time: then it asks at once.
@@ -121,7 +137,9 @@ pub(super) fn plan(
         let family = Threats::draw(&mut dice);
         if taken.insert((machine, family)) {
             let link = agency.link;
-            let one = infection(machine, family, rate, link, threats, calendar, &mut dice);
+            let certain = CERTAIN.iter().find(|(number, ..)| *number == infections.len());
+            let begin = certain.map(|(_, story, days)| (*story, calendar.until - days * DAY));
+            let one = infection(machine, family, (rate, link), begin, threats, calendar, &mut dice);
             if let Some(gone) = one.1 {
                 province.machines[machine as usize].gone = Some(gone);
             }
@@ -141,7 +159,8 @@ fn story(dice: &mut Dice, link: Link) -> Story {
         // Behind one address, nobody is ever off.
         82..87 if matches!(link, Link::Direct | Link::Dual) => Story::Off,
         87..89 => Story::Mistaken,
-        89..92 => Story::Closed,
+        89..90 => Story::Doubted,
+        90..93 => Story::Closed,
         _ => Story::Ignored,
     }
 }
@@ -150,8 +169,8 @@ fn story(dice: &mut Dice, link: Link) -> Story {
 fn infection(
     machine: u32,
     family: usize,
-    rate: f64,
-    link: Link,
+    (rate, link): (f64, Link),
+    certain: Option<(Story, i64)>,
     threats: &Threats,
     calendar: &Calendar,
     dice: &mut Dice,
@@ -159,10 +178,11 @@ fn infection(
     let Calendar { start, until, .. } = *calendar;
     let all = &threats.met[family];
     let names = (0..1 + dice.index(3)).map(|_| all[dice.index(all.len())].clone()).collect();
-    let story = story(dice, link);
+    let story = certain.map_or_else(|| story(dice, link), |(story, _)| story);
     let recent = (until - 3 * DAY).max(start);
-    let moment = match story {
-        Story::Fresh => dice.within(recent, until),
+    let moment = match (story, certain) {
+        (_, Some((_, time))) => time.max(start),
+        (Story::Fresh, _) => dice.within(recent, until),
         // A month ago less was watched: the later the more.
         _ => dice.within(start, recent.max(start + HOUR)).max(dice.within(start, recent.max(start + HOUR))),
     };
@@ -189,7 +209,7 @@ fn infection(
             Act::Confirm("Phân tích lưu lượng: có kết nối tới máy chủ điều khiển"),
         ));
     }
-    let cleaned = office_hour(told + days(dice, 1, 9), dice);
+    let cleaned = office_hour(told + if certain.is_some() { DAY } else { days(dice, 1, 9) }, dice);
     let say = |dice: &mut Dice| {
         let words = dice.pick(&CLEANED);
         if dice.percent(60) { Act::SayClean(words) } else { Act::OfficerSaysClean(words) }
@@ -203,19 +223,32 @@ fn infection(
         }
         Story::Relapsed => acts.push((cleaned, say(dice))),
         Story::Reopened => {
-            spans = vec![(begun, cleaned - 20 * MINUTE), (cleaned + days(dice, 14, 25), until)];
             acts.push((cleaned, say(dice)));
+            // Some are closed by somebody who believes it, others once they were quiet for long enough.
+            let again = if certain.is_some() || dice.percent(50) {
+                let closed = office_hour(cleaned + DAY / 4, dice);
+                acts.push((closed, Act::Close("Đơn vị báo đã cài lại máy")));
+                closed + if certain.is_some() { HOUR } else { days(dice, 1, 8) }
+            } else {
+                cleaned + days(dice, 14, 25)
+            };
+            spans = vec![(begun, cleaned - 20 * MINUTE), (again, until)];
         }
         Story::Off => {
             let off = begun + days(dice, 1, 6);
             spans = vec![(begun, off)];
             gone = Some(off);
         }
+        Story::JustCleaned => {
+            spans = vec![(begun, until - HOUR)];
+            acts.push((until - SECOND, say(dice)));
+        }
         Story::Mistaken => {
             acts.push((told, Act::SayWrong("Đây là trang của nhà cung cấp phần mềm kế toán")));
             let judged = office_hour(told + 4 * HOUR, dice);
             acts.push((judged, Act::Harmless("Tên miền đã đổi chủ, nội dung hiện nay vô hại")));
         }
+        Story::Doubted => acts.push((told, Act::SayWrong("Tên này nằm trong phần mềm một cửa của đơn vị"))),
         Story::Closed => {
             spans = vec![(begun, cleaned - 20 * MINUTE)];
             acts.push((cleaned, Act::Close("Máy đã thanh lý, ổ cứng đã hủy")));

@@ -51,7 +51,9 @@ fn inventory(province: &Province) -> String {
             _ => province.host(number),
         };
         let mac = machine.mac.to_string().replace(':', "-");
-        let (owner, protection) = (province.owner(number), province.protection(number).unwrap_or(""));
+        let owner = province.owner(number);
+        let protection =
+            province.protection(number).filter(|_| Province::tells_protection(agency)).unwrap_or("");
         let kind = if province.is_server(number) { "Máy chủ" } else { "Máy trạm" };
         let _ = writeln!(out, "{row};{host};{address};{mac};{owner};{};{protection};{kind}", agency.name);
     }

@@ -13,9 +13,11 @@ mod machines;
 mod names;
 mod office;
 mod people;
+mod protection;
 mod province;
 mod settings;
 mod threats;
+mod trace;
 mod traffic;
 
 use std::fs;
@@ -25,17 +27,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use archiving::Archiving;
-use calendar::{Calendar, DAY, HOUR, MINUTE};
+use calendar::{Calendar, DAY, HOUR, MINUTE, SECOND};
 use machines::Persons;
 use people::People;
 use province::Province;
 pub use settings::Listeners;
 use threats::Threats;
+use trace::Trace;
 use traffic::Traffic;
 
 use crate::cases::{self, Desk, DeskError};
 use crate::config::{Config, Faults};
 use crate::console::account::AccountsError;
+use crate::console::hunts::HuntError;
+use crate::console::token::TokenError;
+use crate::coverage::LedgerError;
 use crate::evidence::archive::{self, OrderError, SettleError};
 use crate::evidence::contacts::{self, ContactsError};
 use crate::evidence::journal::Journal;
@@ -45,12 +51,15 @@ use crate::feed::store::StoreError;
 use crate::identity::follow::ImportError;
 use crate::identity::{Book, BookError};
 use crate::rules::history::HistoryError;
+use crate::tabular::table::TableError;
 use crate::update::UpdateError;
 
 /// The configuration of a province, which is there once all of it is.
 const CONFIG: &str = "sachdns.toml";
 /// What stands in its place until then.
 const UNFINISHED: &str = "UNFINISHED";
+/// The number of an agency from which somebody tries the sinkhole's doors.
+const SCANNED_FROM: usize = 3;
 /// Most days that are made.
 const MOST_DAYS: u32 = 1000;
 
@@ -147,6 +156,18 @@ pub enum DemoError {
     /// Accounts could not be made.
     #[error(transparent)]
     Accounts(#[from] AccountsError),
+    /// Tokens could not be made.
+    #[error(transparent)]
+    Tokens(#[from] TokenError),
+    /// Nothing could be hunted.
+    #[error(transparent)]
+    Hunt(#[from] HuntError),
+    /// Exports of protection could not be kept …
+    #[error(transparent)]
+    Coverage(#[from] LedgerError),
+    /// … or read.
+    #[error(transparent)]
+    Export(#[from] TableError),
     /// Rules could not be given.
     #[error(transparent)]
     Rules(#[from] HistoryError),
@@ -194,11 +215,15 @@ pub fn make(options: &Options, tell: &mut dyn FnMut(u32, u32)) -> Result<Made, D
         }
         days.write(day)?;
     }
-    let (records, hits, contacts) = days.end()?;
-    feeds::mishap(&folder, &config, &threats, calendar.until)?;
-    office::rules(&config.data_dir, &province, &calendar)?;
-    let password = office::accounts(&config.data_dir, &province, &calendar, options.seed)?;
-    office::looks(&config.data_dir, &province, &infections, &calendar, options.seed)?;
+    let Told { records, hits, contacts, mut trace } = days.end()?;
+    let data_dir = &config.data_dir;
+    feeds::mishap(&folder, &config, &threats, calendar.until, &mut trace)?;
+    office::rules(data_dir, &province, &calendar, &mut trace)?;
+    office::hunts(data_dir, &config.log.folder, &threats, &calendar, &mut trace)?;
+    protection::import(&folder, data_dir, &province, &calendar, &mut trace)?;
+    let password = office::accounts(data_dir, &province, &calendar, &mut trace)?;
+    office::looks(&province, &infections, &calendar, &mut trace);
+    trace.write(data_dir)?;
     let path = folder.join(CONFIG);
     let beside = folder.join("sachdns.toml.new");
     fs::write(&beside, &text).and_then(|()| fs::rename(&beside, &path)).map_err(failed(&path))?;
@@ -291,7 +316,7 @@ impl<'a> Days<'a> {
         self.traffic.begin(start);
         let mut journal = Journal::open(0, &self.ledger);
         for hour in self.calendar.hours(day) {
-            self.people.act(hour.start + 5 * MINUTE)?;
+            self.people.act((hour.start + 5 * MINUTE).min(self.calendar.until - 2 * SECOND))?;
             let hits = self.traffic.write(hour, &mut journal);
             self.hits += hits.len() as u64;
             now = hour.end;
@@ -301,8 +326,12 @@ impl<'a> Days<'a> {
                 self.people.asked(self.traffic.awake(), now - 1)?;
             }
         }
+        if now == self.calendar.until {
+            self.people.act(now)?;
+        }
         drop(journal);
-        if day == self.calendar.days / 3 {
+        // Lately, so that somebody is still to look after it.
+        if day == self.calendar.days.saturating_sub(4) {
             let earliest = start + 14 * HOUR;
             let gap =
                 Gap { earliest, latest: earliest + 12 * MINUTE, count: 1841, why: Why::Refused, place: None };
@@ -310,6 +339,11 @@ impl<'a> Days<'a> {
         }
         if day == self.calendar.days / 2 {
             self.people.note_flood(start + 15 * HOUR)?;
+        }
+        if day + 2 == self.calendar.days
+            && let Some(agency) = self.traffic.province.agencies.get(SCANNED_FROM)
+        {
+            self.people.scan(agency.first, start + 14 * HOUR)?;
         }
         if let Some(listed) = self.hunt.take() {
             feeds::hunt(&self.config.log.folder, self.threats, self.calendar.start, listed)?;
@@ -322,11 +356,20 @@ impl<'a> Days<'a> {
         }
     }
 
-    /// Waits for the archiver; how many records, hits and contacts there are.
-    fn end(mut self) -> Result<(u64, u64, u64), DemoError> {
+    /// Waits for the archiver.
+    fn end(mut self) -> Result<Told, DemoError> {
         self.archiving.finish()?;
-        Ok((self.ledger.written(), self.hits, self.people.contact_count))
+        let (records, contacts) = (self.ledger.written(), self.people.contact_count);
+        Ok(Told { records, hits: self.hits, contacts, trace: self.people.trace })
     }
+}
+
+/// What days come to.
+struct Told {
+    records: u64,
+    hits: u64,
+    contacts: u64,
+    trace: Trace,
 }
 
 /// Tickets that come out the same each time.

@@ -1,17 +1,21 @@
-//! The department's staff: their accounts, rules with reasons, and the trace of what they looked at and changed.
+//! The department's staff: their accounts and tokens, rules with reasons, hunts, and what they look at.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::calendar::{Calendar, DAY, office_hour};
+use super::DemoError;
+use super::calendar::{Calendar, DAY, HOUR, is_weekend, office_hour};
 use super::dice::Dice;
 use super::infections::Infection;
 use super::province::{ANALYSTS, Province};
-use super::{DemoError, failed};
-use crate::console::access::Role;
+use super::threats::Threats;
+use super::trace::Trace;
+use crate::console::access::{Right, Role};
 use crate::console::account::Accounts;
-use crate::evidence::audit::{self, Change, Look, Person};
+use crate::console::hunts::{Hunts, Wish};
+use crate::console::token::{self, Tokens};
+use crate::evidence::store::embedded::Embedded;
 use crate::name::Name;
 use crate::policy::action::Action;
 use crate::policy::rule::Severity;
@@ -19,15 +23,18 @@ use crate::policy::trigger::Scope;
 use crate::rules::history::History;
 use crate::rules::{self, Deed, Effect, Event, Rule, Subject};
 
+/// Who keeps accounts, agencies and what is imported.
+pub(super) const ADMIN: &str = "admin";
 /// Who may sign in to the console: the officer of the first agency alone.
-pub(super) const ACCOUNTS: [(&str, Role); 4] = [
-    ("admin", Role::Admin),
+pub(super) const ACCOUNTS: [(&str, Role); 7] = [
+    (ADMIN, Role::Admin),
     ("analyst", Role::Analyst),
     ("officer", Role::Officer),
     ("reader", Role::Reader),
+    (ANALYSTS[0], Role::Analyst),
+    (ANALYSTS[1], Role::Analyst),
+    (ANALYSTS[2], Role::Analyst),
 ];
-const ADMIN: Person<'_> =
-    Person { account: "admin", role: "admin", address: Some(IpAddr::V4(Ipv4Addr::new(10, 16, 0, 21))) };
 
 /// A rule: the share of time at which it was given, on what, whether it is an exception, why, for how many days.
 type Given = (f64, &'static str, bool, &'static str, Option<i64>);
@@ -57,7 +64,12 @@ const RULES: [Given; 9] = [
 ];
 
 /// Gives rules, and takes one back.
-pub(super) fn rules(data_dir: &Path, province: &Province, calendar: &Calendar) -> Result<usize, DemoError> {
+pub(super) fn rules(
+    data_dir: &Path,
+    province: &Province,
+    calendar: &Calendar,
+    trace: &mut Trace,
+) -> Result<(), DemoError> {
     let history = History::new(data_dir);
     let span = (calendar.until - calendar.start) as f64;
     let mut dice = Dice::of(1, 61, 0);
@@ -80,10 +92,15 @@ pub(super) fn rules(data_dir: &Path, province: &Province, calendar: &Calendar) -
             }),
         };
         change(&history, time, number, reason, rules::Change::Add(rule))?;
+        let did = if is_exception { "rule.allow" } else { "rule.block" };
+        let details = format!("rule {}: {reason}", number + 1);
+        trace.changed(time, ANALYSTS[number % ANALYSTS.len()], did, what, &details);
     }
-    let taken_back = (calendar.until - DAY / 2).max(calendar.start);
-    change(&history, taken_back, 1, "Trang đã bị nhà cung cấp gỡ bỏ", rules::Change::Remove(4))?;
-    Ok(RULES.len())
+    let (taken_back, reason) =
+        ((calendar.until - DAY / 2).max(calendar.start), "Trang đã bị nhà cung cấp gỡ bỏ");
+    change(&history, taken_back, 1, reason, rules::Change::Remove(4))?;
+    trace.changed(taken_back, ANALYSTS[1], "rule.end", "4", reason);
+    Ok(())
 }
 
 fn subject(text: &str) -> Option<Subject> {
@@ -111,50 +128,81 @@ fn change(
     Ok(())
 }
 
-/// Accounts of each role, all with this password, which is returned.
+/// Accounts of each role, all with this password, which is returned; and a token of a program.
 pub(super) fn accounts(
     data_dir: &Path,
     province: &Province,
     calendar: &Calendar,
-    seed: u64,
+    trace: &mut Trace,
 ) -> Result<String, DemoError> {
-    let password = format!("tinh-mau-{:06}", Dice::of(seed, 63, 0).below(1_000_000));
+    let password = format!("tinh-mau-{:06}", Dice::of(province.seed(), 63, 0).below(1_000_000));
     let accounts = Accounts::open(data_dir)?;
     for (name, role) in ACCOUNTS {
         let agency = (role == Role::Officer).then(|| province.agencies[0].id.as_str());
         accounts.add(name, role, agency, &password, calendar.start)?;
-        let on = agency.map_or_else(|| name.to_owned(), |agency| format!("{name} ({agency})"));
-        changed(data_dir, calendar.start, "account.add", &on, role.as_str())?;
+        let details = agency.map_or_else(|| role.as_str().to_owned(), |id| format!("{} {id}", role.as_str()));
+        trace.changed(calendar.start, ADMIN, "account.add", name, &details);
+    }
+    let tokens = Tokens::open(data_dir)?;
+    let analyst = accounts.find(ACCOUNTS[1].0)?;
+    let yearly = calendar.until + 365 * DAY;
+    for (label, rights, until) in [
+        ("Bảng theo dõi của trung tâm giám sát (SOC)", &[Right::See, Right::SeeProvince][..], None),
+        ("Đưa ca mới sang phần mềm quản lý sự cố", &[Right::See, Right::Work], Some(yearly)),
+    ] {
+        let wish = token::Wish { label, rights, agency: None, until };
+        let (_, id) = tokens.make(&analyst, &wish, calendar.start + DAY)?;
+        trace.changed(calendar.start + DAY, ACCOUNTS[1].0, "token.make", &id.to_string(), label);
     }
     Ok(password)
 }
 
-fn changed(data_dir: &Path, time: i64, what: &str, on: &str, details: &str) -> Result<(), DemoError> {
-    audit::changed(data_dir, time, Some(&ADMIN), &Change { what, on, details })
-        .map_err(failed(&audit::path(data_dir)))
-}
-
-/// Traces of those who looked at machines' queries.
-pub(super) fn looks(
-    data_dir: &Path,
-    province: &Province,
-    infections: &[Infection],
-    calendar: &Calendar,
-    seed: u64,
-) -> Result<(), DemoError> {
-    let mut dice = Dice::of(seed, 62, 0);
-    let analyst = Person { account: ACCOUNTS[1].0, role: ACCOUNTS[1].1.as_str(), ..ADMIN };
-    let mut looks = Vec::new();
+/// Who signed in on working days, and looked at which machines' queries.
+pub(super) fn looks(province: &Province, infections: &[Infection], calendar: &Calendar, trace: &mut Trace) {
+    let mut dice = Dice::of(province.seed(), 62, 0);
+    for day in (0..calendar.days).rev().take(10).filter(|day| !is_weekend(calendar.day(*day))) {
+        for account in ANALYSTS {
+            let time = dice.within(calendar.day(day) + 7 * HOUR + HOUR / 4, calendar.day(day) + 8 * HOUR);
+            if time < calendar.until && dice.percent(80) {
+                trace.changed(time, account, "account.sign-in", account, "password");
+            }
+        }
+    }
     for infection in infections.iter().filter(|it| it.machine % 5 == 1).take(40) {
         let begun = infection.spans.first().map_or(calendar.start, |(from, _)| *from);
         let time = office_hour(begun + DAY / 4, &mut dice);
         let client = province.machines[infection.machine as usize].address_at(time);
-        looks.push((time, client, begun));
+        if time < calendar.until {
+            trace.looked(time, dice.pick(&ANALYSTS), IpAddr::V4(client), begun);
+        }
     }
-    looks.sort_unstable();
-    for (time, client, begun) in looks.into_iter().filter(|(time, ..)| *time < calendar.until) {
-        let look = Look { command: "console", client: client.into(), since: Some(begun), until: Some(time) };
-        audit::looked(data_dir, time, &analyst, &look).map_err(failed(&audit::path(data_dir)))?;
+}
+
+/// Hunts: after what a letter named, after what a machine was found to call, and after what nobody asked for.
+pub(super) fn hunts(
+    data_dir: &Path,
+    log: &Path,
+    threats: &Threats,
+    calendar: &Calendar,
+    trace: &mut Trace,
+) -> Result<(), DemoError> {
+    let hunts = Arc::new(Hunts::new(data_dir));
+    let log = Embedded::new(log);
+    let mut dice = Dice::of(2, 64, 0);
+    let of = |family: usize| {
+        let names = threats.met.get(family).into_iter().flatten();
+        names.map(|indicator| format!("{}\n", indicator.name)).collect::<String>()
+    };
+    for (ago, by, title, text) in [
+        (6, 0, "Công văn cảnh báo chiến dịch PlugX nhắm vào cơ quan nhà nước", of(11)),
+        (3, 1, "Tên miền tìm thấy khi phân tích máy nhiễm Cobalt Strike", of(10)),
+        (1, 2, "Máy dùng phần mềm điều khiển từ xa", "teamviewer.com\nanydesk.com\n".to_owned()),
+        (0, 0, "Tên miền trong thư lừa đảo gửi một cửa", "ho-so-mot-cua.test\n192.0.2.77\n".to_owned()),
+    ] {
+        let time = office_hour(calendar.until - (ago * 24 + 20) * HOUR, &mut dice).min(calendar.until - HOUR);
+        let since = calendar.start.max(time - 90 * DAY);
+        hunts.make(&log, &Wish { title, text: &text, since, by: ANALYSTS[by] }, time)?;
+        trace.changed(time, ANALYSTS[by], "hunt.start", &time.to_string(), title);
     }
     Ok(())
 }

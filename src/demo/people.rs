@@ -1,17 +1,24 @@
 //! From hits to cases: the desk is told what it would have been told, as of then, and people do what they do.
 
 use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use super::DemoError;
-use super::calendar::{DAY, MINUTE};
+use super::calendar::{DAY, MINUTE, SECOND};
 use super::infections::{Act, Infection};
 use super::machines::Persons;
-use super::province::{ANALYSTS, Link, Province};
+use super::province::{ANALYSTS, Link, NAMES, Province};
 use super::threats::{FAMILIES, FEEDS, Kind};
+use super::trace::Trace;
 use super::traffic::Hit;
 use crate::cases::{Actor, Class, Classes, Desk, DeskError, Evidence, Sighting, Subject, Verdict, desk};
-use crate::evidence::contacts::{self, Contact, Gap, Why};
+use crate::evidence::contacts::{self, Contact, Gap, Via, Why};
+
+/// Where scanners knock.
+const SINKHOLE: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 10, 10, 10));
+/// … at which doors.
+const DOORS: [u16; 9] = [21, 22, 23, 80, 135, 443, 445, 3389, 8080];
 
 /// Follows cases through the months.
 #[derive(Debug)]
@@ -27,6 +34,8 @@ pub(super) struct People<'a> {
     /// What people are still to do, in the order of times.
     acts: BTreeMap<(i64, usize, usize), Act>,
     pub(super) contact_count: u64,
+    /// What analysts did, for the audit log.
+    pub(super) trace: Trace,
 }
 
 impl<'a> People<'a> {
@@ -52,6 +61,7 @@ impl<'a> People<'a> {
             subjects: vec![None; infections.len()],
             acts: acts.collect(),
             contact_count: 0,
+            trace: Trace::default(),
         }
     }
 
@@ -96,7 +106,7 @@ impl<'a> People<'a> {
     fn sighting(
         &mut self,
         number: usize,
-        client: std::net::IpAddr,
+        client: IpAddr,
         time: i64,
         name: String,
         evidence: Evidence,
@@ -143,6 +153,48 @@ impl<'a> People<'a> {
         Ok(())
     }
 
+    /// Somebody tries one door of the sinkhole after the other: nobody led him there.
+    pub(super) fn scan(&mut self, machine: u32, time: i64) -> Result<(), DemoError> {
+        let client = IpAddr::V4(self.province.machines[machine as usize].address_at(time));
+        let contact = |number: u16, port: u16| Contact {
+            id: 0,
+            time: time + i64::from(number) * SECOND,
+            client,
+            source_port: 51_200 + number,
+            local: SocketAddr::new(SINKHOLE, port),
+            via: Via::Tcp,
+            name: None,
+            path: None,
+            agent: None,
+            ja4: None,
+            first: Vec::new(),
+            count: 1,
+        };
+        let rows: Vec<Contact> = (0..).zip(DOORS).map(|(number, port)| contact(number, port)).collect();
+        let ids = contacts::enter(&self.contacts, &rows, None)?;
+        self.contact_count += ids.len() as u64;
+        let agency = self.province.agency_of(machine);
+        let mut sightings = Vec::new();
+        for (id, contact) in ids.into_iter().zip(rows) {
+            let person = self.persons.who(machine, client, contact.time)?;
+            sightings.push(Sighting {
+                time: contact.time,
+                client,
+                machine: person.subject,
+                host: person.host,
+                agency: Some(agency.id.clone()),
+                family: String::new(),
+                class: Class::Scan,
+                name: SINKHOLE.to_string(),
+                evidence: Evidence::Contact(id),
+                count: 1,
+                officer: Some(agency.officer.clone()),
+            });
+        }
+        self.desk.sightings(&sightings, time + MINUTE)?;
+        Ok(())
+    }
+
     /// A day is over.
     pub(super) fn end_day(&self, now: i64) -> Result<(), DemoError> {
         Ok(self.desk.tick(now)?)
@@ -169,7 +221,7 @@ impl<'a> People<'a> {
         Ok(())
     }
 
-    fn one(&self, number: usize, act: &Act, time: i64) -> Result<(), DemoError> {
+    fn one(&mut self, number: usize, act: &Act, time: i64) -> Result<(), DemoError> {
         let infection = &self.infections[number];
         let Some(subject) = self.subjects[number] else { return Ok(()) };
         let family = FAMILIES[infection.family].name;
@@ -179,17 +231,35 @@ impl<'a> People<'a> {
         let analyst = |number: usize| Actor::Person(ANALYSTS[number % ANALYSTS.len()].to_owned());
         let officer = || Actor::Person(self.province.agency_of(infection.machine).officer.clone());
         let (desk, id) = (&self.desk, case.id);
-        match *act {
-            Act::Tell(how) => desk.told(id, how, &analyst(number), time),
-            Act::SayClean(note) => desk.said_clean(id, note, &desk::visitor(case.client), time),
-            Act::OfficerSaysClean(note) => desk.said_clean(id, note, &officer(), time),
-            Act::SayWrong(note) => desk.said_wrong(id, note, &desk::visitor(case.client), time),
-            Act::Note(by, note) => desk.note(id, note, &analyst(by), time),
-            Act::Assign(to) => desk.assign(id, ANALYSTS[to % ANALYSTS.len()], &analyst(number), time),
-            Act::Harmless(why) => desk.verdict(id, Verdict::FalsePositive, &[], why, &analyst(number), time),
-            Act::Confirm(why) => desk.verdict(id, Verdict::Confirmed, &[], why, &analyst(number), time),
-            Act::Close(why) => desk.close(id, why, &analyst(number), time),
-        }?;
+        let told =
+            |by: usize, what, details: &str| Some((ANALYSTS[by % ANALYSTS.len()], what, details.to_owned()));
+        let judged = |verdict: Verdict, why: &str| format!("{}: {why}", verdict.as_str());
+        let (done, told) = match *act {
+            Act::Tell(how) => (desk.told(id, how, &analyst(number), time), told(number, "case.told", how)),
+            Act::SayClean(note) => (desk.said_clean(id, note, &desk::visitor(case.client), time), None),
+            Act::OfficerSaysClean(note) => (desk.said_clean(id, note, &officer(), time), None),
+            Act::SayWrong(note) => (desk.said_wrong(id, note, &desk::visitor(case.client), time), None),
+            Act::Note(by, note) => (desk.note(id, note, &analyst(by), time), told(by, "case.note", note)),
+            Act::Assign(to) => {
+                let name = NAMES[to % NAMES.len()];
+                (desk.assign(id, name, &analyst(number), time), told(number, "case.assign", name))
+            }
+            Act::Harmless(why) => {
+                let verdict = Verdict::FalsePositive;
+                let done = desk.verdict(id, verdict, &[], why, &analyst(number), time);
+                (done, told(number, "case.verdict", &judged(verdict, why)))
+            }
+            Act::Confirm(why) => {
+                let verdict = Verdict::Confirmed;
+                let done = desk.verdict(id, verdict, &[], why, &analyst(number), time);
+                (done, told(number, "case.verdict", &judged(verdict, why)))
+            }
+            Act::Close(why) => (desk.close(id, why, &analyst(number), time), told(number, "case.close", why)),
+        };
+        let case = done?;
+        if let Some((by, what, details)) = told {
+            self.trace.changed(time, by, what, &case.ticket.to_string(), &details);
+        }
         Ok(())
     }
 }

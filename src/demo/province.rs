@@ -133,6 +133,9 @@ const FIRST_ADDRESS: u32 = 0x0a10_0000;
 /// Hosts that stand before the machines in an agency's network.
 const FRONT: u32 = 20;
 
+/// The agency from which nothing is heard any more.
+const SILENT: u32 = 13;
+
 /// How an agency is connected, and so whose address its queries come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Link {
@@ -287,6 +290,10 @@ impl Province {
                 number,
             };
             province.add_machines(&agency, calendar);
+            if number == SILENT {
+                let machines = &mut province.machines[first as usize..];
+                machines.iter_mut().for_each(|machine| machine.gone = Some(calendar.until - 2 * DAY));
+            }
             province.agencies.push(agency);
         }
         Some(province)
@@ -331,6 +338,11 @@ impl Province {
         }
     }
 
+    /// What chance begins with.
+    pub(super) fn seed(&self) -> u64 {
+        self.seed
+    }
+
     /// The agency of a machine.
     pub(super) fn agency_of(&self, machine: u32) -> &Agency {
         &self.agencies[self.machines[machine as usize].agency as usize]
@@ -357,6 +369,11 @@ impl Province {
             72..80 => Some("Kaspersky"),
             _ => None,
         }
+    }
+
+    /// Whether an agency lets anybody know what protects its machines.
+    pub(super) fn tells_protection(agency: &Agency) -> bool {
+        agency.number % 7 != 6
     }
 
     /// Whether people wrote it into the inventory.
@@ -416,8 +433,10 @@ fn person(dice: &mut Dice) -> String {
     format!("{} {} {}", dice.pick(&FAMILY), dice.pick(&MIDDLE), dice.pick(&GIVEN))
 }
 
-/// Somebody of the department that looks after all.
-pub(super) const ANALYSTS: [&str; 3] = ["Trần Thu Hà", "Nguyễn Quốc Tuấn", "Lê Minh Châu"];
+/// The department's analysts, by their accounts …
+pub(super) const ANALYSTS: [&str; 3] = ["thu-ha", "quoc-tuan", "minh-chau"];
+/// … and their names, under which they are given cases.
+pub(super) const NAMES: [&str; 3] = ["Trần Thu Hà", "Nguyễn Quốc Tuấn", "Lê Minh Châu"];
 
 #[cfg(test)]
 mod tests {

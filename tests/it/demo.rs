@@ -1,6 +1,6 @@
 //! A made-up province: everything that staff look at is there, agrees with itself, and is served.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::path::Path;
 use std::sync::LazyLock;
@@ -9,6 +9,8 @@ use serde_json::Value;
 
 use crate::harness::house::House;
 use crate::harness::http::fetch;
+use crate::harness::server::Server;
+use crate::harness::staff::Staff;
 use crate::harness::{Finished, run};
 
 /// A small one, made once for all tests: a house with its configuration, and another one around its folder.
@@ -48,8 +50,15 @@ fn every_list_has_something() {
         ("case list", 30),
         ("case proposals", 1),
         ("feed status", 6),
+        ("coverage list --no-count", 300),
+        ("coverage list --no-count --protected", 100),
+        ("coverage list --no-count --unknown", 10),
+        ("coverage list --no-count --infected --unprotected", 3),
     ] {
-        let lines = lines(command, &[]);
+        let words: Vec<&str> = command.split(' ').collect();
+        let (command, more) = words.split_at(words.len().min(2));
+        let lines = lines(&command.join(" "), more);
+        let command = words.join(" ");
         assert!(lines.len() >= least, "{command}: {}", lines.len());
     }
     let cases = lines("case list", &["--all"]);
@@ -58,7 +67,7 @@ fn every_list_has_something() {
     for state in ["new", "notified", "cleaned", "watched", "closed"] {
         assert!(states.contains_key(state), "{state} in {states:?}");
     }
-    for class in ["c2", "phishing", "address"] {
+    for class in ["c2", "phishing", "address", "scan"] {
         assert!(cases.iter().any(|case| text(case, "class") == class), "{class}");
     }
     let rules = lines("policy rules", &["--all"]);
@@ -68,9 +77,25 @@ fn every_list_has_something() {
     assert!(PROVINCE.0.run("feed status", &[]).stdout.contains("feed approve partner"));
     let late = lines("log", &["--hits", "--action", "forward"]);
     assert!(!late.is_empty(), "hits before they were listed");
-    assert!(
-        fs::read_to_string(PROVINCE.1.path().join("province/data/audit.jsonl")).unwrap().lines().count() > 3
-    );
+    let audit = fs::read_to_string(PROVINCE.1.path().join("province/data/audit.jsonl")).unwrap();
+    let did: HashSet<String> =
+        audit.lines().map(|line| text(&serde_json::from_str(line).unwrap(), "action").to_owned()).collect();
+    for action in [
+        "console",
+        "account.sign-in",
+        "case.told",
+        "case.note",
+        "rule.block",
+        "rule.allow",
+        "rule.end",
+        "feed.replay",
+        "feed.reject",
+        "hunt.start",
+        "coverage.import",
+        "token.make",
+    ] {
+        assert!(did.contains(action), "{action}: {did:?}");
+    }
 }
 
 #[test]
@@ -95,9 +120,8 @@ fn figures_agree() {
     assert!(queries > 0 && queries <= hits.len() as u64, "{queries} of {}", hits.len());
 }
 
-#[test]
-fn it_is_served() {
-    let text = PROVINCE.0.read("sachdns.toml");
+/// A server of the province with this configuration.
+fn serve(text: &str) -> Server {
     let mut listening = 0;
     let text = text.lines().map(|line| match line.split_once("[\"127.0.0.1:") {
         // The ports that were free when it was made may not be now.
@@ -109,6 +133,12 @@ fn it_is_served() {
     });
     let server = House::with_config(&text.collect::<String>()).serve();
     assert_eq!(listening, 3);
+    server
+}
+
+#[test]
+fn it_is_served() {
+    let server = serve(&PROVINCE.0.read("sachdns.toml"));
     let console = server.console.unwrap();
     assert_eq!(fetch(console, "console.example", "/sign-in").status, 200);
     let listed = fs::read_to_string(PROVINCE.1.path().join("province/feeds/authority.csv")).unwrap();
@@ -116,6 +146,56 @@ fn it_is_served() {
     assert_eq!(server.dig().ask(name, "A").rdata("A"), ["10.10.10.10"]);
     let records = server.log(&["--name", name, "--client", "127.0.0.1"]);
     records[0].assert(&[("action", "sinkhole"), ("feed", "authority")]);
+}
+
+#[test]
+fn staff_find_something_on_every_page() {
+    let around = House::with_config("");
+    // Up to now: what pages show by themselves is of the last days.
+    let made = ["demo", "--agencies", "20", "--days", "16", "--machines", "400", "--infections", "90"];
+    let made = [&made[..], &["--output", "province"]].concat();
+    let told = run(&mut around.command(&made)).well().stdout;
+    let password = told.split_once("the password ").unwrap().1.split_whitespace().next().unwrap();
+    let server = serve(&around.read("province/sachdns.toml"));
+    let (analyst, admin) =
+        (Staff::sign_in_with(&server, "analyst", password), Staff::sign_in_with(&server, "admin", password));
+    let alerts = analyst.page("/alerts/export?format=jsonl");
+    let detectors: HashSet<String> = alerts
+        .lines()
+        .map(|line| text(&serde_json::from_str(line).unwrap(), "detector").to_owned())
+        .collect();
+    for detector in [
+        "found-before-listed",
+        "overdue",
+        "relapse",
+        "scan",
+        "doubts",
+        "silent-agency",
+        "blind-agency",
+        "feed",
+        "log-gap",
+        "identity-conflict",
+    ] {
+        assert!(detectors.contains(detector), "{detector}: {detectors:?}");
+    }
+    for (staff, page, texts) in [
+        (&analyst, "/", &["Máy đang nhiễm", "Lượt chặn"][..]),
+        (&analyst, "/coverage?standing=protected", &["Bkav Endpoint", "bkav: "]),
+        (&analyst, "/coverage?infected=1&standing=unprotected", &["Không được bảo vệ", "/cases/"]),
+        (&analyst, "/agencies?sort=coverage", &[" %", "Sở Y tế"]),
+        (&analyst, "/hunts", &["PlugX", "minh-chau"]),
+        (&analyst, "/feeds/partner", &["chờ duyệt", "giảm quá mức cho phép"]),
+        (&analyst, "/policy/rules", &["ke-toan.test", "cho qua"]),
+        (&analyst, "/policy/proposals", &["Tên miền đã đổi chủ"]),
+        (&analyst, "/account/tokens", &["trung tâm giám sát"]),
+        (&admin, "/audit", &["quoc-tuan", "đăng nhập", "bắt đầu truy tìm", "ghi nhận đã thông báo"]),
+        (&admin, "/users", &["minh-chau"]),
+    ] {
+        let shown = staff.page(page);
+        for text in texts {
+            assert!(shown.contains(text), "{page} {text}: {shown}");
+        }
+    }
 }
 
 #[test]
