@@ -31,7 +31,7 @@ use std::io::{self, Read as _, Write as _};
 use std::net::{SocketAddr, UdpSocket};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -189,6 +189,7 @@ pub fn run(config: Config, ready: impl FnOnce(&Listening)) -> Result<(), DaemonE
         started: Arc::clone(&config),
         listening: listening.clone(),
         credentials: credentials.clone(),
+        console: Arc::default(),
         pipeline: Arc::clone(&pipeline),
         secret,
         hunter: archiver.hunter(),
@@ -588,6 +589,8 @@ struct Reloader {
     /// Where the server answers since then.
     listening: Listening,
     credentials: Option<Arc<Credentials>>,
+    /// Those of the console, once it has some.
+    console: Arc<OnceLock<Arc<Credentials>>>,
     pipeline: Arc<Pipeline>,
     /// Cookies outlive a reload.
     secret: Secret,
@@ -679,11 +682,17 @@ impl Reloader {
         self.stand.renew(&config);
         self.reception.redesign(design);
         self.cases.renew(&config);
-        if let Some(credentials) = &self.credentials
-            && let Some(trouble) = encrypted::reload(credentials, &config)
-        {
-            line.push_str("; the certificate stays as it was: ");
-            line.push_str(&trouble);
+        let renewed = [
+            (self.credentials.as_ref(), &config.server.transports.credentials),
+            (self.console.get(), &config.console.credentials),
+        ];
+        for (credentials, options) in renewed {
+            if let (Some(credentials), Some(options)) = (credentials, options)
+                && let Some(trouble) = encrypted::reload(credentials, options, &config)
+            {
+                line.push_str("; the certificate stays as it was: ");
+                line.push_str(&trouble);
+            }
         }
         for kept in &local_zones.kept {
             line.push_str(&format!("; zone {} is still the old one: {}", kept.0, kept.1));

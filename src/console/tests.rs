@@ -3,6 +3,7 @@
 
 mod hostile;
 mod matrix;
+mod officers;
 mod web;
 
 use std::net::IpAddr;
@@ -10,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use hyper::Method;
+use jiff::tz::TimeZone;
 use tempfile::TempDir;
 
 use super::access::{Role, Scope, Viewer};
@@ -22,6 +24,8 @@ use super::routes::{self, Found};
 use super::server;
 use super::tongue::Tongue;
 use crate::cases::{self, CaseFilter, Class, Desk, DeskError, Evidence, Sighting, Subject};
+use crate::coverage::read::{self, Reading};
+use crate::coverage::{Offer, Seen};
 use crate::evidence::contacts::{self, Contact, Contacts, ContactsError, Reader, Via};
 use crate::evidence::journal::{Journal, Options as Log};
 use crate::evidence::ledger::Ledger;
@@ -30,6 +34,7 @@ use crate::evidence::store::embedded::Embedded;
 use crate::evidence::store::{Store, Watch};
 use crate::feed::store::Store as Versions;
 use crate::identity::claim::{About, Batch, Claim};
+use crate::identity::read::times::Order;
 use crate::identity::{Book, Source, Trial, claim};
 use crate::name::Name;
 use crate::report::{self, ReportError, Sources};
@@ -158,6 +163,24 @@ impl Scratch {
             officer: Some(format!("Cán bộ {marker}")),
         };
         self.desk().unwrap().sighting(&sighting, NOW).unwrap();
+
+        // What protects its machine, by an export of its own.
+        let ledger = self.coverage().unwrap();
+        let seen = Seen {
+            subject: Subject::Machine(machine.id),
+            agency: Some(agency.to_owned()),
+            client,
+            time: NOW - SECOND,
+        };
+        ledger.saw(&[seen], Some(NOW)).unwrap();
+        let reading =
+            Reading { product: Some(format!("Bkav {marker}")), zone: TimeZone::UTC, dates: Order::Auto };
+        let sheet = format!("Tên máy,Trạng thái\npc-{marker},Đang bật\n");
+        let batch = read::read(sheet.as_bytes(), &reading).unwrap();
+        let offer =
+            Offer { name: &format!("bkav {marker}"), agency: Some(agency), as_of: NOW - HOUR, by: "an" };
+        ledger.take(&offer, &batch, NOW).unwrap();
+        self.settle_coverage(&ledger, NOW).unwrap();
 
         let contacts = Contacts::open(&contacts::folder(self.data_dir()), &contacts::Options::default());
         contacts.unwrap().add(Contact {

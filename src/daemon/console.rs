@@ -98,6 +98,10 @@ impl Side {
         let accounts = Arc::new(Accounts::open_with(&config.data_dir, options.rules.clone())?);
         self.advise(options, &accounts)?;
         let hunts = Arc::new(Hunts::new(&config.data_dir));
+        if let Some(credentials) = &credentials {
+            // There is one console: nobody has set it before.
+            let _ = reloader.console.set(Arc::clone(credentials));
+        }
         let served = Arc::new(Served {
             reloader,
             book,

@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 
 use super::{DaemonError, Listening, addresses};
 use crate::config::{Config, Transports};
-use crate::credentials::{Change, Concern, Credentials};
+use crate::credentials::{Change, Concern, Credentials, Options};
 use crate::listener;
 use crate::serve::ddr::{Designation, Kind};
 use crate::serve::stream::Door;
@@ -86,8 +86,7 @@ pub(super) fn credentials(config: &Config) -> Result<Option<Arc<Credentials>>, D
 }
 
 /// Reads the credentials anew at a reload. Says what is wrong with them, in which case nothing has changed.
-pub(super) fn reload(credentials: &Credentials, config: &Config) -> Option<String> {
-    let options = config.server.transports.credentials.as_ref()?;
+pub(super) fn reload(credentials: &Credentials, options: &Options, config: &Config) -> Option<String> {
     match credentials.renew(options, Timestamp::now()) {
         Ok(change) => {
             tell(&change);

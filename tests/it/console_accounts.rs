@@ -182,6 +182,28 @@ fn over_tls_cookies_are_secure_and_http_is_led_there() {
     assert!(!cookie.contains("Domain"), "{cookie}");
     assert!(entered.field("strict-transport-security").is_some_and(|it| it.starts_with("max-age=")));
     assert_eq!(an.get("/").status, 200);
+    let mut asks_again = an.clone();
+    let mut is_served = move || asks_again.get("/").status == 200;
+
+    // A renewed certificate: one without its key changes nothing; the pair is shown from then on.
+    let shown = || {
+        let mut tls = tls::Tls::to_host(address, &authority, "console.example.test");
+        tls.send_raw(b"GET /healthz HTTP/1.1\r\nHost: console.example.test\r\nConnection: close\r\n\r\n")
+            .unwrap();
+        assert!(tls.receive_all().starts_with(b"HTTP/1.1 "));
+        tls.certificate()
+    };
+    let first = shown();
+    let (certificate, key) = authority.issue("console.example.test");
+    server.house().write("console.pem", &certificate);
+    let told = server.reload().well().stdout;
+    assert!(told.contains("the certificate stays as it was") && told.contains("console.key"), "{told}");
+    assert!(shown() == first && is_served());
+    server.house().write("console-key.pem", &key);
+    let told = server.reload().well().stdout;
+    assert!(!told.contains("certificate"), "{told}");
+    assert!(shown() != first && is_served());
+
     let plain = Visitor::new(address).with("Host", "console.example.test:8443").get("/cases?state=all");
     assert_eq!(plain.status, 308);
     assert_eq!(plain.field("location"), Some("https://console.example.test:8443/cases?state=all"));

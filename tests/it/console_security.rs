@@ -3,14 +3,16 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use crate::harness::house::Setup;
-use crate::harness::nsd;
 use crate::harness::server::Server;
 use crate::harness::staff::{PASSWORD, account, console};
 use crate::harness::visitor::Visitor;
 use crate::harness::wait_until;
+use crate::harness::{http, nsd, run};
+use crate::sinkhole::listening;
 
 /// Markup, a formula, and what would end an attribute: in a label of a qname as far as it can be.
 const MARKUP: &str = "<script>alert(1)</script>";
@@ -19,6 +21,7 @@ fn province() -> Server {
     let server = Setup::new(nsd::address())
         .csv("authority", &format!("name,family\nevil.example,\"{MARKUP}\"\n"))
         .agency("so-yt", "Sở <b>Y tế</b> & \\\"bạn\\\"", "127.0.0.0/8", "<i>Phòng</i>")
+        .sinkhole("ipv4 = \"127.0.0.1\"\nhttp_listen = [\"127.0.0.1:0\"]\nhttps_listen = [\"127.0.0.1:0\"]\ntcp_listen = [\"127.0.0.1:0\"]\n")
         .more("[console]\nlisten = [\"127.0.0.1:0\"]\n")
         .serve();
     account(&server, "an", "admin", None);
@@ -68,6 +71,45 @@ fn what_strangers_write_is_never_markup() {
         assert_eq!(answer.field("x-content-type-options"), Some("nosniff"), "{path}");
         assert_eq!(answer.field("cache-control"), Some("no-store"), "{path}");
     }
+}
+
+#[test]
+fn what_comes_to_the_sinkhole_is_never_markup() {
+    let server = province();
+    let mut an = Visitor::signed_in(console(&server), "an", PASSWORD);
+    server.dig().ask("evil.example", "A");
+    // A host, a path and a program's name; a name in TLS; and octets of no protocol.
+    let visit = format!(
+        "GET /{MARKUP}?q=\"><img/src=x> HTTP/1.1\r\nHost: {MARKUP}.evil.example\r\nUser-Agent: =cmd()|{MARKUP}\r\n\
+         Referer: {MARKUP}\r\nConnection: close\r\n\r\n"
+    );
+    http::exchange(server.http.unwrap(), visit.as_bytes());
+    let visit = "GET / HTTP/1.1\r\nHost: <img/src=x>.evil.example\r\nConnection: close\r\n\r\n";
+    http::exchange(server.http.unwrap(), visit.as_bytes());
+    let hello = listening(&server, "sinkhole-https")[0].to_string();
+    let mut s_client = Command::new("openssl");
+    s_client.args(["s_client", "-connect", &hello, "-servername", "<img src=y>.evil.example"]);
+    run(s_client.stdin(Stdio::null()));
+    let mut raw = TcpStream::connect(listening(&server, "sinkhole-tcp")[0]).unwrap();
+    raw.write_all(format!("{MARKUP}<img src=z>\r\n").as_bytes()).unwrap();
+    drop(raw);
+    wait_until("the contacts", || {
+        let page = an.page("/contacts");
+        ["=cmd()|&lt;script&gt;", "tls", "&lt;img src=z&gt;"].iter().all(|text| page.contains(text))
+    });
+    for path in ["/contacts", "/contacts?via=http", "/machines/127.0.0.1", "/agencies/so-yt", "/", "/alerts"]
+    {
+        let page = an.page(path);
+        for markup in ["<script>alert", "<img"] {
+            assert!(!page.contains(markup), "{path}: {page}");
+        }
+    }
+    let machine = an.page("/machines/127.0.0.1");
+    assert!(machine.contains("=cmd()|&lt;script&gt;alert"), "{machine}");
+    let csv = an.page("/contacts/export?format=csv");
+    assert!(csv.contains("\"'=cmd()|<script>alert(1)</script>\""), "{csv}");
+    let lines = an.page("/contacts/export?format=jsonl");
+    assert!(lines.lines().all(|line| serde_json::from_str::<serde_json::Value>(line).is_ok()), "{lines}");
 }
 
 #[test]

@@ -33,10 +33,19 @@ impl Tls {
 
     /// As [`Self::to`], on a stream that is open already.
     pub(crate) fn over(stream: TcpStream, authority: &Authority, protocols: &[&str]) -> Self {
+        Self::named(stream, authority, protocols, "dns.example.test")
+    }
+
+    /// A browser's connection to a host of this name.
+    pub(crate) fn to_host(server: SocketAddr, authority: &Authority, name: &'static str) -> Self {
+        Self::named(TcpStream::connect(server).unwrap(), authority, &["http/1.1"], name)
+    }
+
+    fn named(stream: TcpStream, authority: &Authority, protocols: &[&str], name: &'static str) -> Self {
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.set_write_timeout(Some(PATIENCE)).unwrap();
         stream.set_nodelay(true).unwrap();
-        let name = ServerName::try_from("dns.example.test").unwrap();
+        let name = ServerName::try_from(name).unwrap();
         let client = ClientConnection::new(Arc::new(config(authority, protocols)), name).unwrap();
         Self(StreamOwned::new(client, stream))
     }
