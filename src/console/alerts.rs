@@ -12,7 +12,9 @@ use super::answer::Failure;
 use super::call::Call;
 use super::data::Data;
 use super::data::look::{DAY, HOUR};
+use super::pages::reasons;
 use super::parts::{self, Tone};
+use super::tongue::Tongue;
 use crate::cases::{Case, CaseFilter, Class, State, Subject};
 use crate::evidence::record::Record;
 use crate::evidence::store::{By, Filter, Kind, Why};
@@ -44,9 +46,21 @@ impl Text {
         Self { vietnamese: vietnamese.into(), english: english.into() }
     }
 
+    /// Whether there is none.
+    pub(super) fn is_empty(&self) -> bool {
+        self.vietnamese.is_empty()
+    }
+
     /// The one in this language.
-    pub(super) fn say(&self, tongue: super::tongue::Tongue) -> &str {
+    pub(super) fn say(&self, tongue: Tongue) -> &str {
         tongue.say(&self.vietnamese, &self.english)
+    }
+}
+
+/// Names and other words that both have.
+impl From<String> for Text {
+    fn from(both: String) -> Self {
+        Self { vietnamese: both.clone(), english: both }
     }
 }
 
@@ -60,7 +74,7 @@ pub(super) struct Alert {
     /// What it is.
     pub(super) what: Text,
     /// More of it: names, agencies; may be empty.
-    pub(super) details: String,
+    pub(super) details: Text,
     /// What to do.
     pub(super) to_do: Text,
     /// Where that is done.
@@ -124,7 +138,7 @@ pub(super) fn all(call: &Call) -> Result<Arc<Vec<Alert>>, Failure> {
                             format!("Không kiểm tra được: {}", detector.name),
                             format!("Could not be checked: {}", detector.name),
                         ),
-                        details: failure.to_string(),
+                        details: failure.to_string().into(),
                         to_do: Text::of("Xem nhật ký của máy chủ.", "See the server's own log."),
                         href: None,
                         time: None,
@@ -170,7 +184,7 @@ fn finds(seeing: &Seeing<'_>) -> Result<Vec<Alert>, Failure> {
             format!("{count} truy vấn của {clients} địa chỉ tới tên miền sau này mới bị liệt kê (30 ngày)"),
             format!("{count} queries of {clients} addresses for names that were listed only later (30 days)"),
         ),
-        details: listed(&families.into_iter().collect::<Vec<_>>()),
+        details: listed(&families.into_iter().collect::<Vec<_>>()).into(),
         to_do: Text::of(
             "Các máy này có thể đã nhiễm từ trước: mở ca và kiểm tra máy.",
             "These machines may have been infected before: check them.",
@@ -196,7 +210,7 @@ fn overdue(seeing: &Seeing<'_>) -> Result<Vec<Alert>, Failure> {
         detector: "overdue",
         tone: Tone::Bad,
         what: Text::of(format!("{} ca quá hạn", tally.overdue), format!("{} overdue cases", tally.overdue)),
-        details: String::new(),
+        details: String::new().into(),
         to_do: Text::of(
             "Thông báo cho đơn vị, hoặc gọi điện hỏi kết quả làm sạch.",
             "Tell the agency, or call and ask how cleaning goes.",
@@ -228,7 +242,7 @@ fn relapses(seeing: &Seeing<'_>) -> Result<Vec<Alert>, Failure> {
             format!("Tái nhiễm: {} – {}", called(case), case.family),
             format!("Infected again: {} – {}", called(case), case.family),
         ),
-        details: named(seeing.call, case.agency.as_deref().as_slice()),
+        details: named(seeing.call, case.agency.as_deref().as_slice()).into(),
         to_do: Text::of(
             "Cài lại máy thay vì chỉ quét; tìm nguồn lây (USB, phần mềm bẻ khóa).",
             "Reinstall instead of scanning; look for where it comes from (USB, cracked software).",
@@ -257,7 +271,7 @@ fn many_families(seeing: &Seeing<'_>) -> Result<Vec<Alert>, Failure> {
                 format!("{} dính {} loại mã độc, lừa đảo", called(cases[0]), cases.len()),
                 format!("{} has {} kinds of malware and phishing", called(cases[0]), cases.len()),
             ),
-            details: listed(&families),
+            details: listed(&families).into(),
             to_do: Text::of(
                 "Cách ly máy khỏi mạng rồi cài lại; nếu là máy chủ DNS của đơn vị, hãy xem máy thật phía sau.",
                 "Take it off the network and reinstall; if it is the agency's DNS server, find the machines behind it.",
@@ -275,7 +289,7 @@ fn scans(seeing: &Seeing<'_>) -> Result<Vec<Alert>, Failure> {
         detector: "scan",
         tone: Tone::Warn,
         what: Text::of(format!("{} đang dò quét", called(case)), format!("{} scans", called(case))),
-        details: named(seeing.call, case.agency.as_deref().as_slice()),
+        details: named(seeing.call, case.agency.as_deref().as_slice()).into(),
         to_do: Text::of(
             "Hỏi đơn vị có đang kiểm tra an toàn không; nếu không, coi là máy bị chiếm quyền.",
             "Ask the agency whether it tests its network; if not, somebody else does.",
@@ -299,7 +313,7 @@ fn doubts(seeing: &Seeing<'_>) -> Result<Vec<Alert>, Failure> {
             format!("{} ca có người dùng báo “chặn nhầm”, chưa ai trả lời", doubted.len()),
             format!("{} cases of which people say “this is wrong”, unanswered", doubted.len()),
         ),
-        details: listed(&names),
+        details: listed(&names).into(),
         to_do: Text::of("Xem tên miền, rồi kết luận trong ca.", "Look at the name, and judge in the case."),
         href: Some(case_link(last)),
         time: Some(last.course.last_hit),
@@ -332,7 +346,7 @@ fn silent_agencies(seeing: &Seeing<'_>) -> Result<Vec<Alert>, Failure> {
             format!("{} cơ quan không gửi truy vấn nào trong 24 giờ", silent.len()),
             format!("{} agencies sent no query within 24 hours", silent.len()),
         ),
-        details: named(seeing.call, &silent),
+        details: named(seeing.call, &silent).into(),
         to_do: Text::of(
             "Kiểm tra DHCP/DNS của đơn vị còn trỏ về máy chủ này không.",
             "Check that the agency's DHCP or DNS still leads to this server.",
@@ -378,7 +392,7 @@ fn blind_agencies(seeing: &Seeing<'_>) -> Result<Vec<Alert>, Failure> {
                 blind.len()
             ),
         ),
-        details: named(seeing.call, &blind),
+        details: named(seeing.call, &blind).into(),
         to_do: Text::of(
             "Mở đường từ mạng đơn vị tới địa chỉ sinkhole (cổng 80, 443) để biết máy thật phía sau DNS của họ.",
             "Open the way from the agency's network to the sinkhole (ports 80, 443), to learn which machines are behind its DNS.",
@@ -388,12 +402,17 @@ fn blind_agencies(seeing: &Seeing<'_>) -> Result<Vec<Alert>, Failure> {
     }])
 }
 
+/// What somebody else says, in both languages.
+fn both(said: &str, tell: impl Fn(Tongue, &str) -> String) -> Text {
+    Text { vietnamese: tell(Tongue::Vietnamese, said), english: tell(Tongue::English, said) }
+}
+
 fn feeds(seeing: &Seeing<'_>) -> Result<Vec<Alert>, Failure> {
     let Some(works) = seeing.call.house.works() else { return Ok(Vec::new()) };
     let mut alerts = Vec::new();
     for feed in works.feeds()? {
         let href = Some(parts::link(&["feeds", &feed.name], &[]));
-        let mut tell = |tone, what: Text, details: String, to_do: Text, time| {
+        let mut tell = |tone, what: Text, details: Text, to_do: Text, time| {
             alerts.push(Alert { detector: "feed", tone, what, details, to_do, href: href.clone(), time });
         };
         if let Some(refused) = feed.state.pending() {
@@ -403,7 +422,7 @@ fn feeds(seeing: &Seeing<'_>) -> Result<Vec<Alert>, Failure> {
                     format!("Nguồn {}: phiên bản mới bị giữ lại", feed.name),
                     format!("Feed {}: a new version was refused", feed.name),
                 ),
-                refused.reasons.first().cloned().unwrap_or_default(),
+                both(refused.reasons.first().map_or("", String::as_str), reasons::gate),
                 Text::of(
                     "Xem khác biệt rồi duyệt hoặc từ chối.",
                     "See the differences, then approve or reject it.",
@@ -418,7 +437,7 @@ fn feeds(seeing: &Seeing<'_>) -> Result<Vec<Alert>, Failure> {
                     format!("Nguồn {}: không đọc được tệp", feed.name),
                     format!("Feed {}: its file cannot be read", feed.name),
                 ),
-                missing.clone(),
+                both(missing, |tongue, why| reasons::file(tongue, why).into_owned()),
                 Text::of("Đặt lại tệp, hoặc sửa cấu hình.", "Put the file back, or mend the configuration."),
                 None,
             );
@@ -435,7 +454,9 @@ fn feeds(seeing: &Seeing<'_>) -> Result<Vec<Alert>, Failure> {
                             feed.name, fetching.failures
                         ),
                     ),
-                    fetching.trouble.as_ref().map(|(_, why)| why.clone()).unwrap_or_default(),
+                    both(fetching.trouble.as_ref().map_or("", |(_, why)| why), |tongue, why| {
+                        reasons::fetch(tongue, why).into_owned()
+                    }),
                     Text::of(
                         "Kiểm tra đường mạng tới nơi phát hành và tài khoản; danh sách cũ vẫn có hiệu lực.",
                         "Check the way to the publisher, and the account; the last list stays in force.",
@@ -451,7 +472,7 @@ fn feeds(seeing: &Seeing<'_>) -> Result<Vec<Alert>, Failure> {
                     format!("Nguồn {} chưa có phiên bản nào", feed.name),
                     format!("Feed {} has no version yet", feed.name),
                 ),
-                String::new(),
+                String::new().into(),
                 Text::of("Kiểm tra nguồn này có tải được không.", "Check that it can be fetched."),
                 None,
             );
@@ -496,10 +517,10 @@ fn gaps(seeing: &Seeing<'_>) -> Result<Vec<Alert>, Failure> {
             detector: "log-gap",
             tone: Tone::Bad,
             what: Text::of(
-                format!("Nhật ký thiếu {count} mục trong 7 ngày: {vietnamese}"),
-                format!("The log lacks {count} within 7 days: {english}"),
+                format!("Nhật ký thiếu {} mục trong 7 ngày: {vietnamese}", Tongue::Vietnamese.number(count)),
+                format!("The log lacks {} within 7 days: {english}", Tongue::English.number(count)),
             ),
-            details: String::new(),
+            details: String::new().into(),
             to_do: Text::of(to_do.0, to_do.1),
             href: None,
             time: Some(latest),
@@ -523,7 +544,7 @@ fn disk(seeing: &Seeing<'_>) -> Result<Vec<Alert>, Failure> {
             format!("Ổ đĩa dữ liệu chỉ còn trống {percent}% ({gib} GiB)"),
             format!("Only {percent}% of the data disk are free ({gib} GiB)"),
         ),
-        details: String::new(),
+        details: String::new().into(),
         to_do: Text::of(
             "Giải phóng dung lượng hoặc giảm log.max_size; khi gần đầy chỉ còn ghi lượt chặn.",
             "Free room, or lower log.max_size; on a nearly full disk only hits are recorded.",
@@ -549,7 +570,7 @@ fn conflicts(seeing: &Seeing<'_>) -> Result<Vec<Alert>, Failure> {
             format!("{count} mâu thuẫn giữa DHCP và kiểm kê máy"),
             format!("{count} contradictions between DHCP and inventories"),
         ),
-        details: listed(&subjects),
+        details: listed(&subjects).into(),
         to_do: Text::of(
             "Sửa kiểm kê, hoặc gộp máy bằng `sachdns identity merge`.",
             "Mend the inventory, or merge machines by `sachdns identity merge`.",

@@ -180,7 +180,7 @@ fn staff_find_something_on_every_page() {
     }
     for (staff, page, texts) in [
         (&analyst, "/", &["Máy đang nhiễm", "Lượt chặn"][..]),
-        (&analyst, "/coverage?standing=protected", &["Bkav Endpoint", "bkav: "]),
+        (&analyst, "/coverage?standing=protected", &["Bkav Endpoint", "bkav, dòng "]),
         (&analyst, "/coverage?infected=1&standing=unprotected", &["Không được bảo vệ", "/cases/"]),
         (&analyst, "/agencies?sort=coverage", &[" %", "Sở Y tế"]),
         (&analyst, "/hunts", &["PlugX", "minh-chau"]),

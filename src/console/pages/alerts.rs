@@ -37,7 +37,7 @@ fn page(call: &Call) -> Result<Reply, Failure> {
                 td { (parts::badge(alert.tone, severity(alert))) }
                 th scope="row" {
                     @match &alert.href { Some(href) => a href=(href) { (alert.what.say(tongue)) }, None => (alert.what.say(tongue)) }
-                    @if !alert.details.is_empty() { div.soft.small.name { (alert.details) } }
+                    @if !alert.details.is_empty() { div.soft.small.name { (alert.details.say(tongue)) } }
                 }
                 td { (alert.to_do.say(tongue)) }
                 td data-label=(tongue.say("Lúc", "When")) { @match alert.time { Some(time) => (parts::ago(call, time)), None => span.soft { "—" } } }
@@ -72,14 +72,15 @@ fn export(call: &Call) -> Result<Reply, Failure> {
         for alert in alerts.iter() {
             let time = alert.time.map(exact).unwrap_or_default();
             let (what, to_do) = (alert.what.say(tongue), alert.to_do.say(tongue));
+            let details = alert.details.say(tongue);
             if is_json {
                 let line = serde_json::json!({
-                    "detector": alert.detector, "severity": alert.tone.class(), "what": what, "details": alert.details,
+                    "detector": alert.detector, "severity": alert.tone.class(), "what": what, "details": details,
                     "to_do": to_do, "time": Some(&time).filter(|time| !time.is_empty()),
                 });
                 writeln!(out, "{line}")?;
             } else {
-                let fields = [alert.detector, alert.tone.class(), what, &alert.details, to_do, &time];
+                let fields = [alert.detector, alert.tone.class(), what, details, to_do, &time];
                 let fields: Vec<String> = fields.into_iter().map(csv::quoted).collect();
                 write!(out, "{}\r\n", fields.join(","))?;
             }

@@ -198,6 +198,9 @@ fn details_text(tongue: Tongue, entry: &Entry) -> String {
             let to = until.map(|until| format!("{} {}", tongue.say("đến", "to"), tongue.time(until)));
             from.into_iter().chain(to).collect::<Vec<_>>().join(" ")
         }
+        Of::Change { details, .. } if details == "password" => {
+            tongue.say("bằng mật khẩu", "by password").to_owned()
+        }
         Of::Change { details, .. } => details.clone(),
     }
 }

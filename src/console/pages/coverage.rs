@@ -190,14 +190,13 @@ fn page(call: &Call) -> Result<Reply, Failure> {
                 )) }
             }))
         } @else {
-            (parts::export(call, "/coverage/export"))
             (list(call, &items))
-            (parts::pager(call, items.len(), next.as_deref()))
+            div.pager { (parts::pager(call, items.len(), next.as_deref())) (parts::export(call, "/coverage/export")) }
         }
         @if !figures.is_empty() && call.viewer()?.agency().is_none() { (by_agency(call, &figures)) }
         @if may_manage { (form(call)?) }
     };
-    Ok(shell::page(call, tongue.say("Bảo vệ máy trạm", "Endpoint protection"), &body))
+    Ok(shell::page(call, tongue.say("Phần mềm bảo vệ", "Endpoint protection"), &body))
 }
 
 fn sums(call: &Call, figures: &[(Option<String>, Coverage)]) -> Markup {
@@ -258,11 +257,14 @@ fn list(call: &Call, items: &[Item]) -> Markup {
                 td data-label=(labels[1]) { (parts::agency(call, item.agency())) }
                 td data-label=(labels[2]) { (standing(tongue, item.standing())) }
                 td data-label=(labels[3]) {
-                    @if let Some(row) = &item.row {
-                        (row.product.as_deref().unwrap_or_default()) " " (row.version.as_deref().unwrap_or_default())
-                        @if let Some(export) = &row.export {
-                            " " span.soft { (export) @if let Some(place) = &row.place { ": " (place) } }
+                    @match item.row.as_ref().filter(|row| row.product.is_some() || row.export.is_some()) {
+                        Some(row) => {
+                            (row.product.as_deref().unwrap_or_default()) " " (row.version.as_deref().unwrap_or_default())
+                            @if let Some(export) = &row.export {
+                                div.soft.small { (export) @if let Some(place) = &row.place { (tongue.say(", dòng ", ", line ")) (place) } }
+                            }
                         }
+                        None => span.soft { "—" },
                     }
                 }
                 td data-label=(labels[4]) { @if let Some(row) = &item.row { (parts::day(call, row.last)) } }
@@ -362,7 +364,7 @@ fn submit(call: &Call) -> Result<Reply, Failure> {
     let body = html! {
         (parts::notice(Tone::Warn, &html! { (taken) }))
         (parts::table(tongue.say("Lỗi trong tệp", "Faults of the file"), &heads, &rows))
-        p { a href="/coverage" { (tongue.say("Về trang bảo vệ máy trạm", "Back to endpoint protection")) } }
+        p { a href="/coverage" { (tongue.say("Về trang phần mềm bảo vệ", "Back to endpoint protection")) } }
     };
     Ok(shell::page(call, tongue.say("Kết quả nhập danh sách", "What came of the import"), &body))
 }

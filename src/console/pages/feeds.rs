@@ -18,7 +18,7 @@ use super::super::shell;
 use super::super::tongue::Tongue;
 use super::super::works::{Affected, Decision, Differences, Feed, Line, Replayed, Trouble, Way, Works};
 use super::cases::missing;
-use super::verdicts;
+use super::{reasons, verdicts};
 use crate::cases::lifecycle::DAY;
 use crate::evidence::store::{By, Filter};
 use crate::feed::store::{Accepted, Counts, Digest, Event, Happening, Refused, State};
@@ -146,11 +146,11 @@ fn trouble(call: &Call, feed: &Feed) -> Markup {
     let tongue = call.tongue;
     html! {
         @if let Some(refused) = waiting(&feed.state) {
-            div.small { (reason_text(tongue, refused.reasons.first().map_or("", String::as_str))) }
+            div.small { (reasons::gate(tongue, refused.reasons.first().map_or("", String::as_str))) }
         } @else if let Some(missing) = &feed.missing {
-            div.small.name { (missing) }
+            div.small.name { (reasons::file(tongue, missing)) }
         } @else if let Some((_, why)) = feed.fetching.as_ref().filter(|it| it.failures > 0).and_then(|it| it.trouble.as_ref()) {
-            div.small.name { (why) }
+            div.small.name { (reasons::fetch(tongue, why)) }
         }
     }
 }
@@ -186,52 +186,6 @@ pub(super) fn action_text(tongue: Tongue, action: &str) -> String {
         other => other,
     };
     known.to_owned()
-}
-
-/// Why the gate refused, in the viewer's language; what is not known is shown as it was written.
-fn reason_text(tongue: Tongue, reason: &str) -> String {
-    if tongue == Tongue::English {
-        return reason.to_owned();
-    }
-    translated(reason).unwrap_or_else(|| reason.to_owned())
-}
-
-/// A reason of the gate in Vietnamese. The words are [`crate::feed::gate::Reason`]'s; a test holds both together.
-fn translated(reason: &str) -> Option<String> {
-    let what = |word: &str| match word {
-        "names" => "tên miền",
-        "addresses" => "địa chỉ",
-        _ => "chỉ báo",
-    };
-    if let Some(before) = reason.strip_prefix("it lists nothing, after ") {
-        let before = before.strip_suffix(" indicators")?;
-        return Some(format!("danh sách rỗng, trong khi bản trước có {before} chỉ báo"));
-    }
-    if let Some(line) = reason.strip_prefix("nothing in it could be read (line ") {
-        let line = line.strip_suffix("); is the feed's format right?")?;
-        return Some(format!("không đọc được dòng nào (dòng {line}); định dạng của nguồn có đúng không?"));
-    }
-    if let Some((count, names)) = reason.split_once(" of its names would take this server's own: ") {
-        return Some(format!("{count} tên lấn vào tên của chính máy chủ này: {names}"));
-    }
-    if let Some((count, rest)) =
-        reason.split_once(" of its names are protected, more than gate.max_set_aside = ")
-    {
-        let (most, names) = rest.split_once(": ")?;
-        return Some(format!("{count} tên được bảo vệ, nhiều hơn mức cho phép bỏ ra ({most}): {names}"));
-    }
-    let (now, rest) = reason.split_once(' ')?;
-    let (word, rest) = rest.split_once(" after ")?;
-    let (before, rest) = rest.split_once(": ")?;
-    if let Some(bound) = rest.strip_prefix("it lost more than gate.max_shrink = ") {
-        let bound = bound.strip_suffix(" allows")?;
-        return Some(format!(
-            "còn {now} {} so với {before} ở bản trước: giảm quá mức cho phép ({bound})",
-            what(word)
-        ));
-    }
-    let bound = rest.strip_prefix("it grew past gate.max_growth = ")?;
-    Some(format!("{now} {} so với {before} ở bản trước: tăng quá mức cho phép ({bound} lần)", what(word)))
 }
 
 fn found(call: &Call) -> Result<Feed, Failure> {
@@ -317,10 +271,10 @@ fn facts(call: &Call, feed: &Feed) -> Markup {
                 @if fetching.heard_at > 0 { dt { (tongue.say("Liên lạc lần cuối", "Last heard")) } dd { (parts::time(call, fetching.heard_at)) } }
                 @if let Some(serial) = fetching.serial { dt { (tongue.say("Số sê-ri", "Serial")) } dd { (serial) } }
                 @if let Some((at, why)) = &fetching.trouble {
-                    dt { (tongue.say("Lỗi gần nhất", "Last trouble")) } dd { (parts::time(call, *at)) ": " (why) }
+                    dt { (tongue.say("Lỗi gần nhất", "Last trouble")) } dd { (parts::time(call, *at)) ": " (reasons::fetch(tongue, why)) @if tongue == Tongue::Vietnamese { div.small.soft.name lang="en" { (why) } } }
                 }
             }
-            @if let Some(missing) = &feed.missing { dt { (tongue.say("Lỗi tệp", "File trouble")) } dd { (missing) } }
+            @if let Some(missing) = &feed.missing { dt { (tongue.say("Lỗi tệp", "File trouble")) } dd { (reasons::file(tongue, missing)) } }
         }
     }
 }
@@ -382,7 +336,7 @@ fn history(call: &Call, feed: &Feed) -> Markup {
                         strong { (what(*happened)) } " "
                         span.soft.small { (parts::time(call, *at)) " · " span.mono { (digest.short()) }
                             @if let Some(by) = by { " · " (by) } }
-                        @for reason in reasons { div.name { (reason_text(tongue, reason)) } }
+                        @for reason in reasons { div.name { (reasons::gate(tongue, reason)) } }
                     }
                 }
             }
@@ -407,7 +361,7 @@ fn review(call: &Call, feed: &Feed, digest: Digest, may_rule: bool) -> Result<Ma
             header { h2 { (title) } span.mono.soft { (digest.short()) } }
             @if let Some(refused) = refused {
                 p { (tongue.say("Đến lúc ", "It came ")) (parts::time(call, refused.version.arrived_at)) "; " (counts_text(tongue, &refused.counts)) "." }
-                ul { @for reason in &refused.reasons { li.name { (reason_text(tongue, reason)) } } }
+                ul { @for reason in &refused.reasons { li.name { (reasons::gate(tongue, reason)) } } }
             }
             @if is_approved {
                 (parts::notice(Tone::Info, &html! { (tongue.say(
@@ -736,39 +690,4 @@ fn replay(call: &Call) -> Result<Reply, Failure> {
     })?;
     audit::changed(call, "feed.replay", &feed.name, &digest.short())?;
     Ok(Reply::Redirect(link(&feed, &[("version", &version), ("done", "replay")])))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::feed::gate::Reason;
-
-    #[test]
-    fn reasons_of_the_gate_are_told_in_vietnamese() {
-        let check = |reason: Reason, expected: &str| {
-            let told = reason_text(Tongue::Vietnamese, &reason.to_string());
-            assert_eq!(told, expected);
-            assert_eq!(reason_text(Tongue::English, &reason.to_string()), reason.to_string());
-        };
-        check(Reason::Empty { before: 7 }, "danh sách rỗng, trong khi bản trước có 7 chỉ báo");
-        check(
-            Reason::Nothing("3: what".to_owned()),
-            "không đọc được dòng nào (dòng 3: what); định dạng của nguồn có đúng không?",
-        );
-        check(
-            Reason::Shrunk { what: "names", before: 900, now: 10, max_shrink: 0.5 },
-            "còn 10 tên miền so với 900 ở bản trước: giảm quá mức cho phép (0.5)",
-        );
-        check(
-            Reason::Grown { what: "indicators", before: 100, now: 900, max_growth: 4.0 },
-            "900 chỉ báo so với 100 ở bản trước: tăng quá mức cho phép (4 lần)",
-        );
-        for reason in [
-            Reason::Own { names: Default::default() },
-            Reason::Protected { names: Default::default(), max_set_aside: 100 },
-        ] {
-            assert!(translated(&reason.to_string()).is_some(), "{reason}");
-        }
-        assert_eq!(reason_text(Tongue::Vietnamese, "anything else"), "anything else");
-    }
 }

@@ -402,7 +402,7 @@ fn table(call: &Call, data: &Data<'_>, rows: &[Record<'_>]) -> Result<Markup, Fa
             @let qname = parts::name_text(&row.qname);
             @let label = |vietnamese, english| tongue.say(vietnamese, english);
             tr.hit[row.is_hit] {
-                th scope="row" { (parts::time(call, row.time)) }
+                th.when scope="row" { (parts::time(call, row.time)) }
                 td data-label=(label("Máy", "Machine")) {
                     @match hosts.get(&source).and_then(Option::as_ref) {
                         Some(machine) => {
@@ -431,10 +431,10 @@ fn table(call: &Call, data: &Data<'_>, rows: &[Record<'_>]) -> Result<Markup, Fa
                 }
                 td {
                     @let asked = if row.source() == row.client { row.client } else { row.source() };
-                    a href=(parts::link(&["log"], &[("client", &asked.to_string()), ("around", &exact(row.time))]))
+                    a.nowrap href=(parts::link(&["log"], &[("client", &asked.to_string()), ("around", &exact(row.time))]))
                         title=(tongue.say("±10 phút của máy này", "±10 minutes of this machine")) { (tongue.say("Quanh đó", "Around")) }
                     @if let Some(Some(ticket)) = cases.get(&(source, row.family.as_deref().unwrap_or("").to_owned())).filter(|_| row.is_hit) {
-                        " · " (parts::ticket(*ticket))
+                        " " div { (parts::ticket(*ticket)) }
                     }
                 }
             }

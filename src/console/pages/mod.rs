@@ -15,6 +15,7 @@ pub(super) mod log;
 pub(super) mod machines;
 pub(super) mod overview;
 pub(super) mod policy;
+pub(super) mod reasons;
 pub(super) mod reports;
 pub(super) mod roster;
 pub(super) mod settings;

@@ -159,7 +159,7 @@ fn health(call: &Call, alerts: &[Alert], worst: Tone) -> Markup {
                 @for alert in shown {
                     li {
                         @match &alert.href { Some(href) => a href=(href) { (alert.what.say(tongue)) }, None => (alert.what.say(tongue)) }
-                        @if !alert.details.is_empty() { " " span.soft.small { (alert.details) } }
+                        @if !alert.details.is_empty() { " " span.soft.small { (alert.details.say(tongue)) } }
                         div.small { (alert.to_do.say(tongue)) }
                     }
                 }

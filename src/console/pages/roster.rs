@@ -39,13 +39,13 @@ fn page(call: &Call) -> Result<Reply, Failure> {
             "Tệp XLSX hoặc CSV, mỗi dòng một cơ quan: mã, tên đơn vị, dải địa chỉ, đầu mối liên hệ, cán bộ phụ trách, email, máy chủ DNS nội bộ. Các thay đổi được liệt kê trước khi áp dụng.",
             "An XLSX or CSV file, a row an agency: id, name, networks, contact, officer, email, DNS servers. What it would change is shown before anything is applied.",
         )) }
-        form.narrow method="post" action="/agencies/import" enctype="multipart/form-data" {
+        section.card { form.narrow method="post" action="/agencies/import" enctype="multipart/form-data" {
             (parts::csrf(call))
             label { (tongue.say("Tệp", "File")) input type="file" name="file" accept=".xlsx,.csv,.txt" required; }
             label.check { input type="checkbox" name="replace" value="1";
                 (tongue.say("Bỏ các cơ quan đã nhập trước đây mà không có trong tệp", "Take out agencies that were imported before and are not in the file")) }
             button { (tongue.say("Xem thay đổi", "Show the changes")) }
-        }
+        } }
     };
     Ok(shell::page(call, tongue.say("Nhập cơ quan và cán bộ", "Import agencies and officers"), &body))
 }

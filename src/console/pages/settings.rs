@@ -45,15 +45,21 @@ fn page(call: &Call) -> Result<Reply, Failure> {
     let (name, value, default) =
         (tongue.say("Cài đặt", "Setting"), tongue.say("Giá trị", "Value"), tongue.say("Mặc định", "Default"));
     let heads = [Head::Text(name), Head::Text(value), Head::Text(default)];
-    let rows = html! {
-        @for setting in settings.iter().filter(|setting| is_all || setting.is_changed()) {
-            tr {
-                td.name data-label=(name) { code { (setting.name) } }
-                td.name data-label=(value) {
-                    code { (setting.value) }
-                    @if is_all && setting.is_changed() { " " (parts::badge(Tone::Info, tongue.say("đã đặt", "set"))) }
+    let shown = settings.iter().filter(|setting| is_all || setting.is_changed());
+    // Agencies and feeds have pages of their own, and are many.
+    let (lists, single): (Vec<&Setting>, Vec<&Setting>) =
+        shown.partition(|setting| setting.name.contains('['));
+    let rows = |settings: &[&Setting]| {
+        html! {
+            @for setting in settings {
+                tr {
+                    td.name data-label=(name) { code { (setting.name) } }
+                    td.name data-label=(value) {
+                        code { (setting.value) }
+                        @if is_all && setting.is_changed() { " " (parts::badge(Tone::Info, tongue.say("đã đặt", "set"))) }
+                    }
+                    td.name data-label=(default) { @if let Some(default) = &setting.default { code { (default) } } }
                 }
-                td.name data-label=(default) { @if let Some(default) = &setting.default { code { (default) } } }
             }
         }
     };
@@ -70,7 +76,13 @@ fn page(call: &Call) -> Result<Reply, Failure> {
         }
         p { @if is_all { a href="/settings" { (tongue.say("Chỉ những gì đã đặt", "Only what was set")) } }
             @else { a href="/settings?all=1" { (tongue.say("Tất cả cài đặt", "All settings")) } } }
-        (parts::cards(tongue.say("Cài đặt", "Settings"), &heads, &rows))
+        (parts::cards(tongue.say("Cài đặt", "Settings"), &heads, &rows(&single)))
+        @if !lists.is_empty() {
+            details {
+                summary { (tongue.say("Cơ quan, nguồn danh sách và các mục lặp lại khác", "Agencies, feeds and whatever else there is several times")) }
+                (parts::cards(tongue.say("Các mục lặp lại", "What there is several times"), &heads, &rows(&lists)))
+            }
+        }
     };
     Ok(shell::page(call, tongue.say("Cài đặt", "Settings"), &body))
 }

@@ -65,11 +65,11 @@ fn shown(call: &Call, made: Option<&str>) -> Result<Reply, Failure> {
     let rows = html! {
         @for token in &tokens {
             tr {
-                td { (token.label) }
-                td { @for right in &token.rights { code { (token::word(*right)) } " " }
+                th.name scope="row" { (token.label) }
+                td data-label=(tongue.say("Quyền", "Rights")) { @for right in &token.rights { code { (token::word(*right)) } " " }
                     @if let Some(agency) = &token.agency { (parts::agency(call, Some(agency))) } }
-                td { @match token.last { Some(last) => (parts::ago(call, last)), None => (tongue.say("chưa dùng", "never")) } }
-                td { @match token.until { Some(until) => (parts::day(call, until)), None => (tongue.say("không", "never")) } }
+                td data-label=(tongue.say("Dùng lần cuối", "Last used")) { @match token.last { Some(last) => (parts::ago(call, last)), None => (tongue.say("chưa dùng", "never")) } }
+                td data-label=(tongue.say("Hết hạn", "Ends")) { @match token.until { Some(until) => (parts::day(call, until)), None => (tongue.say("không", "never")) } }
                 td { (parts::confirm(call, &parts::Confirm {
                     action: &parts::link(&["account", "tokens", &token.id.to_string(), "revoke"], &[]),
                     button: tongue.say("Thu hồi", "Revoke"), reason: None, is_danger: true,
@@ -91,7 +91,7 @@ fn shown(call: &Call, made: Option<&str>) -> Result<Reply, Failure> {
         @if tokens.is_empty() {
             (parts::empty(tongue.say("Chưa có mã truy cập nào.", "There is no token yet."), &html! {}))
         } @else {
-            (parts::table(tongue.say("Mã truy cập", "Tokens"), &heads, &rows))
+            (parts::cards(tongue.say("Mã truy cập", "Tokens"), &heads, &rows))
         }
         (parts::card(tongue.say("Tạo mã truy cập", "Make a token"), &html! {}, &html! {
             form.narrow method="post" action="/account/tokens" {
