@@ -47,8 +47,8 @@ screenshots: test-deps ## Take the pictures of docs/landing and docs/console ane
 	@command -v pngquant >/dev/null || { echo 'pngquant: not found; install it with: apt-get install pngquant' >&2; exit 1; }
 	SACHDNS_SCREENSHOTS=$(CURDIR)/docs/landing $(CARGO) test --locked --test it -- landing_browser::everybody
 	pngquant --force --ext .png --speed 1 16 docs/landing/*.png
-	SACHDNS_CONSOLE_SCREENSHOTS=$(CURDIR)/docs/console $(CARGO) test --locked --test it -- console_work::staff console_pages::the_machine
-	pngquant --force --ext .png --speed 1 16 docs/console/*.png
+	SACHDNS_CONSOLE_SCREENSHOTS=$(CURDIR)/docs/console $(CARGO) test --locked --test it -- console_pages::the_machine
+	pngquant --force --ext .png --speed 1 24 docs/console/*.png
 
 lint: ## Check the format and the lints, warnings denied
 	$(CARGO) fmt --check

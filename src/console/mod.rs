@@ -7,9 +7,8 @@
 //! **Nothing here is on the way of a query**: a runtime of its own at a low priority, connections, requests, bodies, streams and
 //! answers bounded. `serve` and `resolve` are never imported.
 
-#![expect(dead_code, reason = "what pages and the API need comes before them")]
-
 pub mod access;
+#[cfg_attr(not(test), expect(dead_code, reason = "only tests begin a session without a password"))]
 pub mod account;
 mod alerts;
 mod answer;

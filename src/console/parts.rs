@@ -442,15 +442,6 @@ pub(super) fn confirm(call: &Call, confirm: &Confirm<'_>, fields: &Markup) -> Ma
     }
 }
 
-/// How far something is.
-pub(super) fn progress(label: &str, done: u64, total: u64) -> Markup {
-    html! {
-        progress aria-label=(label) max=(total.max(1)) value=(done.min(total)) {
-            (done) "/" (total)
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -122,7 +122,9 @@ pub(super) fn plan(
 ) -> Vec<Infection> {
     let mut dice = Dice::of(seed, 41, 0);
     let hot = (province.agencies.len() / 12).clamp(2, 24).min(province.agencies.len());
-    let hot: Vec<usize> = (0..hot).map(|_| dice.index(province.agencies.len())).collect();
+    let mut hot: Vec<usize> = (0..hot).map(|_| dice.index(province.agencies.len())).collect();
+    // Not the worst one, but the one whose officer can sign in.
+    hot.push(0);
     let (mut taken, mut infections) = (HashSet::new(), Vec::new());
     // Where there are few machines, not every draw finds one that is free.
     for _ in 0..u64::from(count) * 3 {

@@ -7,12 +7,12 @@ use std::path::Path;
 use serde_json::Value;
 
 use crate::harness::browser::{Browser, Scheme};
-use crate::harness::house::{House, Setup};
-use crate::harness::judges::{self, DESK, PHONE};
-use crate::harness::nsd;
+use crate::harness::house::Setup;
+use crate::harness::judges::{self, DESK};
 use crate::harness::server::Server;
 use crate::harness::staff::{Staff, account, console};
-use crate::harness::{run, wait_until};
+use crate::harness::wait_until;
+use crate::harness::{nsd, pictures};
 
 /// A name that would be markup, where somebody forgot.
 const HOSTILE: &str = r#"<script>alert\(1\)</script>.evil1.example"#;
@@ -189,64 +189,6 @@ fn in_language(path: &str, language: &str) -> String {
     format!("{path}{join}language={language}")
 }
 
-/// Pictures of a made-up province for docs/console: `make screenshots`.
-fn take_pictures(browser: &Browser, folder: &Path) {
-    let around = House::with_config("");
-    let made = ["demo", "--agencies", "60", "--days", "14", "--machines", "3000", "--output", "province"];
-    let told = run(&mut around.command(&made)).well();
-    let told = format!("{}{}", told.stdout, told.stderr);
-    let password = told.split_once("the password ").unwrap().1.split_whitespace().next().unwrap();
-    let server = House::with_config(&around.read("province/sachdns.toml")).serve();
-    let address = console(&server);
-    let go = |path: &str| browser.go(&format!("http://{address}{path}"));
-    let keep = |name: &str| fs::write(folder.join(format!("{name}.png")), browser.picture("body")).unwrap();
-    fs::create_dir_all(folder).unwrap();
-    let analyst = Staff::sign_in_with(&server, "analyst", password);
-    let hunt = analyst.post(
-        "/hunts",
-        &[("sought", "vnexpress.net\nzalo.me\n"), ("title", "Công văn 123"), ("since", "7d")],
-    );
-    let hunt = hunt.field("location").unwrap().to_owned();
-    wait_until("the hunt", || !analyst.page(&hunt).contains("Đang tìm"));
-    let page = analyst.page("/cases?class=c2");
-    let machine = page.split("href=\"").find(|rest| rest.starts_with("/machines/m-")).unwrap();
-    let machine = machine.split('"').next().unwrap().to_owned();
-    let officer = Staff::sign_in_with(&server, "officer", password);
-    let pages = [
-        ("overview", "/"),
-        ("log", "/log?since=24h&hits=1"),
-        ("machines", "/machines"),
-        ("machine", &machine),
-        ("hunts", "/hunts"),
-        ("hunt", &hunt),
-        ("alerts", "/alerts"),
-    ];
-    for (staff, prefix) in [(&analyst, ""), (&officer, "officer-")] {
-        go("/sign-in");
-        let (name, value) = staff.cookie();
-        browser.set_cookie(name, value);
-        for (page, path) in pages.iter().take(if prefix.is_empty() { pages.len() } else { 1 }) {
-            for (size, window) in [("phone", PHONE), ("desktop", DESK)] {
-                browser.resize(window);
-                go(&in_language(path, "vi"));
-                let faults = browser.run(judges::FITS);
-                assert_eq!(faults.as_array().map(Vec::len), Some(0), "{page} {window:?}: {faults:#}");
-                keep(&format!("{prefix}{page}-vi-{size}"));
-            }
-            go(&in_language(path, "en"));
-            keep(&format!("{prefix}{page}-en-desktop"));
-        }
-    }
-    browser.prefer(Scheme::Dark);
-    go("/?language=vi");
-    keep("officer-overview-vi-desktop-dark");
-    browser.resize(PHONE);
-    go("/?language=vi");
-    keep("officer-overview-vi-phone-dark");
-    browser.prefer(Scheme::Light);
-    browser.resize(DESK);
-}
-
 #[test]
 fn the_machine_of_a_hit_is_found_in_a_browser() {
     let server = province();
@@ -279,9 +221,7 @@ fn the_machine_of_a_hit_is_found_in_a_browser() {
         }
     }
     if let Some(folder) = std::env::var_os("SACHDNS_CONSOLE_SCREENSHOTS") {
-        take_pictures(&browser, Path::new(&folder));
-        go("/sign-in");
-        browser.set_cookie(name, value);
+        pictures::take(Path::new(&folder));
     }
     browser.resize(DESK);
 

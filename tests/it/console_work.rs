@@ -7,15 +7,15 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::harness::browser::{Browser, Scheme, Window};
-use crate::harness::house::{House, Setup};
+use crate::harness::browser::Browser;
+use crate::harness::house::Setup;
 use crate::harness::http;
-use crate::harness::judges::{self, DESK, PHONE};
+use crate::harness::judges::{self, DESK};
 use crate::harness::namespace::inside;
 use crate::harness::nsd;
 use crate::harness::server::Server;
 use crate::harness::staff::{Staff, account, console};
-use crate::harness::{run, wait_until};
+use crate::harness::wait_until;
 
 /// A rule that is given is live within this.
 const LIVE: Duration = Duration::from_secs(1);
@@ -405,66 +405,5 @@ fn staff_work_in_a_browser() {
         browser.wait_for(&ticket);
         let page = browser.text("body");
         assert!(!page.contains("127.2.0.9") && !page.contains("Nguồn danh sách"), "{page}");
-        if let Some(folder) = std::env::var_os("SACHDNS_CONSOLE_SCREENSHOTS") {
-            take_pictures(Path::new(&folder));
-        }
     });
-}
-
-/// Pictures of a made-up province for docs/console: `make screenshots`.
-fn take_pictures(folder: &Path) {
-    fs::create_dir_all(folder).unwrap();
-    let around = House::with_config("");
-    let province = ["demo", "--agencies", "60", "--days", "30", "--machines", "1200", "--output", "province"];
-    run(&mut around.command(&province)).well();
-    let server = House::with_config(&around.read("province/sachdns.toml")).serve();
-    account(&server, "phan-tich", "analyst", None);
-    let analyst = Staff::sign_in(&server, "phan-tich");
-    let all = cases(&analyst, "");
-    // One with a history, and its agency.
-    let case = all
-        .iter()
-        .filter(|case| text(case, "state") != "closed")
-        .max_by_key(|case| case["reopened"].as_u64());
-    let case = case.unwrap();
-    let listed = text(case, "name");
-    let is_refused = |name: &&str| analyst.page(&format!("/feeds/{name}")).contains("chờ duyệt");
-    let page = analyst.page("/feeds");
-    let mut feeds = page.split("href=\"/feeds/").skip(1).filter_map(|rest| rest.split('"').next());
-    let feed = feeds.find(is_refused).unwrap_or("authority");
-    let of_feed = format!("/feeds/{feed}");
-    if let Some((_, rest)) = analyst.page(&of_feed).split_once("name=\"version\" value=\"") {
-        analyst.post(&format!("{of_feed}/replay"), &[("version", rest.split('"').next().unwrap())]);
-        wait_until("the replay", || analyst.page(&of_feed).contains("Đã xem"));
-    }
-    let pages = [
-        ("cases", "/cases".to_owned()),
-        ("cases-board", "/cases?view=board".to_owned()),
-        ("case", format!("/cases/{}", text(case, "ticket"))),
-        ("agencies", "/agencies".to_owned()),
-        ("agency", format!("/agencies/{}", text(case, "agency"))),
-        ("feeds", "/feeds".to_owned()),
-        ("feed", of_feed),
-        ("policy", format!("/policy?name={listed}")),
-        ("rules", "/policy/rules".to_owned()),
-        ("proposals", "/policy/proposals".to_owned()),
-        ("contacts", "/contacts".to_owned()),
-    ];
-    let home = tempfile::tempdir().unwrap();
-    let browser = browse(&server, &analyst, home.path());
-    let address = console(&server);
-    let keep = |name: &str, window: Window| {
-        browser.resize(window);
-        fs::write(folder.join(format!("{name}.png")), browser.shot(window)).unwrap();
-    };
-    for (name, path) in &pages {
-        browser.go(&format!("http://{address}{path}"));
-        keep(&format!("{name}-vi-desktop"), DESK);
-        keep(&format!("{name}-vi-phone"), PHONE);
-    }
-    browser.go(&format!("http://{address}/cases?language=en"));
-    keep("cases-en-desktop", DESK);
-    browser.prefer(Scheme::Dark);
-    browser.go(&format!("http://{address}{}", pages[2].1));
-    keep("case-vi-desktop-dark", DESK);
 }

@@ -392,7 +392,7 @@ fn cases(call: &Call, id: &str) -> Result<Markup, Failure> {
         @if cases.is_empty() {
             (parts::empty(tongue.say("Không có ca nào đang mở", "No case is open"), &html! {}))
         } @else {
-            (parts::table(
+            (parts::cards(
                 tongue.say("Các ca gần đây", "Latest cases"),
                 &[
                     Head::Text(tongue.say("Mã ca", "Ticket")), Head::Text(tongue.say("Trạng thái", "State")),
@@ -400,9 +400,9 @@ fn cases(call: &Call, id: &str) -> Result<Markup, Failure> {
                 ],
                 &html! { @for case in &cases { tr {
                     th scope="row" { (parts::ticket(case.ticket)) }
-                    td { (parts::state(tongue, case.course.state)) " " (overdue(call, &desk, case)) }
-                    td { (parts::case_machine(case)) }
-                    td.name { (threat(tongue, case)) }
+                    td data-label=(tongue.say("Trạng thái", "State")) { (parts::state(tongue, case.course.state)) " " (overdue(call, &desk, case)) }
+                    td data-label=(tongue.say("Máy", "Machine")) { (parts::case_machine(case)) }
+                    td.name data-label=(tongue.say("Mối nguy", "Threat")) { (threat(tongue, case)) }
                 } } },
             ))
         }
@@ -423,7 +423,7 @@ fn machines(call: &Call, id: &str) -> Result<Markup, Failure> {
                 &html! { (tongue.say("Nhập danh sách cấp phát DHCP hoặc kiểm kê để biết máy nào ở sau một địa chỉ.", "Import DHCP leases or an inventory to learn which machine is behind an address.")) },
             ))
         } @else {
-            (parts::table(
+            (parts::cards(
                 tongue.say("Các máy thấy gần đây", "Machines seen last"),
                 &[
                     Head::Text(tongue.say("Máy", "Machine")), Head::Text(tongue.say("Địa chỉ", "Address")),
@@ -431,9 +431,9 @@ fn machines(call: &Call, id: &str) -> Result<Markup, Failure> {
                 ],
                 &html! { @for ((machine, address), row) in machines.iter().zip(&rows) { tr {
                     th scope="row" { (parts::machine(&Subject::Machine(machine.id), machine.host.as_deref())) }
-                    td.mono { @match address { Some(address) => (address), None => "—" } }
-                    td { (machine.owner.as_deref().unwrap_or("—")) @if let Some(unit) = &machine.unit { ", " (unit) } }
-                    td { (shield(tongue, row.as_ref(), machine.protection.as_deref())) }
+                    td.mono data-label=(tongue.say("Địa chỉ", "Address")) { @match address { Some(address) => (address), None => "—" } }
+                    td data-label=(tongue.say("Người dùng", "Owner")) { (machine.owner.as_deref().unwrap_or("—")) @if let Some(unit) = &machine.unit { ", " (unit) } }
+                    td data-label=(tongue.say("Phần mềm bảo vệ", "Protection")) { (shield(tongue, row.as_ref(), machine.protection.as_deref())) }
                 } } },
             ))
         }

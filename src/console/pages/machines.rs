@@ -1,5 +1,7 @@
 //! Machines: found by whatever people call them, and one with its addresses over time, hits, contacts and cases.
 
+use std::sync::Arc;
+
 use maud::{Markup, html};
 
 use super::super::access::Right;
@@ -70,10 +72,12 @@ fn page(call: &Call) -> Result<Reply, Failure> {
     let rows = html! {
         @for (it, row) in found.iter().zip(&rows) {
             @let machine = &it.machine;
+            // Leases do not say whose a machine is; its address does.
+            @let agency = machine.agency.as_deref().map(Arc::from).or_else(|| call.house.agency_of(it.address?));
             tr {
                 th scope="row" { (parts::machine(&Subject::Machine(machine.id), machine.host.as_deref())) }
                 td data-label=(tongue.say("Địa chỉ", "Address")) { @match it.address { Some(address) => (parts::client(address)), None => span.soft { "—" } } }
-                @if is_province { td data-label=(tongue.say("Cơ quan", "Agency")) { (parts::agency(call, machine.agency.as_deref())) } }
+                @if is_province { td data-label=(tongue.say("Cơ quan", "Agency")) { (parts::agency(call, agency.as_deref())) } }
                 td data-label=(tongue.say("Người dùng", "Owner")) { (machine.owner.as_deref().unwrap_or("—")) @if let Some(unit) = &machine.unit { div.soft.small { (unit) } } }
                 td.mono data-label="MAC" { @match machine.mac { Some(mac) => (mac), None => span.soft { "—" } } }
                 td data-label=(tongue.say("Bảo vệ", "Protection")) { (shield(tongue, row.as_ref(), machine.protection.as_deref())) }
@@ -121,7 +125,7 @@ fn export(call: &Call) -> Result<Reply, Failure> {
     };
     let viewer = call.viewer()?.clone();
     audit::changed(call, "machines.export", name, &call.query.with("format", None))?;
-    let (house, now) = (std::sync::Arc::clone(&call.house), call.now);
+    let (house, now) = (Arc::clone(&call.house), call.now);
     let text = call.query.find("text").map(str::to_owned);
     let agency = call.query.find("agency").map(str::to_owned);
     let write = Box::new(move |out: &mut dyn std::io::Write| {
@@ -383,7 +387,7 @@ fn addresses(call: &Call, seen: &Seen) -> Markup {
                 th scope="row" { @if is_machine { (parts::client(it.address)) } @else { (parts::machine(&Subject::Machine(it.machine), host)) } }
                 td data-label=(tongue.say("Từ", "From")) { @if it.from == ALWAYS { (tongue.say("luôn (kiểm kê)", "always (inventory)")) } @else { (parts::time(call, it.from)) } }
                 td data-label=(tongue.say("Đến", "Until")) { @match it.to { Some(to) => (parts::time(call, to)), None => (tongue.say("nay", "now")) } }
-                td data-label=(tongue.say("Nguồn", "Source")) { (it.source) @if it.is_inventory { " " span.soft.small { (tongue.say("kiểm kê", "inventory")) } } }
+                td data-label=(tongue.say("Nguồn", "Source")) { span title=(it.source) { (file_name(&it.source)) } @if it.is_inventory { " " span.soft.small { (tongue.say("kiểm kê", "inventory")) } } }
                 td.mono data-label=(tongue.say("Khi đó", "As")) { @if let Some(mac) = it.mac { (mac) } @if let Some(host) = host { " " (host) } }
             }
         }
@@ -403,6 +407,11 @@ fn addresses(call: &Call, seen: &Seen) -> Markup {
             } @else { (parts::cards(title, &heads, &rows)) }
         },
     )
+}
+
+/// Sources are known by the paths of their files.
+fn file_name(source: &str) -> &str {
+    source.rsplit_once('/').map_or(source, |(_, name)| name)
 }
 
 fn last_hits(call: &Call, hits: &[Record<'_>], id: &str) -> Markup {

@@ -592,8 +592,8 @@ fn proposals(call: &Call) -> Result<Reply, Failure> {
         @for it in open.iter().take(MOST_PROPOSALS) {
             tr {
                 th.name scope="row" { (parts::qname(call, &it.name)) @if !it.family.is_empty() { div.small.soft { (it.family) } } }
-                td { (parts::ticket(it.ticket)) }
-                td.name { (it.reason) div.small.soft { (verdicts::by_text(&it.by)) " · " (parts::time(call, it.time)) } }
+                td data-label=(tongue.say("Từ ca", "From case")) { (parts::ticket(it.ticket)) }
+                td.name data-label=(tongue.say("Vì sao", "Why")) { (it.reason) div.small.soft { (verdicts::by_text(&it.by)) " · " (parts::time(call, it.time)) } }
                 td { @if may_rule { (deciding(call, it)) } }
             }
         }
@@ -608,7 +608,7 @@ fn proposals(call: &Call) -> Result<Reply, Failure> {
         @if open.is_empty() {
             section.card { (parts::empty(tongue.say("Không có đề xuất nào chờ quyết định", "No proposal waits"), &html! {})) }
         } @else {
-            (parts::table(tongue.say("Đề xuất cho qua", "Proposals"), &heads, &rows))
+            (parts::cards(tongue.say("Đề xuất cho qua", "Proposals"), &heads, &rows))
         }
     };
     Ok(shell::page(call, tongue.say("Đề xuất cho qua", "Proposals"), &body))

@@ -157,10 +157,10 @@ impl Browser {
         octets(&self.protocol("Page.captureScreenshot", &options)["data"])
     }
 
-    /// A picture, PNG, of the page's top: of so much as shows in a window, on a telephone of three times as much.
+    /// A picture, PNG, of the page's top: of so much as shows in a window, on a telephone of twice as much.
     #[track_caller]
     pub(crate) fn shot(&self, window: Window) -> Vec<u8> {
-        let height = if window.is_phone { window.height * 3 } else { window.height };
+        let height = if window.is_phone { window.height * 2 } else { window.height };
         let clip = json!({ "x": 0, "y": 0, "width": window.width, "height": height, "scale": 1 });
         let options = json!({ "format": "png", "captureBeyondViewport": true, "clip": clip });
         octets(&self.protocol("Page.captureScreenshot", &options)["data"])

@@ -14,6 +14,7 @@ pub(crate) mod named;
 pub(crate) mod namespace;
 pub(crate) mod nsd;
 pub(crate) mod peer;
+pub(crate) mod pictures;
 pub(crate) mod primary;
 pub(crate) mod province;
 pub(crate) mod publisher;
