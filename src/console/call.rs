@@ -7,6 +7,7 @@ use super::access::{Right, Viewer};
 use super::account::{Accounts, Origin};
 use super::answer::Failure;
 use super::data::Data;
+pub(super) use super::fields::Fields;
 use super::house::House;
 use super::shell::Theme;
 use super::tongue::Tongue;
@@ -81,67 +82,5 @@ impl Call {
     /// What stands in the place of `{name}` in the route's path.
     pub(super) fn place(&self, name: &str) -> &str {
         self.places.iter().find(|(key, _)| *key == name).map_or("", |(_, value)| value)
-    }
-}
-
-/// Decoded fields in the order in which they came.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Fields(Vec<(String, String)>);
-
-impl Fields {
-    /// Reads `application/x-www-form-urlencoded` (URL standard, section 5.1).
-    pub(super) fn read(octets: &[u8]) -> Self {
-        Self(url::form_urlencoded::parse(octets).into_owned().collect())
-    }
-
-    /// These fields.
-    pub(super) fn of(fields: Vec<(String, String)>) -> Self {
-        Self(fields)
-    }
-
-    /// The first field of this name, trimmed; `None` where it is missing or empty.
-    pub(super) fn find(&self, name: &str) -> Option<&str> {
-        let (_, value) = self.0.iter().find(|(key, _)| key == name)?;
-        Some(value.trim()).filter(|value| !value.is_empty())
-    }
-
-    /// The first field of this name as it came: a password may begin or end with a space.
-    pub(super) fn verbatim(&self, name: &str) -> Option<&str> {
-        self.0.iter().find(|(key, _)| key == name).map(|(_, value)| &**value)
-    }
-
-    /// All fields of this name.
-    pub(super) fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
-        self.0.iter().filter(move |(key, _)| key == name).map(|(_, value)| value.trim())
-    }
-
-    /// All fields.
-    pub(super) fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.0.iter().map(|(key, value)| (&**key, &**value))
-    }
-
-    /// The fields as a query with `name` set to `value`, or taken out.
-    pub(super) fn with(&self, name: &str, value: Option<&str>) -> String {
-        let kept = self.iter().filter(|(key, value)| *key != name && !value.is_empty());
-        let mut query = url::form_urlencoded::Serializer::new(String::new());
-        query.extend_pairs(kept);
-        if let Some(value) = value {
-            query.append_pair(name, value);
-        }
-        query.finish()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn fields_are_decoded_and_put_back() {
-        let fields = Fields::read(b"name=%C4%90+a%26b&agency=x&empty=+&agency=y");
-        assert_eq!(fields.find("name"), Some("Đ a&b"));
-        assert_eq!(fields.find("empty"), None);
-        assert_eq!(fields.all("agency").collect::<Vec<_>>(), ["x", "y"]);
-        assert_eq!(fields.with("agency", Some("z")), "name=%C4%90+a%26b&empty=+&agency=z");
     }
 }

@@ -18,6 +18,7 @@ mod call;
 mod chart;
 pub mod data;
 mod door;
+pub mod fields;
 mod health;
 pub mod house;
 pub mod hunts;

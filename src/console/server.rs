@@ -33,6 +33,7 @@ use super::account::{self, Accounts, AccountsError};
 use super::answer::{Failure, Reply, Writing};
 use super::call::{Call, Fields};
 use super::door;
+use super::fields;
 use super::house::House;
 use super::routes::{self, Found, Needs, Route};
 use super::shell::{self, Theme};
@@ -367,14 +368,10 @@ fn tongue(headers: &HeaderMap, query: &Fields) -> Tongue {
     asked.or_else(|| Tongue::of(&cookie(headers, "language")?)).unwrap_or_default()
 }
 
-/// The value of a cookie (RFC 6265, section 5.4).
+/// The value of a cookie.
 pub(super) fn cookie(headers: &HeaderMap, name: &str) -> Option<String> {
-    headers.get_all(header::COOKIE).iter().filter_map(|field| field.to_str().ok()).find_map(|field| {
-        field.split(';').find_map(|pair| {
-            let (key, value) = pair.trim().split_once('=')?;
-            (key == name).then(|| value.to_owned())
-        })
-    })
+    let mut fields = headers.get_all(header::COOKIE).iter().filter_map(|field| field.to_str().ok());
+    fields.find_map(|field| fields::cookie(field, name)).map(str::to_owned)
 }
 
 /// Over TLS a name that only this host may set, and for the whole of it (RFC 6265bis, section 4.1.3).
