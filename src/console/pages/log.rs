@@ -402,7 +402,7 @@ fn table(call: &Call, data: &Data<'_>, rows: &[Record<'_>]) -> Result<Markup, Fa
             @let qname = parts::name_text(&row.qname);
             @let label = |vietnamese, english| tongue.say(vietnamese, english);
             tr.hit[row.is_hit] {
-                th.when scope="row" { (parts::time(call, row.time)) }
+                th scope="row" { span.when { (parts::time(call, row.time)) } }
                 td data-label=(label("Máy", "Machine")) {
                     @match hosts.get(&source).and_then(Option::as_ref) {
                         Some(machine) => {
