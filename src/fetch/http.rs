@@ -384,27 +384,57 @@ impl<'a> Client<'a> {
         timeout(limit, self.send_post(post)).await.map_err(|_| HttpError::Timeout(limit))?
     }
 
-    async fn send_post(
-        &mut self,
-        Post { url, content_type, fields, body }: Post<'_>,
-    ) -> Result<(), HttpError> {
-        let ask = Ask { url, accept: "*/*", etag: None, last_modified: None };
-        let via = self.via();
-        let mut request = self.request(url, ask, is_asked_for_us(url, via.as_ref()))?;
-        *request.method_mut() = Method::POST;
-        let headers = request.headers_mut();
-        let wrong = |_| HttpError::Url(Shown(url).to_string());
-        headers.insert(CONTENT_TYPE, HeaderValue::from_str(content_type).map_err(wrong)?);
-        headers.extend(fields.iter().cloned());
-        *request.body_mut() = Full::new(body);
-        let mut line = connect::open(url, via.as_ref(), self.options.ca.as_deref()).await?;
-        let response = line.sender.send_request(request).await.map_err(|error| HttpError::of(&error))?;
+    async fn send_post(&mut self, post: Post<'_>) -> Result<(), HttpError> {
+        let (_line, response) = self.converse(Method::POST, "*/*", post).await?;
         let status = response.status();
         if status.is_success() {
             return Ok(());
         }
         let retry_after = retry_after(response.headers(), Timestamp::now());
         Err(HttpError::Status { status: status.as_u16(), retry_after })
+    }
+
+    /// Sends one message and writes what is answered, which is JSON if all is well, whatever the status, which comes back. Redirects
+    /// are not followed.
+    ///
+    /// # Errors
+    /// [`HttpError`]: there is no answer, or not all of it.
+    pub async fn exchange(
+        &mut self,
+        method: Method,
+        post: Post<'_>,
+        out: &mut (dyn Write + Send),
+    ) -> Result<u16, HttpError> {
+        let limit = self.options.timeout;
+        let exchanged = async {
+            let (_line, response) = self.converse(method, "application/json", post).await?;
+            let status = response.status().as_u16();
+            receive(response, out).await.map(|()| status)
+        };
+        timeout(limit, exchanged).await.map_err(|_| HttpError::Timeout(limit))?
+    }
+
+    /// An answer, and the connection on which its body still has to come.
+    async fn converse(
+        &mut self,
+        method: Method,
+        accept: &str,
+        Post { url, content_type, fields, body }: Post<'_>,
+    ) -> Result<(Line, Response<Incoming>), HttpError> {
+        let ask = Ask { url, accept, etag: None, last_modified: None };
+        let via = self.via();
+        let mut request = self.request(url, ask, is_asked_for_us(url, via.as_ref()))?;
+        let headers = request.headers_mut();
+        let wrong = |_| HttpError::Url(Shown(url).to_string());
+        if method == Method::POST {
+            headers.insert(CONTENT_TYPE, HeaderValue::from_str(content_type).map_err(wrong)?);
+        }
+        headers.extend(fields.iter().cloned());
+        *request.method_mut() = method;
+        *request.body_mut() = Full::new(body);
+        let mut line = connect::open(url, via.as_ref(), self.options.ca.as_deref()).await?;
+        let response = line.sender.send_request(request).await.map_err(|error| HttpError::of(&error))?;
+        Ok((line, response))
     }
 
     fn via(&self) -> Option<Via<'_>> {
