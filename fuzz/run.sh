@@ -13,7 +13,7 @@ cd "$(dirname "$0")/.."
 
 targets=("$@")
 if [ ${#targets[@]} -eq 0 ]; then
-    targets=(query response feed image segment config host recursion validate proxy doh zone tsig transfer bundle workbook frames landing rows hello leases letter multipart sheets console_form)
+    targets=(query response feed image segment config host recursion validate proxy doh zone tsig transfer bundle workbook frames landing rows hello leases letter multipart openid sheets console_form)
 fi
 
 export RUSTC_BOOTSTRAP=1

@@ -25,6 +25,7 @@ pub mod listener;
 pub mod mac;
 pub mod metrics;
 pub mod name;
+pub mod oidc;
 pub mod outlet;
 pub mod policy;
 pub mod publish;
