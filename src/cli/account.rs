@@ -12,6 +12,7 @@ use super::{CliError, ConfigArg};
 use crate::config::Config;
 use crate::console::access::Role;
 use crate::console::account::{Account, Accounts, AccountsError};
+use crate::console::outside;
 use crate::evidence::audit::{self, Change};
 use crate::{clock, daemon};
 
@@ -36,6 +37,11 @@ pub(super) enum Command {
     /// The second factor.
     #[command(subcommand)]
     Totp(Totp),
+    /// Let an account sign in by the organisation's own sign-in (console.oidc).
+    ///
+    /// Without --subject the first who comes from there by the account's name within seven days becomes its owner. An account that has its
+    /// owner there has no password any more, but for an admin's.
+    Outside(Outside),
     /// Sessions.
     #[command(subcommand)]
     Sessions(Sessions),
@@ -79,6 +85,20 @@ pub(super) struct Named {
 }
 
 #[derive(Debug, Args)]
+pub(super) struct Outside {
+    #[command(flatten)]
+    config: ConfigArg,
+    /// The account's name.
+    name: String,
+    /// Who it is there (the claim `sub`), as the page says that refuses somebody: links the account at once.
+    #[arg(long, value_name = "SUB")]
+    subject: Option<String>,
+    /// Take it back: it signs in by a password again, or by a link for one.
+    #[arg(long, conflicts_with = "subject")]
+    off: bool,
+}
+
+#[derive(Debug, Args)]
 pub(super) struct Link {
     #[command(flatten)]
     config: ConfigArg,
@@ -113,6 +133,7 @@ pub(super) fn run(command: &Command) -> Result<(), CliError> {
         Command::Disable(arguments) => change(arguments, "account.disable", Accounts::disable),
         Command::Enable(arguments) => change(arguments, "account.enable", Accounts::enable),
         Command::Remove(arguments) => change(arguments, "account.remove", Accounts::remove),
+        Command::Outside(arguments) => outside(arguments),
         Command::Totp(Totp::Reset(arguments)) => change(arguments, "account.totp", Accounts::reset_totp),
         Command::Sessions(Sessions::End(arguments)) => {
             change(arguments, "account.sessions", |accounts, name| {
@@ -149,6 +170,31 @@ fn role_text(arguments: &Add) -> String {
 fn record(config: &Config, what: &str, on: &str, details: &str) -> Result<(), CliError> {
     audit::changed(&config.data_dir, clock::now(), None, &Change { what, on, details })
         .map_err(|source| CliError::Unrecorded { path: audit::path(&config.data_dir), source })
+}
+
+fn outside(arguments: &Outside) -> Result<(), CliError> {
+    let (config, accounts) = open(&arguments.config)?;
+    let name = accounts.find(&arguments.name)?.name;
+    let details = match (&arguments.subject, arguments.off) {
+        (_, true) => {
+            accounts.unlink_outside(&name)?;
+            "taken back".to_owned()
+        }
+        (Some(subject), false) => {
+            let provider = config.console.outside.as_ref().ok_or(CliError::NoOutside)?;
+            let subject = outside::subject(&provider.provider.issuer, subject);
+            accounts.link_outside(&name, &subject)?;
+            format!("linked: {subject}")
+        }
+        (None, false) => {
+            if config.console.outside.is_none() {
+                return Err(CliError::NoOutside);
+            }
+            accounts.await_outside(&name, clock::now())?;
+            "waits".to_owned()
+        }
+    };
+    record(&config, "account.outside", &name, &details)
 }
 
 fn known_agency(config: &Config, agency: Option<&str>) -> Result<(), CliError> {
@@ -204,7 +250,11 @@ fn list(accounts: &Accounts) -> Result<(), CliError> {
 fn state(account: &Account) -> &'static str {
     if account.is_disabled {
         "disabled"
-    } else if account.has_password || account.subject.is_some() {
+    } else if account.subject.is_some() {
+        "sso"
+    } else if account.awaited.is_some_and(|until| until > clock::now()) {
+        "waits"
+    } else if account.has_password {
         "active"
     } else {
         "invited"

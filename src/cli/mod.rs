@@ -243,6 +243,9 @@ enum CliError {
         "there is an admin who can sign in already; `sachdns account link NAME` makes a link for a new password"
     )]
     NotFirst,
+    /// There is no other sign-in.
+    #[error("there is no OpenID Connect provider: set console.oidc.issuer first (docs/console.md)")]
+    NoOutside,
     #[error("the two passwords differ; nothing was changed")]
     PasswordsDiffer,
     #[error("writing the output: {0}")]

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use url::Url;
 
 use super::faults::Problem;
+use super::fetch::Common;
 use super::file::{network, networks_of};
 use super::reader::{Reader, Table, Value, address, duration, list, parsed, text};
 use crate::console::Options;
@@ -15,7 +16,7 @@ use crate::credentials;
 /// Who may read figures without a token.
 const METRICS_ALLOW: &[&str] = &["127.0.0.0/8", "::1/128"];
 
-pub(super) fn read<'a>(reader: &mut Reader<'a>, top: &mut Table<'a>) -> Options {
+pub(super) fn read<'a>(reader: &mut Reader<'a>, top: &mut Table<'a>, fetching: &Common) -> Options {
     let mut table = reader.sub_table(top, "console");
     let line = table.line();
     // One address may stand without brackets.
@@ -30,6 +31,7 @@ pub(super) fn read<'a>(reader: &mut Reader<'a>, top: &mut Table<'a>) -> Options 
     let idle = reader.take(&mut table, "session_idle", rules.idle, duration);
     let life = reader.take(&mut table, "session_life", rules.life, duration);
     let totp = reader.take(&mut table, "totp", rules.totp, list(role));
+    let (outside, passwords) = super::console_oidc::read(reader, &mut table, url.as_deref(), fetching);
     reader.finish(table, &[]);
     let missing = match (&certificate, &key) {
         (Some(_), None) => Some(("console.key", "key = \"/etc/sachdns/console-key.pem\"")),
@@ -42,10 +44,11 @@ pub(super) fn read<'a>(reader: &mut Reader<'a>, top: &mut Table<'a>) -> Options 
     let credentials = certificate.zip(key);
     let credentials =
         credentials.map(|(certificate, key)| credentials::Options { certificate, key, name: None });
-    Options { listen, metrics_allow, url, credentials, trusted_proxies, rules: Rules { idle, life, totp } }
+    let rules = Rules { idle, life, totp, passwords };
+    Options { listen, metrics_allow, url, credentials, trusted_proxies, rules, outside }
 }
 
-fn role(value: Value<'_>) -> Result<Role, Problem> {
+pub(super) fn role(value: Value<'_>) -> Result<Role, Problem> {
     parsed("roles: \"admin\", \"analyst\", \"officer\", \"reader\"", str::parse)(value)
 }
 
@@ -70,6 +73,6 @@ fn url(value: Value<'_>) -> Result<Option<String>, Problem> {
     })(value)
 }
 
-fn file(value: Value<'_>) -> Result<Option<PathBuf>, Problem> {
+pub(super) fn file(value: Value<'_>) -> Result<Option<PathBuf>, Problem> {
     Ok(Some(PathBuf::from(text(value)?)).filter(|path| !path.as_os_str().is_empty()))
 }

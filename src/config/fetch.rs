@@ -28,7 +28,7 @@ const SOURCES: &str = "the path of a file, \"https://HOST/PATH\", \"taxii2+https
 
 /// What holds for all feeds.
 pub(super) struct Common {
-    proxy: Option<Proxy>,
+    pub(super) proxy: Option<Proxy>,
     pub(super) bundle_keys: Vec<PublicKey>,
 }
 
@@ -254,7 +254,7 @@ fn credentials(
 }
 
 /// A proxy's URL, or nothing.
-fn proxy_url(value: Value<'_>) -> Result<Option<Url>, Problem> {
+pub(super) fn proxy_url(value: Value<'_>) -> Result<Option<Url>, Problem> {
     let expected = "\"http://HOST:PORT\", or \"\" for none";
     let got = text(value)?;
     if got.is_empty() {

@@ -73,7 +73,7 @@ pub(super) fn read(path: &Path, text: &str, roster: RosterIn<'_>) -> Result<Conf
 #[cfg(test)]
 pub(super) fn all_settings() -> Vec<String> {
     // The arrays' settings are asked for only where there is an element.
-    let text = "[[feed]]\n[[agency]]\n[[group]]\n[[route]]\n[[zone]]\n[[tsig_key]]\n[[publish]]\n[[outlet]]\n[[webhook]]\n[[identity]]\n";
+    let text = "[[feed]]\n[[agency]]\n[[group]]\n[[route]]\n[[zone]]\n[[tsig_key]]\n[[publish]]\n[[outlet]]\n[[webhook]]\n[[identity]]\n[[console.oidc.group]]\n";
     let mut reader = Reader::new(Path::new(""), text);
     let (document, _) = DeTable::parse_recoverable(text);
     settings(&mut reader, Path::new(""), document.get_ref(), RosterIn::Nowhere);
@@ -118,7 +118,7 @@ fn settings<'a>(
         feed.addresses = Addresses { own: own.clone(), shortest, ..feed.addresses.clone() };
     }
     let export = super::export::read(reader, &mut top);
-    let console = super::console::read(reader, &mut top);
+    let console = super::console::read(reader, &mut top, &fetching);
     let gate = super::gate::read(reader, &mut top);
     let names: Vec<&str> = feeds.iter().map(|feed| &*feed.name).collect();
     let (mut agencies, mut offices) = agencies(reader, &mut top);

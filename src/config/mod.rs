@@ -7,6 +7,7 @@ mod audiences;
 mod cases;
 mod clickhouse;
 mod console;
+mod console_oidc;
 mod export;
 mod faults;
 mod fetch;

@@ -129,13 +129,14 @@ impl<'a> Reader<'a> {
 
     /// Takes all of `[[key]]`.
     pub(super) fn tables(&mut self, top: &mut Table<'a>, key: &'static str) -> Vec<Table<'a>> {
+        let name = top.setting(key);
         top.known.push(key);
         let Some(at) = top.entries.iter().position(|(name, ..)| name == key) else { return Vec::new() };
         let (_, line, value) = top.entries.swap_remove(at);
         let Some(array) = value.as_array() else {
             self.fault(
                 line,
-                key,
+                &name,
                 Problem::Type { expected: "a list of tables: [[…]]", got: type_word(value) },
             );
             return Vec::new();
@@ -144,10 +145,10 @@ impl<'a> Reader<'a> {
         for element in array {
             let line = self.line(element.span().start);
             match element.get_ref().as_table() {
-                Some(table) => tables.push(self.table(key, line, table)),
+                Some(table) => tables.push(self.table(&name, line, table)),
                 None => self.fault(
                     line,
-                    key,
+                    &name,
                     Problem::Type { expected: "a table: [[…]]", got: type_word(element.get_ref()) },
                 ),
             }

@@ -2,6 +2,7 @@
 
 use std::io::{self, Write};
 
+use hyper::StatusCode;
 use maud::Markup;
 
 use crate::cases::DeskError;
@@ -16,6 +17,18 @@ pub(super) enum Reply {
     Page(Markup),
     /// A page with its form again, and what is wrong in it (422).
     Again(Markup),
+    /// A page that says why there is no other, with this status.
+    Told(StatusCode, Markup),
+    /// A page that is left for another place at once, after this cookie was set. Forms may be answered with it where a redirect would lead
+    /// elsewhere, which our own rule for forms forbids.
+    Onward {
+        /// The page, for whoever is not led on.
+        page: Markup,
+        /// Where to.
+        to: String,
+        /// The field's value.
+        cookie: String,
+    },
     /// JSON.
     Json(serde_json::Value),
     /// … of a server that is not well (503).

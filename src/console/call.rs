@@ -9,6 +9,7 @@ use super::answer::Failure;
 use super::data::Data;
 pub(super) use super::fields::Fields;
 use super::house::House;
+use super::outside::Outside;
 use super::shell::Theme;
 use super::tongue::Tongue;
 
@@ -27,6 +28,10 @@ pub(super) struct Call {
     pub(super) session: Option<String>,
     /// … its number.
     pub(super) session_number: Option<i64>,
+    /// The organisation's own sign-in, where there is one.
+    pub(super) outside: Option<Arc<Outside>>,
+    /// What the browser was given on its way there, as the cookie has it.
+    pub(super) binding: Option<String>,
     /// Whether its owner must set up a second factor before anything else.
     pub(super) must_enrol: bool,
     /// What a form of this session must bring back (see `super::server`).

@@ -26,6 +26,7 @@ mod import;
 pub mod jobs;
 pub mod kept;
 pub mod multipart;
+pub mod outside;
 mod pages;
 mod parts;
 mod routes;
@@ -60,4 +61,6 @@ pub struct Options {
     pub trusted_proxies: Vec<IpNet>,
     /// How long sessions last, and who needs a second factor.
     pub rules: account::Rules,
+    /// The organisation's own sign-in.
+    pub outside: Option<outside::Options>,
 }

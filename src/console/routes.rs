@@ -77,6 +77,7 @@ static PAGES: &[&[Route]] = &[
     super::api::ROUTES,
     super::health::ROUTES,
     pages::sign_in::ROUTES,
+    pages::outside::ROUTES,
     pages::first::ROUTES,
     pages::account::ROUTES,
     pages::users::ROUTES,

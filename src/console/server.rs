@@ -35,6 +35,7 @@ use super::call::{Call, Fields};
 use super::door;
 use super::fields;
 use super::house::House;
+use super::outside::Outside;
 use super::routes::{self, Found, Needs, Route};
 use super::shell::{self, Theme};
 use super::token::Tokens;
@@ -79,6 +80,7 @@ pub struct Console {
     acceptor: Option<TlsAcceptor>,
     proxies: Vec<IpNet>,
     url: Option<String>,
+    outside: Option<Arc<Outside>>,
 }
 
 impl Console {
@@ -102,6 +104,7 @@ impl Console {
             acceptor: credentials.map(door::acceptor).transpose()?,
             proxies: options.trusted_proxies.clone(),
             url: options.url.clone(),
+            outside: options.outside.as_ref().map(|options| Arc::new(Outside::new(options))),
         }))
     }
 }
@@ -170,6 +173,8 @@ async fn answered(
         rights: None,
         session: cookie(&parts.headers, session_name(is_encrypted)),
         session_number: None,
+        outside: console.outside.clone(),
+        binding: cookie(&parts.headers, outside_name(is_encrypted)),
         must_enrol: false,
         csrf: String::new(),
         client,
@@ -386,11 +391,33 @@ pub(super) fn session_cookie(call: &Call, token: &str) -> String {
     format!("{}={token}; Path=/; HttpOnly; SameSite=Lax{secure}{end}", session_name(call.is_encrypted))
 }
 
+fn outside_name(is_encrypted: bool) -> &'static str {
+    if is_encrypted { "__Host-oidc" } else { "oidc" }
+}
+
+/// The cookie that binds a way to the organisation's own sign-in to this browser. The way back begins at another site, so it is lax; it
+/// is of use once, and goes by itself.
+pub(super) fn outside_cookie(call: &Call, binding: &str, seconds: i64) -> String {
+    let secure = if call.is_encrypted { "; Secure" } else { "" };
+    let name = outside_name(call.is_encrypted);
+    format!("{name}={binding}; Path=/; HttpOnly; SameSite=Lax; Max-Age={seconds}{secure}")
+}
+
 fn success(reply: Reply, console: &Console) -> Answer {
     match reply {
         Reply::Page(page) => of(StatusCode::OK, "text/html; charset=utf-8", page.into_string()),
         Reply::Again(page) => {
             of(StatusCode::UNPROCESSABLE_ENTITY, "text/html; charset=utf-8", page.into_string())
+        }
+        Reply::Told(status, page) => of(status, "text/html; charset=utf-8", page.into_string()),
+        Reply::Onward { page, to, cookie } => {
+            let mut answer = of(StatusCode::OK, "text/html; charset=utf-8", page.into_string());
+            for (name, value) in [(header::REFRESH, format!("0; url={to}")), (header::SET_COOKIE, cookie)] {
+                if let Ok(value) = HeaderValue::from_str(&value) {
+                    answer.headers_mut().insert(name, value);
+                }
+            }
+            answer
         }
         Reply::Json(value) => of(StatusCode::OK, "application/json", value.to_string()),
         Reply::Unwell(value) => of(StatusCode::SERVICE_UNAVAILABLE, "application/json", value.to_string()),

@@ -126,7 +126,8 @@ pub(super) fn again(call: &Call, title: &str, body: &Markup) -> Reply {
     Reply::Again(frame(call, title, body))
 }
 
-fn frame(call: &Call, title: &str, body: &Markup) -> Markup {
+/// A page, to be sent in another way than most.
+pub(super) fn frame(call: &Call, title: &str, body: &Markup) -> Markup {
     let tongue = call.tongue;
     let theme = call.theme;
     html! {

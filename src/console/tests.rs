@@ -238,6 +238,8 @@ impl Scratch {
             rights: None,
             session: None,
             session_number: None,
+            outside: None,
+            binding: None,
             must_enrol: false,
             csrf: "csrf of tests".to_owned(),
             client: "10.9.0.7".parse().unwrap(),
@@ -309,7 +311,9 @@ pub(super) fn officer(number: usize) -> Viewer {
 /// All that a reply has in its body, or where it leads.
 pub(super) fn text(reply: Reply) -> String {
     match reply {
-        Reply::Page(page) | Reply::Again(page) => page.into_string(),
+        Reply::Page(page) | Reply::Again(page) | Reply::Told(_, page) | Reply::Onward { page, .. } => {
+            page.into_string()
+        }
         Reply::Json(value) | Reply::Unwell(value) => value.to_string(),
         Reply::Text(_, text) => text,
         Reply::Redirect(to) | Reply::RedirectWith { to, .. } => to,

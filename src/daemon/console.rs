@@ -97,6 +97,7 @@ impl Side {
         let credentials = credentials(&config)?;
         let accounts = Arc::new(Accounts::open_with(&config.data_dir, options.rules.clone())?);
         self.advise(options, &accounts)?;
+        lost_agencies(&config);
         let hunts = Arc::new(Hunts::new(&config.data_dir));
         if let Some(credentials) = &credentials {
             // There is one console: nobody has set it before.
@@ -143,6 +144,21 @@ impl Side {
             );
         }
         Ok(())
+    }
+}
+
+/// Tells of groups of the organisation's own sign-in that lead to agencies that there are not: an import may bring them later.
+fn lost_agencies(config: &Config) {
+    let groups = config.console.outside.iter().flat_map(|outside| &outside.groups);
+    for (group, grant) in groups {
+        let Some(agency) = &grant.agency else { continue };
+        if !config.agencies.iter().any(|it| *it.id == **agency) {
+            tracing::warn!(
+                %group,
+                %agency,
+                "console.oidc.group: there is no such agency, so nobody of this group can sign in: mend the id, or import the agency"
+            );
+        }
     }
 }
 

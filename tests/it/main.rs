@@ -16,6 +16,7 @@ mod clickhouse;
 mod clients;
 mod console_accounts;
 mod console_api;
+mod console_oidc;
 mod console_pages;
 mod console_security;
 mod console_work;

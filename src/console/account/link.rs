@@ -112,6 +112,11 @@ impl Accounts {
         self.throttle.give_back(&paid);
         let hash = self.hasher.hash(password)?;
         let name = link.account.as_deref().unwrap_or(name);
+        let role =
+            link.account.as_deref().map_or(Ok(Role::Admin), |name| self.find(name).map(|it| it.role))?;
+        if !self.rules.passwords.may(role) {
+            return Err(AccountsError::Outside);
+        }
         if link.account.is_none() {
             super::check(name, Role::Admin, None)?;
         }

@@ -5,6 +5,7 @@
 //! can sign in as nobody with a second factor aside, whose secrets must be kept as they are (the file is its owner's only).
 
 mod link;
+mod outside;
 mod password;
 mod session;
 mod store;
@@ -23,6 +24,7 @@ use sha2::{Digest as _, Sha256};
 use super::access::{Role, Scope, Viewer};
 
 pub use link::{Link, Purpose};
+pub use outside::{AWAITED_DAYS, Came, Entry, Grant, Outsider, Refusal};
 pub use password::SHORTEST as SHORTEST_PASSWORD;
 pub use session::{Origin, Session, SignIn, Signed};
 
@@ -88,6 +90,11 @@ pub enum AccountsError {
     /// The password in use was not given.
     #[error("this is not the password in use")]
     Wrong,
+    /// Only admins have passwords here.
+    #[error(
+        "this account signs in by the organisation's own sign-in: only admins have passwords here (console.oidc.passwords)"
+    )]
+    Outside,
     /// The hash.
     #[error("the password cannot be kept: {0}")]
     Hash(argon2::password_hash::Error),
@@ -109,12 +116,30 @@ pub struct Rules {
     pub life: Duration,
     /// Roles that must have a second factor.
     pub totp: Vec<Role>,
+    /// Who may sign in with a password.
+    pub passwords: Passwords,
+}
+
+/// Who may sign in with a password.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Passwords {
+    /// Whoever has one.
+    #[default]
+    Everybody,
+    /// Admins only, for when the organisation's own sign-in is out of order.
+    Admins,
+}
+
+impl Passwords {
+    fn may(self, role: Role) -> bool {
+        self == Self::Everybody || role == Role::Admin
+    }
 }
 
 impl Default for Rules {
     fn default() -> Self {
         let hours = |hours: u64| Duration::from_secs(hours * 3600);
-        Self { idle: hours(2), life: hours(12), totp: Vec::new() }
+        Self { idle: hours(2), life: hours(12), totp: Vec::new(), passwords: Passwords::default() }
     }
 }
 
@@ -143,8 +168,12 @@ pub struct Account {
     pub has_password: bool,
     /// Whether it has a second factor, and how many recovery codes are left.
     pub totp: Option<u32>,
-    /// Who it is for the organisation's own sign-in.
+    /// Who it is for the organisation's own sign-in: issuer and subject.
     pub subject: Option<String>,
+    /// Whether what it is follows the groups there.
+    pub by_groups: bool,
+    /// Until when the first who comes from there by this name becomes its owner, microseconds since 1970.
+    pub awaited: Option<i64>,
     /// When it was made, microseconds since 1970.
     pub made: i64,
     /// When somebody signed in last.
@@ -163,7 +192,7 @@ pub struct Accounts {
 }
 
 const COLUMNS: &str = "name, role, agency, is_disabled, password IS NOT NULL, totp IS NOT NULL,
-    (SELECT count(*) FROM recovery WHERE account = name), subject, made, last";
+    (SELECT count(*) FROM recovery WHERE account = name), subject, made, last, by_groups, awaited";
 
 impl Accounts {
     /// Opens the accounts of this data folder; makes them where there are none.
@@ -497,6 +526,8 @@ fn account(row: &rusqlite::Row<'_>) -> rusqlite::Result<Option<Account>> {
         subject: row.get(7)?,
         made: row.get(8)?,
         last: row.get(9)?,
+        by_groups: row.get(10)?,
+        awaited: row.get(11)?,
     }))
 }
 

@@ -43,6 +43,8 @@ pub enum SignIn {
     Session(String),
     /// The code is asked for next; this comes back with it.
     Code(String),
+    /// Nothing: the password is right, but this account does not sign in by it.
+    Outside,
     /// Nothing: the name or the password is wrong.
     Wrong,
 }
@@ -58,6 +60,15 @@ pub struct Signed {
     pub must_enrol: bool,
 }
 
+/// How a session began.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum By<'a> {
+    /// By what is kept here.
+    Us,
+    /// By the organisation's own sign-in; the token by which it is ended there too.
+    Outside(Option<&'a str>),
+}
+
 /// A session, as its owner sees it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Session {
@@ -71,6 +82,8 @@ pub struct Session {
     pub address: String,
     /// With which browser.
     pub agent: String,
+    /// Whether it began by the organisation's own sign-in.
+    pub is_outside: bool,
 }
 
 /// Those between password and code.
@@ -132,28 +145,31 @@ impl Accounts {
         let (kept, is_known) = self.with(|database| {
             let kept = database
                 .query_row(
-                    "SELECT name, password, totp IS NOT NULL FROM account WHERE name = ?1 AND is_disabled = 0",
+                    "SELECT name, password, totp IS NOT NULL, role FROM account WHERE name = ?1 AND is_disabled = 0",
                     [name],
-                    |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
+                    |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)),
                 )
                 .optional()?;
             let mut seen = database.prepare("SELECT 1 FROM seen WHERE account = ?1 AND address = ?2")?;
             Ok((kept, seen.exists([name, &address])?))
         })?;
-        let kept: Option<(String, Option<String>, bool)> = kept;
+        let kept: Option<(String, Option<String>, bool, String)> = kept;
         // By one spelling, so that others do not make purses of their own.
         let spelt = kept.as_ref().map_or(name, |(name, ..)| name);
         let paid = self.throttle.password(spelt, from.address, is_known, now).map_err(AccountsError::Busy)?;
-        let hash = kept.as_ref().and_then(|(_, password, _)| password.as_deref());
+        let hash = kept.as_ref().and_then(|(_, password, ..)| password.as_deref());
         if !self.hasher.fits(password, hash)? {
             return Ok(SignIn::Wrong);
         }
-        let Some((account, _, has_totp)) = kept else { return Ok(SignIn::Wrong) };
+        let Some((account, _, has_totp, role)) = kept else { return Ok(SignIn::Wrong) };
         self.throttle.give_back(&paid);
+        if !role.parse().is_ok_and(|role| self.rules.passwords.may(role)) {
+            return Ok(SignIn::Outside);
+        }
         if has_totp {
             return Ok(SignIn::Code(self.steps.begin(account, now)));
         }
-        Ok(SignIn::Session(self.with(|database| begin(database, &account, from, false, now))?))
+        Ok(SignIn::Session(self.with(|database| begin(database, &account, from, By::Us, now))?))
     }
 
     /// Looks at the code of the second factor, or one that stands in for it; the session's cookie and the account come back.
@@ -173,7 +189,7 @@ impl Accounts {
             if !takes_code(database, &account, code, now)? && !takes_recovery(database, &account, code)? {
                 return Ok(None);
             }
-            begin(database, &account, from, false, now).map(Some)
+            begin(database, &account, from, By::Us, now).map(Some)
         })?;
         let Some(session) = session else { return Ok(None) };
         self.throttle.give_back(&paid);
@@ -209,6 +225,10 @@ impl Accounts {
             Ok(found)
         })?;
         let Some((Some(viewer), has_totp, session, _, is_outside)) = found else { return Ok(None) };
+        // Of before passwords were for admins only.
+        if !is_outside && !self.rules.passwords.may(viewer.role) {
+            return Ok(None);
+        }
         let must_enrol = self.rules.totp.contains(&viewer.role) && !has_totp && !is_outside;
         Ok(Some(Signed { viewer, session, must_enrol }))
     }
@@ -229,13 +249,20 @@ impl Accounts {
     pub fn sessions(&self, account: &str, now: i64) -> Result<Vec<Session>, AccountsError> {
         self.with(|database| {
             let mut select = database.prepare(
-                "SELECT id, made, last, address, agent FROM session
+                "SELECT id, made, last, address, agent, is_outside FROM session
                  WHERE account = ?1 AND made > ?2 AND last > ?3 ORDER BY last DESC, id DESC",
             )?;
             let since = (now - self.rules.life(), now - self.rules.idle());
             let rows = select.query_map(params![account, since.0, since.1], |row| {
                 let (id, made, last) = (row.get(0)?, row.get(1)?, row.get(2)?);
-                Ok(Session { id, made, last, address: row.get(3)?, agent: row.get(4)? })
+                Ok(Session {
+                    id,
+                    made,
+                    last,
+                    address: row.get(3)?,
+                    agent: row.get(4)?,
+                    is_outside: row.get(5)?,
+                })
             })?;
             rows.collect()
         })
@@ -267,11 +294,22 @@ impl Accounts {
         from: Origin<'_>,
         now: i64,
     ) -> Result<String, AccountsError> {
-        self.with(|database| begin(database, account, from, true, now))
+        self.with(|database| begin(database, account, from, By::Outside(None), now))
+    }
+
+    /// Whether this session began by the organisation's own sign-in, and the token by which it is ended there too.
+    ///
+    /// # Errors
+    /// [`AccountsError::Database`].
+    pub fn is_outside(&self, token: &str) -> Result<Option<Option<String>>, AccountsError> {
+        self.with(|database| {
+            let select = "SELECT id_token FROM session WHERE digest = ?1 AND is_outside";
+            database.query_row(select, [digest(token)], |row| row.get(0)).optional()
+        })
     }
 
     pub(super) fn begin(&self, account: &str, from: Origin<'_>, now: i64) -> Result<String, AccountsError> {
-        self.with(|database| begin(database, account, from, false, now))
+        self.with(|database| begin(database, account, from, By::Us, now))
     }
 
     /// Removes what is over: sessions and links.
@@ -290,17 +328,35 @@ fn begin(
     database: &Connection,
     account: &str,
     from: Origin<'_>,
-    is_outside: bool,
+    by: By<'_>,
+    now: i64,
+) -> rusqlite::Result<String> {
+    let transaction = database.unchecked_transaction()?;
+    let token = begin_within(&transaction, account, from, by, now)?;
+    transaction.commit()?;
+    Ok(token)
+}
+
+/// … within a transaction.
+pub(super) fn begin_within(
+    transaction: &Connection,
+    account: &str,
+    from: Origin<'_>,
+    by: By<'_>,
     now: i64,
 ) -> rusqlite::Result<String> {
     let token = secret();
     let address = from.address.to_string();
     let agent: String =
         from.agent[..from.agent.floor_char_boundary(AGENT)].chars().filter(|it| !it.is_control()).collect();
-    let transaction = database.unchecked_transaction()?;
+    let (is_outside, id_token) = match by {
+        By::Us => (false, None),
+        By::Outside(token) => (true, token),
+    };
     transaction.execute(
-        "INSERT INTO session (digest, account, made, last, address, agent, is_outside) VALUES (?1, ?2, ?3, ?3, ?4, ?5, ?6)",
-        params![digest(&token), account, now, address, agent, is_outside],
+        "INSERT INTO session (digest, account, made, last, address, agent, is_outside, id_token)
+         VALUES (?1, ?2, ?3, ?3, ?4, ?5, ?6, ?7)",
+        params![digest(&token), account, now, address, agent, is_outside, id_token],
     )?;
     transaction.execute(
         "DELETE FROM session WHERE account = ?1 AND id NOT IN
@@ -317,7 +373,6 @@ fn begin(
         params![account, SEEN],
     )?;
     transaction.execute("UPDATE account SET last = ?2 WHERE name = ?1", params![account, now])?;
-    transaction.commit()?;
     Ok(token)
 }
 

@@ -16,7 +16,7 @@ use super::AccountsError;
 use crate::database::{self, Durability, Layout};
 
 static LAYOUT: Layout = Layout {
-    steps: &[SCHEMA],
+    steps: &[SCHEMA, OUTSIDE],
     durability: Durability::Commits,
     cache_kib: 2048,
     log_size: 1 << 20,
@@ -47,6 +47,14 @@ const SCHEMA: &str = "
         account TEXT NOT NULL COLLATE NOCASE REFERENCES account ON DELETE CASCADE, address TEXT NOT NULL, last INTEGER NOT NULL,
         PRIMARY KEY (account, address)
     ) STRICT, WITHOUT ROWID;
+";
+
+/// Of the organisation's own sign-in: until when an account waits for it, whether its groups say what the account is, and the token by which
+/// a session is ended there too.
+const OUTSIDE: &str = "
+    ALTER TABLE account ADD COLUMN awaited INTEGER;
+    ALTER TABLE account ADD COLUMN by_groups INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE session ADD COLUMN id_token TEXT;
 ";
 
 /// Opens the database; makes it, and its folder, where they are missing.

@@ -230,3 +230,125 @@ fn a_link_makes_the_first_admin_once() {
     let code = accounts.password_link("bình", NOW).unwrap();
     assert_eq!(accounts.use_link(&code, "", PASSWORD, here(), NOW).unwrap(), ("bình".to_owned(), None));
 }
+
+const AN: &str = "https://sso.example.vn 1";
+const BINH: &str = "https://sso.example.vn 2";
+
+fn grant(role: Role, agency: Option<&str>) -> Grant {
+    Grant { role, agency: agency.map(str::to_owned) }
+}
+
+/// Signs in outside: the account's name and how it came to it, or why not.
+fn enter(
+    accounts: &Accounts,
+    subject: &str,
+    name: &str,
+    grant: Option<&Grant>,
+) -> Result<(String, Came, String), Refusal> {
+    let who = Outsider { subject, name, grant, id_token: Some("token") };
+    match accounts.enter(&who, here(), NOW).unwrap() {
+        Entry::Session { token, account, came } => Ok((account, came, token)),
+        Entry::Refused(refusal) => Err(refusal),
+    }
+}
+
+#[test]
+fn outside_somebody_is_a_subject_and_never_a_name() {
+    let (_folder, accounts) = scratch(Rules { totp: vec![Role::Analyst], ..Rules::default() });
+    accounts.add("an", Role::Admin, None, PASSWORD, NOW).unwrap();
+    let analyst = grant(Role::Analyst, None);
+    // A name that somebody has here is not taken over, however it is spelt, and whatever the groups say.
+    for name in ["an", "AN"] {
+        assert_eq!(enter(&accounts, AN, name, Some(&analyst)).unwrap_err(), Refusal::Taken);
+        assert_eq!(enter(&accounts, AN, name, None).unwrap_err(), Refusal::Taken);
+    }
+    assert_eq!(accounts.find("an").unwrap().subject, None);
+    assert_eq!(enter(&accounts, BINH, "bình", None).unwrap_err(), Refusal::NoGroup);
+    for name in ["", "<b>", "a\nb", &"a".repeat(65)] {
+        assert_eq!(enter(&accounts, BINH, name, Some(&analyst)).unwrap_err(), Refusal::Name, "{name:?}");
+    }
+    let (name, came, token) = enter(&accounts, BINH, "bình", Some(&analyst)).unwrap();
+    assert_eq!((&*name, came), ("bình", Came::Made));
+    // The second factor is asked for there.
+    let signed = accounts.viewer(&token, NOW).unwrap().unwrap();
+    assert!(!signed.must_enrol && signed.viewer.role == Role::Analyst);
+    assert!(accounts.sessions("bình", NOW).unwrap()[0].is_outside);
+    assert_eq!(accounts.is_outside(&token).unwrap(), Some(Some("token".to_owned())));
+    assert_eq!(accounts.sign_in("bình", "", here(), NOW).unwrap(), SignIn::Wrong);
+    // Another name is the same person, and the same name of another one is not.
+    assert_eq!(enter(&accounts, BINH, "an", Some(&analyst)).unwrap().0, "bình");
+    assert_eq!(enter(&accounts, AN, "bình", Some(&analyst)).unwrap_err(), Refusal::Taken);
+    accounts.disable("bình").unwrap();
+    assert_eq!(enter(&accounts, BINH, "bình", Some(&analyst)).unwrap_err(), Refusal::Disabled);
+}
+
+#[test]
+fn groups_say_what_somebody_is_at_each_sign_in() {
+    let (_folder, accounts) = scratch(Rules::default());
+    let (admin, officer) = (grant(Role::Admin, None), grant(Role::Officer, Some("so-yte")));
+    let (_, _, first) = enter(&accounts, AN, "an", Some(&admin)).unwrap();
+    let (_, came, second) = enter(&accounts, AN, "an", Some(&officer)).unwrap();
+    assert_eq!(came, Came::Changed(admin.clone()));
+    assert_eq!(accounts.viewer(&first, NOW).unwrap(), None, "that of an admin is over");
+    assert_eq!(accounts.viewer(&second, NOW).unwrap().unwrap().viewer.scope, Scope::Agency("so-yte".into()));
+    assert_eq!(enter(&accounts, AN, "an", Some(&officer)).unwrap().1, Came::Known);
+    // Whoever has none any more is out at once, and in again with one.
+    assert_eq!(enter(&accounts, AN, "an", None).unwrap_err(), Refusal::NoGroup);
+    assert_eq!(accounts.viewer(&second, NOW).unwrap(), None);
+    assert_eq!(enter(&accounts, AN, "an", Some(&admin)).unwrap().1, Came::Changed(officer));
+}
+
+#[test]
+fn an_account_waits_for_its_owner_only_where_an_admin_says_so() {
+    let (_folder, accounts) = scratch(Rules::default());
+    accounts.add("root", Role::Admin, None, PASSWORD, NOW).unwrap();
+    accounts.add("an", Role::Analyst, None, PASSWORD, NOW).unwrap();
+    let open = session(&accounts, "an", NOW);
+    accounts.await_outside("AN", NOW - (AWAITED_DAYS * 24 + 1) * HOUR).unwrap();
+    assert_eq!(enter(&accounts, AN, "an", None).unwrap_err(), Refusal::Taken, "not for ever");
+    accounts.await_outside("an", NOW).unwrap();
+    let (name, came, token) = enter(&accounts, AN, "an", None).unwrap();
+    assert_eq!((&*name, came), ("an", Came::Linked));
+    // One way in from now on, and nothing of before is left open; the role is the admin's to say.
+    assert_eq!(accounts.viewer(&open, NOW).unwrap(), None);
+    assert_eq!(accounts.sign_in("an", PASSWORD, here(), NOW).unwrap(), SignIn::Wrong);
+    let reader = grant(Role::Reader, None);
+    assert_eq!(enter(&accounts, AN, "an", Some(&reader)).unwrap().1, Came::Known);
+    assert_eq!(accounts.viewer(&token, NOW).unwrap().unwrap().viewer.role, Role::Analyst);
+    // The second who comes by that name is not the first.
+    assert_eq!(enter(&accounts, BINH, "an", Some(&reader)).unwrap_err(), Refusal::Taken);
+
+    // An admin's password stays, and links are one person's.
+    accounts.link_outside("root", BINH).unwrap();
+    assert!(matches!(accounts.link_outside("an", BINH), Err(AccountsError::Taken(name)) if name == "root"));
+    assert!(matches!(accounts.sign_in("root", PASSWORD, here(), NOW).unwrap(), SignIn::Session(_)));
+    accounts.unlink_outside("an").unwrap();
+    assert_eq!(accounts.viewer(&token, NOW).unwrap(), None);
+    assert_eq!(enter(&accounts, AN, "an", None).unwrap_err(), Refusal::Taken);
+    // Nobody locks everybody out.
+    let (_folder, alone) = scratch(Rules::default());
+    enter(&alone, AN, "an", Some(&grant(Role::Admin, None))).unwrap();
+    assert!(matches!(alone.unlink_outside("an"), Err(AccountsError::LastAdmin(_))));
+}
+
+#[test]
+fn passwords_may_be_for_admins_only() {
+    let folder = tempfile::tempdir().unwrap();
+    let before = Accounts::open(folder.path()).unwrap();
+    before.add("root", Role::Admin, None, PASSWORD, NOW).unwrap();
+    before.add("an", Role::Reader, None, PASSWORD, NOW).unwrap();
+    let open = session(&before, "an", NOW);
+    let link = before.password_link("an", NOW).unwrap();
+    let rules = Rules { passwords: Passwords::Admins, ..Rules::default() };
+    let accounts = Accounts::open_with(folder.path(), rules).unwrap();
+    // That it has a password is told to whoever knows it.
+    assert_eq!(accounts.sign_in("an", "sai mật khẩu", here(), NOW).unwrap(), SignIn::Wrong);
+    assert_eq!(accounts.sign_in("an", PASSWORD, here(), NOW).unwrap(), SignIn::Outside);
+    assert_eq!(accounts.viewer(&open, NOW).unwrap(), None);
+    assert!(matches!(accounts.use_link(&link, "", PASSWORD, here(), NOW), Err(AccountsError::Outside)));
+    let root = session(&accounts, "root", NOW);
+    assert!(accounts.viewer(&root, NOW).unwrap().is_some());
+    let reader = grant(Role::Reader, None);
+    let (.., token) = enter(&accounts, AN, "bình", Some(&reader)).unwrap();
+    assert!(accounts.viewer(&token, NOW).unwrap().is_some());
+}

@@ -20,6 +20,7 @@ enum Key {
     Account([u8; 16]),
     Code([u8; 16]),
     Address(IpAddr),
+    Outside(IpAddr),
 }
 
 impl Key {
@@ -31,6 +32,8 @@ impl Key {
             Self::Code(_) => (8, 120 * SECOND),
             // An office may be behind one address.
             Self::Address(_) => (40, 10 * SECOND),
+            // Nothing is guessed, and nothing reckoned: against those who fill memory.
+            Self::Outside(_) => (120, 2 * SECOND),
         }
     }
 }
@@ -67,6 +70,11 @@ impl Throttle {
     /// Pays for a one-time link.
     pub(super) fn link(&self, address: IpAddr, now: i64) -> Result<Paid, u64> {
         self.pay([None, Some(Key::Address(network(address)))], now)
+    }
+
+    /// Pays for a way to the organisation's own sign-in, or back from it.
+    pub(super) fn outside(&self, address: IpAddr, now: i64) -> Result<Paid, u64> {
+        self.pay([None, Some(Key::Outside(network(address)))], now)
     }
 
     fn pay(&self, keys: [Option<Key>; 2], now: i64) -> Result<Paid, u64> {

@@ -55,6 +55,9 @@ pub(in crate::console) fn said(tongue: Tongue, error: &AccountsError) -> String 
         }
         AccountsError::Code => "Mã chưa đúng. Hãy kiểm tra giờ trên điện thoại rồi nhập mã mới.",
         AccountsError::Wrong => "Mật khẩu hiện tại chưa đúng.",
+        AccountsError::Outside => {
+            "Tài khoản này đăng nhập một lần (SSO); ở đây chỉ quản trị viên mới có mật khẩu."
+        }
         AccountsError::Database { .. } | AccountsError::Open { .. } | AccountsError::Hash(_) => {
             return error.to_string();
         }
@@ -96,7 +99,7 @@ fn body(call: &Call) -> Result<Markup, Failure> {
                     (tongue.say("Mật khẩu bị lộ là đủ để người khác vào thay bạn.", "Whoever learns your password can sign in as you.")) }
                 p { a.button href="/account/totp" { (tongue.say("Bật xác thực hai bước", "Set up the second factor")) } }
             },
-            None => p { (tongue.say("Tài khoản này đăng nhập qua hệ thống của cơ quan.", "This account signs in by your organisation's own sign-in.")) },
+            None => p { (tongue.say("Tài khoản này đăng nhập một lần (SSO); xác thực hai bước, nếu có, là của hệ thống ấy.", "This account signs in by the single sign-on; a second factor is asked for there.")) },
         }
     };
     let rows = html! {
@@ -105,7 +108,8 @@ fn body(call: &Call) -> Result<Markup, Failure> {
             tr {
                 td data-label=(tongue.say("Bắt đầu", "Began")) { (parts::time(call, session.made)) }
                 td data-label=(tongue.say("Dùng lần cuối", "Used last")) { (parts::ago(call, session.last)) }
-                td data-label=(tongue.say("Địa chỉ", "Address")) { (session.address) }
+                td data-label=(tongue.say("Địa chỉ", "Address")) { (session.address)
+                    @if session.is_outside { " " (parts::badge(Tone::Plain, tongue.say("SSO", "SSO"))) } }
                 td.name data-label=(tongue.say("Trình duyệt", "Browser")) { (session.agent) }
                 td {
                     @if is_own { (parts::badge(Tone::Info, tongue.say("phiên này", "this one"))) } @else {

@@ -13,6 +13,7 @@ pub(super) mod first;
 pub(super) mod hunts;
 pub(super) mod log;
 pub(super) mod machines;
+pub(super) mod outside;
 pub(super) mod overview;
 pub(super) mod policy;
 pub(super) mod reasons;

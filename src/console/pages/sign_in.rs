@@ -2,7 +2,7 @@
 
 use maud::{Markup, html};
 
-use super::super::account::SignIn;
+use super::super::account::{Passwords, SignIn};
 use super::super::answer::{Failure, Reply};
 use super::super::audit;
 use super::super::call::Call;
@@ -26,6 +26,14 @@ fn page(call: &Call) -> Result<Reply, Failure> {
             ("out", "Bạn đã đăng xuất.", "You are signed out."),
         ],
     );
+    // What the single sign-on sends back, once somebody signed out of it.
+    let done = match call.query.find("state") {
+        Some("out") => parts::notice(
+            Tone::Good,
+            &html! { (call.tongue.say("Bạn đã đăng xuất.", "You are signed out.")) },
+        ),
+        _ => done,
+    };
     Ok(shell::page(call, title(call), &form(call, call.query.find("back"), &done)))
 }
 
@@ -43,6 +51,13 @@ fn submit(call: &Call) -> Result<Reply, Failure> {
     match call.accounts.sign_in(name, password, call.from(), call.now)? {
         SignIn::Session(token) => enter(call, name, &token, back, "password"),
         SignIn::Code(step) => Ok(shell::page(call, title(call), &code_form(call, &step, back, false))),
+        SignIn::Outside => {
+            let other = html! { (call.tongue.say(
+                "Tài khoản này đăng nhập bằng hệ thống đăng nhập một lần, không dùng mật khẩu ở đây.",
+                "This account signs in by the single sign-on; it has no password here.",
+            )) };
+            Ok(shell::again(call, title(call), &form(call, back, &parts::notice(Tone::Bad, &other))))
+        }
         SignIn::Wrong => {
             let wrong = html! { (call.tongue.say("Tên hoặc mật khẩu chưa đúng.", "The name or the password is wrong.")) };
             Ok(shell::again(call, title(call), &form(call, back, &parts::notice(Tone::Bad, &wrong))))
@@ -70,9 +85,16 @@ pub(in crate::console) fn enter(
 }
 
 fn leave(call: &Call) -> Result<Reply, Failure> {
+    let mut onward = None;
     if let Some(session) = &call.session {
+        if let (Some(outside), Some(token)) = (&call.outside, call.accounts.is_outside(session)?) {
+            onward = outside.leave(token.as_deref(), &format!("{}/sign-in", call.origin));
+        }
         call.accounts.sign_out(session)?;
         audit::changed(call, "account.sign-out", &call.viewer()?.name, "")?;
+    }
+    if let Some(to) = onward {
+        return Ok(super::outside::onward(call, to.into(), session_cookie(call, "")));
     }
     Ok(Reply::RedirectWith { to: "/sign-in?done=out".to_owned(), cookie: session_cookie(call, "") })
 }
@@ -83,16 +105,41 @@ fn title(call: &Call) -> &'static str {
 
 fn form(call: &Call, back: Option<&str>, notice: &Markup) -> Markup {
     let tongue = call.tongue;
+    let Some(outside) = call.outside.as_deref() else { return password_form(call, back, notice) };
+    let options = &outside.options;
+    let to = match back {
+        Some(back) => parts::link(&["sign-in", "oidc"], &[("back", back)]),
+        None => "/sign-in/oidc".to_owned(),
+    };
+    html! {
+        (notice)
+        p.outside { a.button href=(to) { (tongue.say(&options.label[0], &options.label[1])) } }
+        @match options.passwords {
+            Passwords::Everybody => {
+                p.outside.or { (tongue.say("Hoặc bằng mật khẩu", "Or with a password")) }
+                (password_form(call, back, &html! {}))
+            },
+            // What somebody typed is in sight, with what was wrong.
+            Passwords::Admins => details.outside.or open[call.form.find("name").is_some()] {
+                summary { (tongue.say("Quản trị viên: đăng nhập bằng mật khẩu", "Admins: sign in with a password")) }
+                (password_form(call, back, &html! {}))
+            },
+        }
+    }
+}
+
+fn password_form(call: &Call, back: Option<&str>, notice: &Markup) -> Markup {
+    let tongue = call.tongue;
     html! {
         (notice)
         form.narrow method="post" action="/sign-in" {
             (parts::csrf(call))
             @if let Some(back) = back { input type="hidden" name="back" value=(back); }
             label { (tongue.say("Tên đăng nhập", "Name"))
-                input type="text" name="name" value=[call.form.find("name")] autocomplete="username" autocapitalize="none" spellcheck="false" maxlength="64" required autofocus; }
+                input type="text" name="name" value=[call.form.find("name")] autocomplete="username" autocapitalize="none" spellcheck="false" maxlength="64" required autofocus[call.outside.is_none()]; }
             label { (tongue.say("Mật khẩu", "Password"))
                 input type="password" name="password" autocomplete="current-password" maxlength="1024" required; }
-            button { (tongue.say("Đăng nhập", "Sign in")) }
+            button.second[call.outside.is_some()] { (tongue.say("Đăng nhập", "Sign in")) }
         }
     }
 }

@@ -22,6 +22,7 @@ pub(in crate::console) static ROUTES: &[Route] = &[
     post("/users/{name}/role", NEEDS, role),
     post("/users/{name}/link", NEEDS, link),
     post("/users/{name}/totp", NEEDS, totp),
+    post("/users/{name}/outside", NEEDS, outside),
     post("/users/{name}/sessions", NEEDS, sessions),
     post("/users/{name}/disable", NEEDS, disable),
     post("/users/{name}/enable", NEEDS, enable),
@@ -38,6 +39,11 @@ const DONE: &[(&str, &str, &str)] = &[
         "totp",
         "Đã bỏ xác thực hai bước. Các phiên của người này đã kết thúc.",
         "The second factor is taken away. This one's sessions are over.",
+    ),
+    (
+        "outside",
+        "Tài khoản chờ chủ nhân đăng nhập một lần: ai đăng nhập với đúng tên này trong 7 ngày tới sẽ nhận tài khoản.",
+        "The account waits for its owner: whoever signs in by the single sign-on with this name within 7 days gets it.",
     ),
     ("sessions", "Các phiên của người này đã kết thúc.", "This one's sessions are over."),
     ("disable", "Tài khoản đã bị khóa.", "The account is disabled."),
@@ -80,7 +86,7 @@ fn list(call: &Call) -> Result<Markup, Failure> {
                 }
                 td data-label=(second) { (second_text(tongue, account)) }
                 td data-label=(last) { @match account.last { Some(last) => (parts::ago(call, last)), None => "–" } }
-                td data-label=(state) { (state_badge(tongue, account)) }
+                td data-label=(state) { (state_badge(tongue, account, call.now)) }
             }
         }
     };
@@ -93,7 +99,11 @@ fn list(call: &Call) -> Result<Markup, Failure> {
                 label { (tongue.say("Tên đăng nhập", "Name"))
                     input type="text" name="name" value=[call.form.find("name")] autocomplete="off" autocapitalize="none" spellcheck="false" maxlength="64" required; }
                 (role_fields(call, call.form.find("role").unwrap_or("officer"), call.form.find("agency")))
-                button { (tongue.say("Tạo liên kết mời", "Make an invitation link")) }
+                @if call.outside.is_some() {
+                    label.check { input type="checkbox" name="outside" value="1";
+                        " " (tongue.say("Đăng nhập một lần (SSO), không cần liên kết", "By the single sign-on, without a link")) }
+                }
+                button { (tongue.say("Mời", "Invite")) }
             }
         }))
     })
@@ -131,9 +141,16 @@ fn second_text(tongue: Tongue, account: &Account) -> Markup {
     }
 }
 
-fn state_badge(tongue: Tongue, account: &Account) -> Markup {
+/// Whether the first who comes by this name from the organisation's own sign-in gets it.
+fn is_awaited(account: &Account, now: i64) -> bool {
+    account.awaited.is_some_and(|until| until > now)
+}
+
+fn state_badge(tongue: Tongue, account: &Account, now: i64) -> Markup {
     if account.is_disabled {
         parts::badge(Tone::Bad, tongue.say("bị khóa", "disabled"))
+    } else if is_awaited(account, now) {
+        parts::badge(Tone::Info, tongue.say("chờ đăng nhập một lần", "waits for single sign-on"))
     } else if account.has_password || account.subject.is_some() {
         parts::badge(Tone::Good, tongue.say("hoạt động", "active"))
     } else {
@@ -166,6 +183,9 @@ fn add(call: &Call) -> Result<Reply, Failure> {
             let details =
                 agency.map_or_else(|| role.as_str().to_owned(), |it| format!("{} {it}", role.as_str()));
             audit::changed(call, "account.add", name, &details)?;
+            if call.outside.is_some() && call.form.find("outside").is_some() {
+                return wait(call, name);
+            }
             show_link(call, name)
         }
         Err(error) if error.is_of_request() => {
@@ -175,6 +195,13 @@ fn add(call: &Call) -> Result<Reply, Failure> {
         }
         Err(error) => Err(error.into()),
     }
+}
+
+/// Lets an account wait for its owner.
+fn wait(call: &Call, name: &str) -> Result<Reply, Failure> {
+    call.accounts.await_outside(name, call.now)?;
+    audit::changed(call, "account.outside", name, "waits")?;
+    Ok(Reply::Redirect(parts::link(&["users", name], &[("done", "outside")])))
 }
 
 /// A new one-time link, which nobody can show again.
@@ -211,14 +238,18 @@ fn one(call: &Call) -> Result<Reply, Failure> {
     };
     let nothing = html! {};
     let facts = html! {
-        p { (state_badge(tongue, &account)) " " (role_text(tongue, account.role))
+        p { (state_badge(tongue, &account, call.now)) " " (role_text(tongue, account.role))
             @if let Some(agency) = &account.agency { " · " (parts::agency(call, Some(agency))) } }
         p { (tongue.say("Tạo lúc ", "Made ")) (parts::time(call, account.made))
             @if let Some(last) = account.last { " · " (tongue.say("đăng nhập lần cuối ", "signed in last ")) (parts::ago(call, last)) }
             " · " (tongue.say("đang có ", "sessions now: ")) (sessions.len()) (tongue.say(" phiên", "")) }
         p { (tongue.say("Xác thực hai bước: ", "Second factor: ")) (second_text(tongue, &account)) }
         @if let Some(subject) = &account.subject {
-            p.name { (tongue.say("Đăng nhập qua hệ thống của cơ quan: ", "Signs in by the organisation: ")) (subject) }
+            p.name { (tongue.say("Đăng nhập một lần (SSO): ", "Signs in by the single sign-on: ")) code { (subject) } }
+            @if account.by_groups {
+                p.hint { (tongue.say("Vai trò và cơ quan theo nhóm ở hệ thống ấy, tính lại mỗi lần đăng nhập; đổi ở đây chỉ giữ đến lần sau.",
+                    "Role and agency follow its groups, anew at each sign-in; what is changed here lasts until then.")) }
+            }
         }
         p { a href=(parts::link(&["audit"], &[("who", &account.name)])) { (tongue.say("Nhật ký kiểm toán của người này", "What the audit has of this one")) } }
     };
@@ -231,6 +262,11 @@ fn one(call: &Call) -> Result<Reply, Failure> {
         p.hint { (tongue.say("Người này sẽ phải đăng nhập lại.", "This one must sign in again.")) }
     };
     let entry = html! {
+        @if call.outside.is_some() && account.subject.is_none() && !is_awaited(&account, call.now) {
+            (act("outside", tongue.say("Cho đăng nhập một lần (SSO)", "Let it sign in by the single sign-on"), false))
+            p.hint { (tongue.say("Người đầu tiên đăng nhập một lần với đúng tên này trong 7 ngày sẽ nhận tài khoản; mật khẩu cũ (trừ của quản trị viên) khi đó bị bỏ.",
+                "The first who comes by the single sign-on with this name within 7 days gets the account; its password (but an admin's) goes then.")) }
+        }
         @if account.subject.is_none() {
             (act("link", tongue.say("Tạo liên kết đặt mật khẩu", "Make a link for a new password"), false))
         }
@@ -288,6 +324,13 @@ fn link(call: &Call) -> Result<Reply, Failure> {
     let name = account(call)?.name;
     audit::changed(call, "account.link", &name, "")?;
     show_link(call, &name)
+}
+
+fn outside(call: &Call) -> Result<Reply, Failure> {
+    if call.outside.is_none() {
+        return Err(Failure::Absent);
+    }
+    wait(call, &account(call)?.name)
 }
 
 fn totp(call: &Call) -> Result<Reply, Failure> {

@@ -13,6 +13,7 @@ pub(crate) mod judges;
 pub(crate) mod named;
 pub(crate) mod namespace;
 pub(crate) mod nsd;
+pub(crate) mod openid;
 pub(crate) mod peer;
 pub(crate) mod pictures;
 pub(crate) mod primary;
