@@ -22,6 +22,8 @@ pub(super) const STEP: i64 = 10 * 60 * 1_000_000;
 const STEPS: usize = 2000;
 /// Most that ask the provider at once, of those requests that are answered at once.
 const AT_ONCE: usize = 3;
+/// Characters of what binds a way to a browser.
+const BINDING: usize = 43;
 /// Most octets of where somebody wanted to go.
 const BACK: usize = 2048;
 
@@ -69,12 +71,20 @@ impl Outside {
         }
     }
 
-    /// Where a browser is sent to sign in, and what it must bring back.
-    pub(super) fn begin(&self, back: Option<&str>, now: i64) -> Result<(Url, String), Trouble> {
+    /// Where a browser is sent to sign in, and what it must bring back: what it has from another way that it began, if it has.
+    pub(super) fn begin(
+        &self,
+        back: Option<&str>,
+        binding: Option<&str>,
+        now: i64,
+    ) -> Result<(Url, String), Trouble> {
         let _turn = self.turn()?;
         let started = Started::roll();
         let url = Handle::current().block_on(self.provider.begin(&started, now))?;
-        let binding = account::secret();
+        let binding = match binding {
+            Some(binding) if binding.len() == BINDING => binding.to_owned(),
+            _ => account::secret(),
+        };
         let back = back.filter(|back| back.len() <= BACK).map(str::to_owned);
         self.steps.begin(&binding, Step { started, back, until: now + STEP }, now);
         Ok((url, binding))
@@ -103,9 +113,16 @@ impl Outside {
         self.steps.take(state, binding, now).map(drop).ok_or(Trouble::State)
     }
 
-    /// Where one signs out of the provider too.
-    pub(super) fn leave(&self, token: Option<&str>, back: &str) -> Option<Url> {
-        self.provider.leave(token, back, "out")
+    /// Where one signs out of the provider too, if it is to be had.
+    pub(super) fn leave(&self, token: Option<&str>, back: &str, now: i64) -> Option<Url> {
+        let _turn = self.turn().ok()?;
+        match Handle::current().block_on(self.provider.leave(token, back, "out", now)) {
+            Ok(url) => url,
+            Err(error) => {
+                tracing::warn!(%error, "somebody signed out here alone: the OpenID provider is away");
+                None
+            }
+        }
     }
 
     /// Who it is, as accounts have it.

@@ -17,6 +17,7 @@ pub mod keys;
 mod tests;
 pub mod token;
 
+use std::future::Future;
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -43,6 +44,8 @@ const STALE: i64 = 24 * KEPT;
 /// How often a provider is asked that does not answer, or that keys are fetched anew because of an id that is not known.
 const AGAIN: i64 = 10 * SECOND;
 const KEYS_AGAIN: i64 = 60 * SECOND;
+/// So that an answer that is late is told, and remembered, as that one.
+const SLACK: Duration = Duration::from_millis(250);
 /// Most octets of an answer.
 const ANSWER: u64 = 512 << 10;
 /// The longest code that a provider may give (an Entra code has some 1,200 octets).
@@ -220,7 +223,7 @@ impl Provider {
     /// # Errors
     /// [`OidcError`]: the provider does not say where that is.
     pub async fn begin(&self, started: &Started, now: i64) -> Result<Url, OidcError> {
-        let metadata = self.metadata(now).await?;
+        let metadata = self.within(self.metadata(now)).await?;
         let mut url = metadata.authorization.clone();
         let challenge = BASE64_URL_SAFE_NO_PAD.encode(Sha256::digest(&started.verifier));
         url.query_pairs_mut()
@@ -241,6 +244,17 @@ impl Provider {
     /// # Errors
     /// [`OidcError`].
     pub async fn redeem(
+        &self,
+        code: &str,
+        issuer: Option<&str>,
+        started: &Started,
+        wanted: &[&str],
+        now: i64,
+    ) -> Result<Person, OidcError> {
+        self.within(self.redeemed(code, issuer, started, wanted, now)).await
+    }
+
+    async fn redeemed(
         &self,
         code: &str,
         issuer: Option<&str>,
@@ -292,10 +306,19 @@ impl Provider {
     }
 
     /// Where somebody signs out of the provider too (RP-Initiated Logout 1.0, section 2); from there back to `back`, with `state`.
-    /// Nobody is asked for it: where the provider was not asked lately, there is none.
-    pub fn leave(&self, token: Option<&str>, back: &str, state: &str) -> Option<Url> {
-        let metadata = self.known().metadata.as_ref().map(|(_, metadata)| Arc::clone(metadata))?;
-        let mut url = metadata.end_session.clone()?;
+    /// `None`: it does not say where that is.
+    ///
+    /// # Errors
+    /// [`OidcError`]: the provider does not answer.
+    pub async fn leave(
+        &self,
+        token: Option<&str>,
+        back: &str,
+        state: &str,
+        now: i64,
+    ) -> Result<Option<Url>, OidcError> {
+        let metadata = self.within(self.metadata(now)).await?;
+        let Some(mut url) = metadata.end_session.clone() else { return Ok(None) };
         let mut query = url.query_pairs_mut();
         query.append_pair("client_id", &self.options.client);
         query.append_pair("post_logout_redirect_uri", back).append_pair("state", state);
@@ -303,7 +326,14 @@ impl Provider {
             query.append_pair("id_token_hint", token);
         }
         drop(query);
-        Some(url)
+        Ok(Some(url))
+    }
+
+    /// All that one person waits for takes no longer than one answer may.
+    async fn within<T>(&self, asked: impl Future<Output = Result<T, OidcError>>) -> Result<T, OidcError> {
+        let after = self.options.http.timeout;
+        let late = |_| OidcError::Late { url: self.options.issuer.clone(), after };
+        tokio::time::timeout(after + SLACK, asked).await.map_err(late)?
     }
 
     async fn metadata(&self, now: i64) -> Result<Arc<Metadata>, OidcError> {

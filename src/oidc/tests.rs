@@ -310,7 +310,8 @@ async fn a_browser_is_sent_away_with_what_binds_the_answer() {
              &code_challenge=E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM&code_challenge_method=S256"
         )
     );
-    let out = provider.leave(Some("t"), "https://sachdns.example.vn/sign-in", "out").unwrap();
+    let out =
+        provider.leave(Some("t"), "https://sachdns.example.vn/sign-in", "out", 1).await.unwrap().unwrap();
     assert_eq!(
         out.as_str(),
         format!(

@@ -88,7 +88,10 @@ fn people_come_in_by_their_organisation_and_are_what_their_groups_say() {
     let mut lan = Visitor::new(address);
     let page = lan.page("/sign-in?back=%2Fcases%3Fstate%3Dall");
     assert!(page.contains("Đăng nhập một lần (SSO)") && page.contains("Hoặc bằng mật khẩu"), "{page}");
-    assert!(page.contains("href=\"/sign-in/oidc?back=%2Fcases%3Fstate%3Dall\""), "{page}");
+    assert!(
+        page.contains(&format!("href=\"http://{address}/sign-in/oidc?back=%2Fcases%3Fstate%3Dall\"")),
+        "{page}"
+    );
 
     let away = lan.get("/sign-in/oidc?back=%2Fcases%3Fstate%3Dall");
     let cookie = away.field("set-cookie").unwrap();
@@ -223,6 +226,11 @@ fn the_way_back_is_of_one_browser_once() {
     assert_eq!(lan.get(&back).status, 303);
     let session = lan.cookies()["session"].clone();
     assert!(session.len() > 40 && session != "chosen");
+    // Two windows of one browser do not disturb each other.
+    let (one, two) = (leave(&mut lan, "/sign-in/oidc"), leave(&mut lan, "/sign-in/oidc"));
+    for away in [&one, &two] {
+        assert_eq!(lan.get(&path(&provider.approve(away))).status, 303);
+    }
     // Once.
     let mut replay = lan.clone();
     replay.cookies().remove("session");
@@ -403,7 +411,7 @@ fn a_browser_goes_there_and_back_over_sites() {
         assert_eq!(browser.run(is_wide), false, "the page scrolls sideways on a phone");
         browser.resize(DESK);
         picture(&browser, "desk");
-        browser.click("a[href^='/sign-in/oidc']");
+        browser.click("a[href*='/sign-in/oidc']");
         browser.wait_for("Provider");
         assert!(browser.run("return location.host").as_str().unwrap().starts_with("127.0.0.1:"));
         browser.click("#enter");
@@ -418,7 +426,7 @@ fn a_browser_goes_there_and_back_over_sites() {
         browser.wait_for("Đăng nhập một lần");
         // One who may not.
         provider.person(person(&[]));
-        browser.click("a[href^='/sign-in/oidc']");
+        browser.click("a[href*='/sign-in/oidc']");
         browser.wait_for("Provider");
         browser.click("#enter");
         browser.wait_for(CONTACT);

@@ -29,7 +29,7 @@ fn leave(call: &Call) -> Result<Reply, Failure> {
     let outside = call.outside.as_deref().ok_or(Failure::Absent)?;
     call.accounts.pay_outside(call.from(), call.now)?;
     let back = call.query.find("back").filter(|path| shell::is_own(path));
-    match outside.begin(back, call.now) {
+    match outside.begin(back, call.binding.as_deref(), call.now) {
         Ok((url, binding)) => {
             let cookie = outside_cookie(call, &binding, STEP / 1_000_000);
             Ok(Reply::RedirectWith { to: url.into(), cookie })
@@ -164,7 +164,7 @@ fn denied(call: &Call, outside: &Outside, error: Option<&str>, description: Opti
     let told = match error {
         Some("access_denied") => tongue.say(
             "Hệ thống đăng nhập một lần không cho vào, hoặc bạn đã bấm hủy.",
-            "The single sign-on let you not in, or you cancelled.",
+            "The single sign-on did not let you in, or you cancelled.",
         ),
         Some("temporarily_unavailable" | "server_error") => tongue.say(
             "Hệ thống đăng nhập một lần đang gặp sự cố. Hãy thử lại sau ít phút.",

@@ -87,11 +87,13 @@ pub(in crate::console) fn enter(
 fn leave(call: &Call) -> Result<Reply, Failure> {
     let mut onward = None;
     if let Some(session) = &call.session {
-        if let (Some(outside), Some(token)) = (&call.outside, call.accounts.is_outside(session)?) {
-            onward = outside.leave(token.as_deref(), &format!("{}/sign-in", call.origin));
-        }
+        let token = call.accounts.is_outside(session)?;
         call.accounts.sign_out(session)?;
         audit::changed(call, "account.sign-out", &call.viewer()?.name, "")?;
+        // Last: the session here is over, however long it takes there.
+        if let (Some(outside), Some(token)) = (&call.outside, token) {
+            onward = outside.leave(token.as_deref(), &format!("{}/sign-in", call.origin), call.now);
+        }
     }
     if let Some(to) = onward {
         return Ok(super::outside::onward(call, to.into(), session_cookie(call, "")));
@@ -111,6 +113,8 @@ fn form(call: &Call, back: Option<&str>, notice: &Markup) -> Markup {
         Some(back) => parts::link(&["sign-in", "oidc"], &[("back", back)]),
         None => "/sign-in/oidc".to_owned(),
     };
+    // Whoever came by another name of this server comes back to this one, and must have its cookie.
+    let to = format!("{}{to}", call.origin);
     html! {
         (notice)
         p.outside { a.button href=(to) { (tongue.say(&options.label[0], &options.label[1])) } }
