@@ -64,3 +64,23 @@ pub(super) fn open(path: &Path) -> Result<Connection, AccountsError> {
     database.pragma_update(None, "foreign_keys", true).map_err(|source| failed(source.into()))?;
     Ok(database)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn accounts_of_before_are_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("accounts.db");
+        let before = database::open(&path, &Layout { steps: &[SCHEMA], ..LAYOUT }).unwrap();
+        before.execute("INSERT INTO account (name, role, made) VALUES ('an', 'admin', 1)", []).unwrap();
+        drop(before);
+        let select = "SELECT name, by_groups, awaited IS NULL FROM account";
+        let kept: (String, bool, bool) = open(&path)
+            .unwrap()
+            .query_row(select, [], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
+            .unwrap();
+        assert_eq!(kept, ("an".to_owned(), false, true));
+    }
+}

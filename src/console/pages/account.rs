@@ -109,7 +109,7 @@ fn body(call: &Call) -> Result<Markup, Failure> {
                 td data-label=(tongue.say("Bắt đầu", "Began")) { (parts::time(call, session.made)) }
                 td data-label=(tongue.say("Dùng lần cuối", "Used last")) { (parts::ago(call, session.last)) }
                 td data-label=(tongue.say("Địa chỉ", "Address")) { (session.address)
-                    @if session.is_outside { " " (parts::badge(Tone::Plain, tongue.say("SSO", "SSO"))) } }
+                    @if session.is_outside { " " (parts::badge(Tone::Plain, "SSO")) } }
                 td.name data-label=(tongue.say("Trình duyệt", "Browser")) { (session.agent) }
                 td {
                     @if is_own { (parts::badge(Tone::Info, tongue.say("phiên này", "this one"))) } @else {

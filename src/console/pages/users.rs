@@ -3,7 +3,7 @@
 use maud::{Markup, html};
 
 use super::super::access::{ROLES, Right, Role};
-use super::super::account::{Account, AccountsError};
+use super::super::account::{Account, AccountsError, Passwords};
 use super::super::answer::{Failure, Reply};
 use super::super::audit;
 use super::super::call::Call;
@@ -86,7 +86,8 @@ fn list(call: &Call) -> Result<Markup, Failure> {
                 }
                 td data-label=(second) { (second_text(tongue, account)) }
                 td data-label=(last) { @match account.last { Some(last) => (parts::ago(call, last)), None => "–" } }
-                td data-label=(state) { (state_badge(tongue, account, call.now)) }
+                td data-label=(state) { (state_badge(tongue, account, call.now))
+                    @if account.subject.is_some() { " " (parts::badge(Tone::Plain, "SSO")) } }
             }
         }
     };
@@ -100,7 +101,7 @@ fn list(call: &Call) -> Result<Markup, Failure> {
                     input type="text" name="name" value=[call.form.find("name")] autocomplete="off" autocapitalize="none" spellcheck="false" maxlength="64" required; }
                 (role_fields(call, call.form.find("role").unwrap_or("officer"), call.form.find("agency")))
                 @if call.outside.is_some() {
-                    label.check { input type="checkbox" name="outside" value="1";
+                    label.check { input type="checkbox" name="outside" value="1" checked[are_passwords_for_admins(call)];
                         " " (tongue.say("Đăng nhập một lần (SSO), không cần liên kết", "By the single sign-on, without a link")) }
                 }
                 button { (tongue.say("Mời", "Invite")) }
@@ -135,10 +136,14 @@ fn second_text(tongue: Tongue, account: &Account) -> Markup {
     html! {
         @match (account.totp, account.subject.is_some()) {
             (Some(_), _) => (parts::badge(Tone::Good, tongue.say("có", "on"))),
-            (None, true) => span.soft { (tongue.say("theo cơ quan", "the organisation's")) },
+            (None, true) => span.soft { (tongue.say("theo SSO", "by the SSO")) },
             (None, false) => (parts::badge(Tone::Plain, tongue.say("chưa", "off"))),
         }
     }
+}
+
+fn are_passwords_for_admins(call: &Call) -> bool {
+    call.outside.as_ref().is_some_and(|outside| outside.options.passwords == Passwords::Admins)
 }
 
 /// Whether the first who comes by this name from the organisation's own sign-in gets it.
@@ -267,7 +272,7 @@ fn one(call: &Call) -> Result<Reply, Failure> {
             p.hint { (tongue.say("Người đầu tiên đăng nhập một lần với đúng tên này trong 7 ngày sẽ nhận tài khoản; mật khẩu cũ (trừ của quản trị viên) khi đó bị bỏ.",
                 "The first who comes by the single sign-on with this name within 7 days gets the account; its password (but an admin's) goes then.")) }
         }
-        @if account.subject.is_none() {
+        @if account.subject.is_none() && (account.role == Role::Admin || !are_passwords_for_admins(call)) {
             (act("link", tongue.say("Tạo liên kết đặt mật khẩu", "Make a link for a new password"), false))
         }
         @if account.totp.is_some() {
