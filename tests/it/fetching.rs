@@ -208,7 +208,7 @@ fn https_proxies_and_credentials() {
     for feed in ["straight", "tunnelled", "plain"] {
         wait_for_line(&server, &["fetched a new version", &format!("feed=\"{feed}\"")]);
     }
-    wait_for_line(&server, &["feed=\"untrusted\"", "set this feed's ca"]);
+    wait_for_line(&server, &["feed=\"untrusted\"", "set ca to its authority's certificate"]);
     wait_for_line(&server, &["feed=\"nobody\"", "401 Unauthorized: check user and password_file"]);
     wait_for_line(&server, &["feed=\"lost\"", "no connection"]);
     let log = proxy.log();

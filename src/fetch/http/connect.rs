@@ -204,7 +204,7 @@ fn tls_error(host: &str, error: &io::Error) -> HttpError {
     };
     let mend = match why {
         CertificateError::UnknownIssuer => {
-            "no authority that is trusted here has signed it: set this feed's ca to its authority's certificate"
+            "no authority that is trusted here has signed it: set ca to its authority's certificate"
         }
         CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
             "it has expired: tell its owner, and look at this machine's clock"
