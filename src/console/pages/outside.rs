@@ -6,7 +6,7 @@
 use hyper::StatusCode;
 use maud::{Markup, html};
 
-use super::super::account::{Came, Entry, Outsider, Refusal};
+use super::super::account::{Came, Entry, Grant, Outsider, Refusal};
 use super::super::answer::{Failure, Reply};
 use super::super::call::Call;
 use super::super::outside::{Back, Outside, STEP, Trouble};
@@ -69,53 +69,60 @@ fn arrive(call: &Call) -> Result<Reply, Failure> {
 fn enter(call: &Call, outside: &Outside, back: &Back) -> Result<Reply, Failure> {
     let claims = &back.person.claims;
     let subject = outside.subject(claims);
-    let Some(name) = outside.name(claims) else {
-        let claim = &outside.options.name_claim;
-        tracing::warn!(%subject, %claim, "somebody came from the OpenID provider without a name: check console.oidc.name_claim");
-        let told = call.tongue.say(
-            "Hệ thống đăng nhập một lần không cho biết tên đăng nhập của bạn.",
-            "The single sign-on does not say what your name is.",
-        );
-        return Ok(refused(call, outside, told, Some(&subject)));
-    };
-    let grant = outside.grant(claims);
-    let unknown = grant.and_then(|grant| grant.agency.as_deref());
-    if let Some(agency) = unknown.filter(|id| !call.house.agencies().iter().any(|it| &*it.id == *id)) {
-        tracing::warn!(%name, %subject, %agency, "a group of console.oidc leads to an agency that there is not");
-        let told = call.tongue.say(
-            "Nhóm của bạn được gán cho một cơ quan không có trong SachDNS.",
-            "Your group leads to an agency that SachDNS does not know.",
-        );
-        return Ok(refused(call, outside, told, Some(&subject)));
-    }
+    // Of an account that is there the name is not asked.
+    let name = outside.name(claims).unwrap_or_default();
+    let of_groups = outside.grant(claims);
+    let is_there = |id: &str| call.house.agencies().iter().any(|it| &*it.id == id);
+    let grant = of_groups.filter(|grant| grant.agency.as_deref().is_none_or(is_there));
     let id_token = Some(&*back.person.token).filter(|token| token.len() <= HINT);
     let outsider = Outsider { subject: &subject, name: &name, grant, id_token };
     match call.accounts.enter(&outsider, call.from(), call.now)? {
         Entry::Session { token, account, came } => {
-            let role = call.accounts.find(&account)?.role.as_str();
-            let record = |what, details: &str| {
-                let by = Person { account: &account, role, address: Some(call.client) };
-                let change = Change { what, on: &account, details };
-                audit::changed(call.house.data_dir(), call.now, Some(&by), &change)
-                    .map_err(super::super::audit::failed)
-            };
-            let is = || grant.map(super::super::account::Grant::text).unwrap_or_default();
-            match came {
-                Came::Known => {}
-                Came::Made => record("account.add", &format!("{}, by group: {subject}", is()))?,
-                Came::Linked => record("account.outside", &format!("linked: {subject}"))?,
-                Came::Changed(was) => {
-                    record("account.role", &format!("{} -> {}, by group", was.text(), is()))?;
-                }
-            }
+            record(call, &account, &came, grant, &subject)?;
             sign_in::enter(call, &account, &token, back.to.as_deref(), &format!("oidc {subject}"))
         }
         Entry::Refused(refusal) => {
+            let is_lost = refusal == Refusal::NoGroup && of_groups.is_some();
             let is_overflown = outside.is_overflown(claims);
-            tracing::warn!(%name, %subject, ?refusal, is_overflown, "somebody whom the OpenID provider knows does not come in");
-            Ok(refused(call, outside, told(call, &refusal), Some(&format!("{name} · {subject}"))))
+            tracing::warn!(
+                %name, %subject, ?refusal, is_lost, is_overflown,
+                "somebody whom the OpenID provider knows does not come in"
+            );
+            let told = match refusal {
+                _ if is_lost => call.tongue.say(
+                    "Nhóm của bạn được gán cho một cơ quan không có trong SachDNS.",
+                    "Your group leads to an agency that SachDNS does not know.",
+                ),
+                Refusal::Name if name.is_empty() => call.tongue.say(
+                    "Hệ thống đăng nhập một lần không cho biết tên đăng nhập của bạn.",
+                    "The single sign-on does not say what your name is.",
+                ),
+                refusal => told(call, &refusal),
+            };
+            Ok(refused(call, outside, told, &format!("{name} · {subject}")))
         }
     }
+}
+
+/// What was changed so that somebody could come in.
+fn record(
+    call: &Call,
+    account: &str,
+    came: &Came,
+    grant: Option<&Grant>,
+    subject: &str,
+) -> Result<(), Failure> {
+    let is = grant.map(Grant::text).unwrap_or_default();
+    let (what, details) = match came {
+        Came::Known => return Ok(()),
+        Came::Made => ("account.add", format!("{is}, by group: {subject}")),
+        Came::Linked => ("account.outside", format!("linked: {subject}")),
+        Came::Changed(was) => ("account.role", format!("{} -> {is}, by group", was.text())),
+    };
+    let role = call.accounts.find(account)?.role.as_str();
+    let by = Person { account, role, address: Some(call.client) };
+    let change = Change { what, on: account, details: &details };
+    audit::changed(call.house.data_dir(), call.now, Some(&by), &change).map_err(super::super::audit::failed)
 }
 
 /// The longest token that is kept to sign out with: it comes back as a part of a URL.
@@ -141,7 +148,7 @@ fn told(call: &Call, refusal: &Refusal) -> &'static str {
 }
 
 /// The page for those who are known there and do not come in here.
-fn refused(call: &Call, outside: &Outside, told: &str, who: Option<&str>) -> Reply {
+fn refused(call: &Call, outside: &Outside, told: &str, who: &str) -> Reply {
     let tongue = call.tongue;
     let contact = match &*outside.options.contact {
         "" => tongue.say("quản trị viên SachDNS của tỉnh", "the admins of SachDNS"),
@@ -149,9 +156,8 @@ fn refused(call: &Call, outside: &Outside, told: &str, who: Option<&str>) -> Rep
     };
     let body = html! {
         (parts::notice(Tone::Bad, &html! { (told) }))
-        p { (tongue.say("Hãy liên hệ ", "Turn to ")) strong { (contact) }
-            @if who.is_some() { (tongue.say(" và gửi kèm dòng sau:", ", and send this line along:")) } @else { "." } }
-        @if let Some(who) = who { p.name { code #who { (who) } } }
+        p { (tongue.say("Hãy liên hệ ", "Turn to ")) strong { (contact) } (tongue.say(" và gửi kèm dòng sau:", ", and send this line along:")) }
+        p.name { code #who { (who) } }
         (ways(call))
     };
     page(call, StatusCode::FORBIDDEN, &body)
