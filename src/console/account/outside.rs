@@ -111,15 +111,14 @@ impl Accounts {
         let entered = self.with(|database| {
             // What is read here must still hold when it is written: commands have this file open too.
             let transaction = Transaction::new_unchecked(database, TransactionBehavior::Immediate)?;
-            let came = match theirs(&transaction, who, now)? {
+            let (account, came) = match theirs(&transaction, who, now)? {
                 Ok(found) => found,
-                Err(refusal) => {
+                Err(no) => {
                     // Whoever lost the groups loses what is open, too.
                     transaction.commit()?;
-                    return Ok(Err(refusal));
+                    return Ok(Err(no));
                 }
             };
-            let (account, came) = came;
             let by = By::Outside(who.id_token);
             let token = begin_within(&transaction, &account, from, by, now)?;
             transaction.commit()?;
@@ -140,7 +139,7 @@ impl Accounts {
         self.change(name, "UPDATE account SET awaited = ?2 WHERE name = ?1", params![name, until])
     }
 
-    /// Says who an account is for the organisation's own sign-in: issuer and subject. It then is no other way in's, as if its owner had come.
+    /// Says who an account is for the organisation's own sign-in, issuer and subject, as if its owner had come by it: all other ways in end.
     ///
     /// # Errors
     /// [`AccountsError`]; `Taken`, if that one has an account.
@@ -259,5 +258,11 @@ fn link(database: &Connection, name: &str, subject: &str) -> rusqlite::Result<()
          WHERE name = ?1",
         params![name, subject],
     )?;
+    // What stands in for a telephone that counts no more, and links for a new password.
+    database.execute(
+        "DELETE FROM recovery WHERE account = ?1 AND (SELECT totp FROM account WHERE name = ?1) IS NULL",
+        [name],
+    )?;
+    database.execute("DELETE FROM link WHERE account = ?1", [name])?;
     Ok(())
 }

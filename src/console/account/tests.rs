@@ -304,6 +304,12 @@ fn an_account_waits_for_its_owner_only_where_an_admin_says_so() {
     accounts.add("root", Role::Admin, None, PASSWORD, NOW).unwrap();
     accounts.add("an", Role::Analyst, None, PASSWORD, NOW).unwrap();
     let open = session(&accounts, "an", NOW);
+    let secret = accounts.offered_totp("an").unwrap();
+    let recovery = accounts.enrol_totp("an", &code(&secret, NOW), NOW).unwrap();
+    let SignIn::Code(step) = accounts.sign_in("an", PASSWORD, here(), NOW).unwrap() else {
+        panic!("no step")
+    };
+    let link = accounts.password_link("an", NOW).unwrap();
     accounts.await_outside("AN", NOW - (AWAITED_DAYS * 24 + 1) * HOUR).unwrap();
     assert_eq!(enter(&accounts, AN, "an", None).unwrap_err(), Refusal::Taken, "not for ever");
     accounts.await_outside("an", NOW).unwrap();
@@ -312,6 +318,8 @@ fn an_account_waits_for_its_owner_only_where_an_admin_says_so() {
     // One way in from now on, and nothing of before is left open; the role is the admin's to say.
     assert_eq!(accounts.viewer(&open, NOW).unwrap(), None);
     assert_eq!(accounts.sign_in("an", PASSWORD, here(), NOW).unwrap(), SignIn::Wrong);
+    assert_eq!(accounts.second_factor(&step, &recovery[0], here(), NOW).unwrap(), None);
+    assert!(matches!(accounts.link(&link, NOW), Err(AccountsError::Link)));
     let reader = grant(Role::Reader, None);
     assert_eq!(enter(&accounts, AN, "an", Some(&reader)).unwrap().1, Came::Known);
     assert_eq!(accounts.viewer(&token, NOW).unwrap().unwrap().viewer.role, Role::Analyst);

@@ -85,7 +85,7 @@ fn enter(call: &Call, outside: &Outside, back: &Back) -> Result<Reply, Failure> 
             let is_lost = refusal == Refusal::NoGroup && of_groups.is_some();
             let is_overflown = outside.is_overflown(claims);
             tracing::warn!(
-                %name, %subject, ?refusal, is_lost, is_overflown,
+                ?name, %subject, ?refusal, is_lost, is_overflown,
                 "somebody whom the OpenID provider knows does not come in"
             );
             let told = match refusal {
@@ -99,6 +99,7 @@ fn enter(call: &Call, outside: &Outside, back: &Back) -> Result<Reply, Failure> 
                 ),
                 refusal => told(call, &refusal),
             };
+            let name: String = name.chars().take(SHOWN).collect();
             Ok(refused(call, outside, told, &format!("{name} · {subject}")))
         }
     }
