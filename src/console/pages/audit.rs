@@ -33,6 +33,7 @@ const ACTIONS: &[(&str, &str, &str)] = &[
     ("account.sign-out", "đăng xuất", "signed out"),
     ("account.add", "tạo tài khoản", "made an account"),
     ("account.role", "đổi vai trò", "changed a role"),
+    ("account.outside", "gắn tài khoản với đăng nhập một lần", "linked an account to the single sign-on"),
     ("account.password", "đổi mật khẩu", "changed a password"),
     ("account.link", "tạo liên kết một lần", "made a one-time link"),
     ("account.totp", "đổi xác thực hai bước", "changed a second factor"),
