@@ -461,6 +461,24 @@ struct Target {
     framing: Framing,
 }
 
+/// Most octets behind the last whole line that are a torn one, and not somebody else's file.
+const TORN: u64 = 1 << 20;
+
+/// Where the last whole line ends; `None` where there is none near the end.
+fn whole_lines(file: &File, end: u64) -> io::Result<Option<u64>> {
+    let (mut part, mut at) = (vec![0; 4096], end);
+    while at > end.saturating_sub(TORN) {
+        let from = at.saturating_sub(part.len() as u64);
+        let part = &mut part[..(at - from) as usize];
+        file.read_exact_at(part, from)?;
+        if let Some(newline) = part.iter().rposition(|octet| *octet == b'\n') {
+            return Ok(Some(from + newline as u64 + 1));
+        }
+        at = from;
+    }
+    Ok(None)
+}
+
 impl Target {
     fn open(path: &Path, encoder: &Encoder, framing: Framing) -> Result<Self, LinkError> {
         // Opening a named pipe would wait for its other end.
@@ -479,18 +497,23 @@ impl Target {
             }
             at
         } else {
-            let len = file.seek(SeekFrom::End(0))?;
-            if len == 0 {
-                head = encoder.heading(framing, clock::now());
-            } else {
-                let mut last = [0];
-                file.read_exact_at(&mut last, len - 1)?;
-                // A line that was torn, by a full disk or a power cut, stays by itself.
-                if last != *b"\n" {
+            let end = file.seek(SeekFrom::End(0))?;
+            match whole_lines(&file, end)? {
+                // What a line told of that was torn, by a kill, a full disk or a power cut, is sent again.
+                Some(whole) if whole < end => {
+                    file.set_len(whole)?;
+                    whole
+                }
+                Some(whole) => whole,
+                None if end == 0 => {
+                    head = encoder.heading(framing, clock::now());
+                    end
+                }
+                None => {
                     head.push(b'\n');
+                    end
                 }
             }
-            len
         };
         let mut target = Self { path: path.to_owned(), file, len, framing };
         target.append(&head)?;
@@ -522,5 +545,25 @@ impl Target {
             self.append(&frame)?;
         }
         Ok(self.file.sync_data()?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_torn_line_is_told_from_whole_ones() {
+        let check = |text: &[u8], expected: Option<u64>| {
+            let mut file = tempfile::tempfile().unwrap();
+            file.write_all(text).unwrap();
+            assert_eq!(whole_lines(&file, text.len() as u64).unwrap(), expected);
+        };
+        check(b"", None);
+        check(b"torn", None);
+        check(b"whole\n", Some(6));
+        check(b"whole\n{\"torn\":", Some(6));
+        check(&[b"whole\n".as_slice(), &[b'x'; 10_000]].concat(), Some(6));
+        check(&[b"whole\n".as_slice(), &vec![b'x'; TORN as usize + 8192]].concat(), None);
     }
 }
