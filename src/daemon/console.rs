@@ -2,6 +2,7 @@
 
 mod works;
 
+use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -109,6 +110,7 @@ impl Side {
             instruments,
             handle,
             desk: Mutex::default(),
+            agencies: Mutex::default(),
             jobs: Arc::default(),
             kept: Kept::default(),
             hunts,
@@ -178,6 +180,9 @@ fn credentials(config: &Config) -> Result<Option<Arc<Credentials>>, DaemonError>
     Ok(Some(Arc::new(credentials)))
 }
 
+/// What was made of which configuration.
+type Made<T> = Option<(Arc<Config>, T)>;
+
 /// The running server, as the console asks it.
 struct Served {
     reloader: Reloader,
@@ -186,7 +191,9 @@ struct Served {
     /// Of the runtime that reloads run on.
     handle: Handle,
     /// The desk as this configuration has it: to open it takes longer than to ask it.
-    desk: Mutex<Option<(Arc<Config>, Desk)>>,
+    desk: Mutex<Made<Desk>>,
+    /// … and its agencies: a page asks for them row by row.
+    agencies: Mutex<Made<Arc<[Agency]>>>,
     jobs: Arc<Jobs>,
     kept: Kept,
     hunts: Arc<Hunts>,
@@ -198,6 +205,24 @@ impl Served {
     fn config(&self) -> Arc<Config> {
         Arc::clone(&self.reloader.current.lock().unwrap_or_else(PoisonError::into_inner))
     }
+}
+
+fn agencies_of(config: &Config) -> Arc<[Agency]> {
+    let offices: HashMap<&str, _> =
+        config.cases.offices.iter().map(|office| (&*office.agency, office)).collect();
+    let agency = |agency: &crate::client::Agency| {
+        let office = offices.get(&*agency.id);
+        Agency {
+            id: Arc::clone(&agency.id),
+            name: Arc::clone(&agency.name),
+            contact: agency.contact.clone(),
+            networks: agency.networks.clone(),
+            officer: office.and_then(|office| office.officer.clone()),
+            email: office.and_then(|office| office.email.clone()),
+            forwarders: office.map(|office| office.forwarders.clone()).unwrap_or_default(),
+        }
+    };
+    config.agencies.iter().map(agency).collect()
 }
 
 impl House for Served {
@@ -212,19 +237,15 @@ impl House for Served {
 
     fn agencies(&self) -> Arc<[Agency]> {
         let config = self.config();
-        let agency = |agency: &crate::client::Agency| {
-            let office = config.cases.offices.iter().find(|office| office.agency == agency.id);
-            Agency {
-                id: Arc::clone(&agency.id),
-                name: Arc::clone(&agency.name),
-                contact: agency.contact.clone(),
-                networks: agency.networks.clone(),
-                officer: office.and_then(|office| office.officer.clone()),
-                email: office.and_then(|office| office.email.clone()),
-                forwarders: office.map(|office| office.forwarders.clone()).unwrap_or_default(),
+        let mut kept = self.agencies.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*kept {
+            Some((of, agencies)) if Arc::ptr_eq(of, &config) => Arc::clone(agencies),
+            _ => {
+                let agencies = agencies_of(&config);
+                *kept = Some((config, Arc::clone(&agencies)));
+                agencies
             }
-        };
-        config.agencies.iter().map(agency).collect()
+        }
     }
 
     fn agency_of(&self, address: IpAddr) -> Option<Arc<str>> {

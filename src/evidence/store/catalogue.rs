@@ -398,13 +398,16 @@ impl Catalogue {
             By::Family => "family",
             _ => "''",
         };
+        // They lie in the order of time: SQLite adds up those of one.
+        let is_of_time = column == "''";
+        let count = if is_of_time { "sum(count)" } else { "count" };
         // Of hits there is an index.
         let kind = match filter.kind {
             Kind::All => "hit < 2",
             Kind::Hits => "hit > 0",
         };
         let mut select = format!(
-            "SELECT {column}, start, count FROM counts WHERE span = ?1 AND start >= ?2 AND start < ?3 AND {kind}"
+            "SELECT {column}, start, {count} FROM counts WHERE span = ?1 AND start >= ?2 AND start < ?3 AND {kind}"
         );
         let mut values: Vec<Value> = vec![(unit as i64).into(), since.into(), until.into()];
         let action = filter.outcome.map(|outcome| outcome.as_str().to_owned());
@@ -415,6 +418,9 @@ impl Catalogue {
                 values.push(value.into());
                 select.push_str(&format!(" AND {column} = ?{}", values.len()));
             }
+        }
+        if is_of_time {
+            select.push_str(" GROUP BY start");
         }
         let mut statement = self.connection.prepare(&select)?;
         let mut rows = statement.query(params_from_iter(&values))?;
