@@ -302,7 +302,7 @@ impl Instruments {
             "gate",
             false,
             condition,
-            format!("{refused} feeds have a version that waits for a decision"),
+            format!("feeds with a version that waits for a decision: {refused}"),
         );
 
         // Of each route: whether somebody there answers.

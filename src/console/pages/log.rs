@@ -129,8 +129,9 @@ fn go_on(call: &Call, asked: &Asked, mut found: Found, out: &mut dyn Write) -> R
     let label = tongue.say("Tiến độ", "Progress");
     let mut told =
         Told { until: Instant::now() + MORE_PATIENCE, next: Instant::now(), label, out: &mut *out };
-    found.search(&data, asked, &mut told)?;
+    let searched = found.search(&data, asked, &mut told);
     out.write_all(b"</div>").map_err(lost)?;
+    searched?;
     below(call, &data, &found)
 }
 
