@@ -13,6 +13,7 @@ use super::{run, wait_until};
 /// A page: what its pictures are called, whose it is, and where.
 struct Page {
     name: &'static str,
+    /// "": nobody's.
     account: &'static str,
     path: String,
 }
@@ -123,6 +124,8 @@ fn pages(server: &Server, password: &str) -> Vec<Page> {
         ("reports", "/reports".to_owned()),
         ("tokens", "/account/tokens".to_owned()),
         ("account", "/account".to_owned()),
+        ("second-factor", "/account/totp".to_owned()),
+        ("api", "/api".to_owned()),
     ];
     let of_admin = [
         ("users", "/users".to_owned()),
@@ -134,7 +137,8 @@ fn pages(server: &Server, password: &str) -> Vec<Page> {
     let of = |account, pages: Vec<(&'static str, String)>| {
         pages.into_iter().map(move |(name, path)| Page { name, account, path })
     };
-    of("analyst", of_analyst.into())
+    of("", vec![("sign-in", "/sign-in".to_owned())])
+        .chain(of("analyst", of_analyst.into()))
         .chain(of("admin", of_admin.into()))
         .chain(of("officer", of_officer.into()))
         .collect()
