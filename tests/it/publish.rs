@@ -212,7 +212,7 @@ fn nobody_else_is_told_anything() {
         ("127.0.0.8", ZONE, "SOA", "REFUSED"),
         ("127.0.0.8", "evil7.example.rpz.example", "A", "REFUSED"),
     ] {
-        let reply = server.dig().with("-b").with(client).ask(name, rtype);
+        let reply = server.dig().from(client).ask(name, rtype);
         assert_eq!(reply.status, expected, "{client} {name} {rtype}: {}", reply.raw);
     }
     let records = server.log(&["--name", "evil7.example.rpz.example"]);

@@ -1,6 +1,7 @@
 //! Asks with BIND's `dig`, and reads the text it prints.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::sync::atomic::{AtomicU16, Ordering};
 
 use super::{Finished, run, within};
 
@@ -9,6 +10,8 @@ use super::{Finished, run, within};
 pub(crate) struct Dig {
     server: SocketAddr,
     options: Vec<String>,
+    /// Whence it asks, if that matters.
+    client: Option<String>,
     /// What stands in front of the command.
     inside: Vec<String>,
 }
@@ -46,10 +49,10 @@ pub(crate) struct Rr {
 impl Dig {
     /// Asks `server` once over UDP, with EDNS, and takes a truncated answer as it is.
     pub(crate) fn at(server: SocketAddr) -> Self {
-        Self { server, options: Vec::new(), inside: Vec::new() }
+        Self { server, options: Vec::new(), client: None, inside: Vec::new() }
     }
 
-    /// Adds an option such as `+noedns`, `+tcp` or `-b`.
+    /// Adds an option such as `+noedns` or `+tcp`.
     pub(crate) fn with(mut self, option: &str) -> Self {
         self.options.push(option.to_owned());
         self
@@ -57,7 +60,7 @@ impl Dig {
 
     /// Asks from this address of our own.
     pub(crate) fn from(self, client: &str) -> Self {
-        self.with("-b").with(client)
+        Self { client: Some(client.to_owned()), ..self }
     }
 
     /// Asks from inside a namespace: with these words in front of the command.
@@ -79,20 +82,37 @@ impl Dig {
     }
 
     fn run(&self, qname: &str, qtype: &str, time: &str) -> Finished {
-        let finished = self.run_once(qname, qtype, time);
-        // dig shares its port (SO_REUSEPORT), as our workers do: once in a while it is given the port that it
-        // asks, and hears itself.
-        if finished.stdout.contains("query response not set") {
-            return self.run_once(qname, qtype, time);
-        }
-        finished
-    }
-
-    fn run_once(&self, qname: &str, qtype: &str, time: &str) -> Finished {
         let mut dig = within(&self.inside, "dig");
         dig.arg("-r").arg(format!("@{}", self.server.ip())).arg("-p").arg(self.server.port().to_string());
         dig.args(["+tries=1", "+ignore", "+noidnin", "+noidnout", "+nocmd", "+noadflag", "+nosplit", time]);
+        dig.arg("-b").arg(self.source(qtype));
         run(dig.args(&self.options).arg("-q").arg(qname).arg("-t").arg(qtype))
+    }
+
+    /// Where it asks from, as `-b` wants it.
+    fn source(&self, qtype: &str) -> String {
+        let any: IpAddr =
+            if self.server.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+        let client = self.client.clone().unwrap_or_else(|| any.to_string());
+        let is_tcp = self.options.iter().any(|option| option == "+tcp") || qtype.ends_with("XFR");
+        if is_tcp { client } else { format!("{client}#{}", free_port(any)) }
+    }
+}
+
+/// A port for one question over UDP, lower than any that the system chooses.
+///
+/// dig shares its port (SO_REUSEPORT), and so do the servers that it asks here: left to the system, it is given a
+/// server's port once in a while. Then it hears itself, or what others ask that server before it has told the
+/// system whom it talks to.
+fn free_port(any: IpAddr) -> u16 {
+    const FIRST: u16 = 10_000;
+    const COUNT: u16 = 20_000;
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    loop {
+        let port = FIRST + NEXT.fetch_add(1, Ordering::Relaxed) % COUNT;
+        if UdpSocket::bind((any, port)).is_ok() {
+            return port;
+        }
     }
 }
 

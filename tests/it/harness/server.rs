@@ -141,7 +141,7 @@ impl Server {
     pub(crate) fn await_published(&self, zone: &str) {
         let until = Instant::now() + PATIENCE;
         // Whom it is not for is refused once it is there, and before.
-        while self.dig().with("-b").with("127.0.0.9").ask(zone, "SOA").status == "SERVFAIL"
+        while self.dig().from("127.0.0.9").ask(zone, "SOA").status == "SERVFAIL"
             || self.dig().ask(zone, "SOA").status == "SERVFAIL"
         {
             assert!(Instant::now() < until, "no version of {zone}:\n{}", self.lines.text());
