@@ -39,6 +39,15 @@ pub(crate) struct Follower {
     buffer: Vec<u8>,
 }
 
+/// Where one that has no place in the log yet begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Since {
+    /// With the first record of this process, however late it is opened.
+    Start,
+    /// With what is recorded from now on.
+    Now,
+}
+
 /// A process, and one of its segments: in the order of time.
 type Key = (i64, Id);
 
@@ -72,11 +81,11 @@ pub(crate) struct Chunk {
 
 impl Follower {
     /// Goes on where the outlet in the folder `own` was, in the process `run`, whose first segment has the number `first`; a new one
-    /// begins with what is recorded from now on.
+    /// begins where `since` says.
     ///
     /// # Errors
     /// What the system said of either folder.
-    pub(crate) fn open(log: &Path, own: &Path, run: i64, first: u64) -> io::Result<Self> {
+    pub(crate) fn open(log: &Path, own: &Path, run: i64, first: u64, since: Since) -> io::Result<Self> {
         place::make(&place::run_folder(own, run))?;
         let before = Place::load(own)?;
         let mut follower = Self {
@@ -116,7 +125,8 @@ impl Follower {
                 }
             }
             Some(place) => follower.catch_up(&place, &entries)?,
-            None => follower.pass_over()?,
+            None if since == Since::Now => follower.pass_over()?,
+            None => {}
         }
         follower.look()?;
         follower.save()?;

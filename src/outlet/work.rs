@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use rustix::process::setpriority_process;
 
 use super::batch::{Batch, Encoder};
-use super::follow::{Chunk, Follower};
+use super::follow::{Chunk, Follower, Since};
 use super::link::{Link, LinkError};
 use super::{Figures, Options, Stop};
 use crate::evidence::export::Origin;
@@ -74,7 +74,7 @@ impl Work {
     ) -> Self {
         let encoder = Encoder::new(options.format, options.scope, options.is_syslog, origin);
         // At once: an outlet that is new begins with what is recorded from now on. What goes wrong here is tried again, and told.
-        let follower = Follower::open(ledger.folder(), &own, run, ledger.first()).ok();
+        let follower = Follower::open(ledger.folder(), &own, run, ledger.first(), Since::Now).ok();
         Self {
             options,
             encoder,
@@ -119,7 +119,7 @@ impl Work {
     /// Does what is due; returns how long nothing will be.
     fn round(&mut self, now: Instant) -> Duration {
         if self.follower.is_none() {
-            match Follower::open(self.ledger.folder(), &self.own, self.run, self.ledger.first()) {
+            match Follower::open(self.ledger.folder(), &self.own, self.run, self.ledger.first(), Since::Now) {
                 Ok(follower) => self.follower = Some(follower),
                 Err(error) => {
                     self.fault(now, &error, "the outlet cannot keep its place");

@@ -23,7 +23,7 @@ use crate::evidence::store::StoreError;
 use crate::evidence::store::finds::finds_after;
 use crate::identity::{Book, BookError, Hints};
 use crate::name::Name;
-use crate::outlet::follow::Follower;
+use crate::outlet::follow::{Follower, Since};
 use crate::serve::pipeline::listing;
 
 /// How long nothing is looked for when there was nothing.
@@ -76,8 +76,6 @@ pub(super) fn run(means: Arc<Means>) {
     // Of this thread alone. Where it is not granted, it competes as any other.
     let _ = setpriority_process(None, NICE);
     let mut intake = Intake { means, open: None, told: None, refused: 0 };
-    // At once: what is recorded from now on is taken in.
-    intake.open();
     loop {
         // A panic is a bug; it must not end the following.
         let wait = catch_unwind(AssertUnwindSafe(|| intake.round())).unwrap_or_else(|_| {
@@ -137,6 +135,8 @@ impl Intake {
                     &ledger.folder().join("cases"),
                     *run,
                     ledger.first(),
+                    // The server answers before this thread has come so far.
+                    Since::Start,
                 )?,
                 desk,
                 contacts: None,

@@ -55,7 +55,7 @@ impl House {
     }
 
     fn follower(&self) -> Follower {
-        Follower::open(&self.log(), &self.own(), self.run, self.ledger.first()).unwrap()
+        Follower::open(&self.log(), &self.own(), self.run, self.ledger.first(), Since::Now).unwrap()
     }
 
     /// How many segments have their second name.
@@ -193,6 +193,22 @@ fn on_a_scarce_disk_only_what_the_log_has_too_is_kept() {
 }
 
 #[test]
+fn one_that_begins_with_the_start_is_never_too_late() {
+    let mut house = House::new();
+    house.write(0..3000);
+    house.restart();
+    house.write(3000..9000);
+    let first = house.ledger.first();
+    let open = || Follower::open(&house.log(), &house.own(), house.run, first, Since::Start).unwrap();
+    let mut follower = open();
+    let (times, chunks) = read(&mut follower);
+    check(times, 3000..9000);
+    chunks.into_iter().for_each(|chunk| follower.land(chunk));
+    follower.save().unwrap();
+    assert_eq!(read(&mut open()).0, Vec::<i64>::new(), "once");
+}
+
+#[test]
 fn a_new_outlet_begins_with_what_comes() {
     let mut house = House::new();
     house.write(0..5000);
@@ -277,7 +293,7 @@ fn a_segment_cut_anywhere_gives_its_whole_records_and_ends() {
 
         // While somebody does, the rest is waited for.
         let _ = fs::remove_dir_all(house.own());
-        let mut follower = Follower::open(&house.log(), &house.own(), 1, 0).unwrap();
+        let mut follower = Follower::open(&house.log(), &house.own(), 1, 0, Since::Now).unwrap();
         let log = house.log().join(id.file_name());
         fs::write(&log, &octets[..len]).unwrap();
         assert_eq!(read(&mut follower).0.len(), whole, "cut to {len}");
