@@ -131,6 +131,7 @@ pub fn run(config: Config, ready: impl FnOnce(&Listening)) -> Result<(), DaemonE
     let build = || workshop.build(plan(&config), &path, clock::now(), Pace::Urgent);
     let (image, reports) = update::ensure(plan(&config), &path, build)?;
     tell(&image, reports.as_deref());
+    hunting::begin(&path, &image);
 
     let ledger = Ledger::open(&config.log).map_err(folder_error(&config.log.folder))?;
     let shared = Journal::open(0, &ledger);
@@ -674,7 +675,7 @@ impl Reloader {
         let state = state(&config, image, guard, &self.secret, &self.listening, &self.fetching);
         let cuts = zones::with_cuts(sources.clone(), &local_zones.zones);
         tokio::spawn(retire(self.pipeline.replace(state, cuts)));
-        self.search_for_new(&old.rules);
+        self.search_for_new();
         drop(old);
         *configured = sources;
         self.fetching.fetch(config.remotes.clone());

@@ -88,7 +88,7 @@ impl Reloader {
         let state = state(&config, image, guard(&config)?, &self.secret, &self.listening, &self.fetching);
         let sources = zones::with_cuts(sources, &self.pipeline.zones());
         tokio::spawn(retire(self.pipeline.replace(state, sources)));
-        self.search_for_new(&old.rules);
+        self.search_for_new();
         self.press.print(&config);
         Ok(Some(line))
     }
@@ -127,6 +127,14 @@ pub(super) fn primaries(config: &Config, fetching: &Orders) -> Primaries {
 pub(super) async fn watch(reloader: Reloader) {
     let mut ticks = tokio::time::interval(WATCHING);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let searching = reloader.clone();
+    // What came in force with the start: its settings may have changed.
+    let searched = tokio::task::spawn_blocking(move || {
+        let _turn = searching.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        searching.search_for_new();
+    });
+    // A panic is reported by itself.
+    let _ = searched.await;
     // What came in before this process, and is not in force yet.
     reloader.news.tell();
     let mut watch = Watch::default();

@@ -2,8 +2,14 @@
 //!
 //! Both images are sorted, so what is new is found by walking through them side by side. A name or address is new where the
 //! old image does not list it at all; that another feed lists it too, or more around it, is no news here.
+//!
+//! The old image is the one up to which the log was searched. It has a second name beside the one in force, so that what came in force with a
+//! start, or just before a kill, is sought too.
 
+use std::fs;
+use std::io;
 use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::Reloader;
@@ -11,32 +17,83 @@ use crate::clock;
 use crate::evidence::archive::{Hunter, OrderError};
 use crate::evidence::record;
 use crate::evidence::store::names::{Label, Reach};
+use crate::image::{self, Digest, Image, ImageError};
 use crate::policy::action::Action;
 use crate::policy::index::Index;
 use crate::policy::rule::{FeedKind, Mode, Rule, Severity};
 use crate::policy::trigger::{Scope, Subject, Trigger};
-use crate::serve::rulebook::Rulebook;
 
 /// Keys of the old image that are looked at together.
 const PART: usize = 4096;
 
+/// Why new indicators are not sought.
+#[derive(Debug, thiserror::Error)]
+enum SearchError {
+    #[error(transparent)]
+    Order(#[from] OrderError),
+    #[error(transparent)]
+    Image(#[from] ImageError),
+    #[error("{path}: {source}")]
+    Mark { path: PathBuf, source: io::Error },
+}
+
 impl Reloader {
-    /// What is in force and was not listed before is sought in the log.
-    pub(super) fn search_for_new(&self, old: &Rulebook) {
+    /// What is in force and was not when the log was searched last is sought in it. Whoever calls it has the turn.
+    pub(super) fn search_for_new(&self) {
         let kept = self.started.archive.keep_queries.as_micros();
         let since = clock::now().saturating_sub(i64::try_from(kept).unwrap_or(i64::MAX));
-        begin(&self.hunter, old, &self.pipeline.state().rules, since);
+        let (path, state) = (self.started.image_path(), self.pipeline.state());
+        if let Err(error) = search(&self.hunter, &path, &state.rules.image, since) {
+            tracing::warn!(%error, "the log is not searched for new indicators before the next change or start; `sachdns hunt` does it now");
+        }
     }
 }
 
-/// Has what is new in `new` sought in the records since then.
-fn begin(hunter: &Hunter, old: &Rulebook, new: &Rulebook, since: i64) {
-    if old.image.facts.digest == new.image.facts.digest {
+/// Where nothing was searched yet, what is listed from now on is what is new: `image` is in force, from the file at `path`.
+pub(super) fn begin(path: &Path, image: &Image) {
+    if !matches!(searched_path(path).try_exists(), Ok(false)) {
         return;
     }
-    if let Err(error) = order(hunter, &old.image.index, &new.image.index, since) {
-        tracing::warn!(%error, "the log is not searched for new indicators; `sachdns hunt` does it");
+    if let Err(error) = mark(path, &image.facts.digest) {
+        tracing::warn!(%error, "the log is not searched for what the next change of the policy brings");
     }
+}
+
+/// Has what is new in `image`, which is in force from the file at `path`, sought in the records since then; returns how much that is.
+fn search(hunter: &Hunter, path: &Path, image: &Image, since: i64) -> Result<u64, SearchError> {
+    let searched = searched_path(path);
+    if image::digest(&searched).is_ok_and(|digest| digest == image.facts.digest) {
+        return Ok(0);
+    }
+    let count = match image::open(&searched) {
+        Ok(old) => order(hunter, &old.index, &image.index, since)?,
+        Err(error) => {
+            tracing::warn!(%error, "what is new in the policy cannot be told, and is not sought in the log; `sachdns hunt` does it");
+            0
+        }
+    };
+    // Behind the order: what is ordered twice is found once.
+    mark(path, &image.facts.digest)?;
+    Ok(count)
+}
+
+fn searched_path(path: &Path) -> PathBuf {
+    path.with_extension("searched")
+}
+
+/// Gives the image at `path` its second name, if it is the one with this digest: another one is yet to come in force.
+fn mark(path: &Path, digest: &Digest) -> Result<(), SearchError> {
+    let scratch = path.with_extension("searched.tmp");
+    let failed = |source| SearchError::Mark { path: scratch.clone(), source };
+    match fs::remove_file(&scratch) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
+        _ => {}
+    }
+    fs::hard_link(path, &scratch).map_err(failed)?;
+    if image::digest(&scratch)? != *digest {
+        return fs::remove_file(&scratch).map_err(failed);
+    }
+    fs::rename(&scratch, searched_path(path)).map_err(failed)
 }
 
 /// Orders a search for what `new` lists and `old` does not, however much it is: it goes to the disk, not into memory.
@@ -152,12 +209,16 @@ impl<'i, D: AsRef<[u8]>> Keys<'i, D> {
 mod tests {
     use super::*;
     use crate::name::Name;
-    use crate::policy::compile::{Compiler, Listing};
+    use crate::policy::compile::{Compiled, Compiler, Listing};
     use crate::policy::rule::Feed;
 
     type Listed<'a> = (&'a str, Action, Mode);
 
     fn index(listed: &[Listed<'_>]) -> Index<Vec<u8>> {
+        compiled(listed).into_index().unwrap()
+    }
+
+    fn compiled(listed: &[Listed<'_>]) -> Compiled {
         let mut compiler = Compiler::new(vec![Feed::new("authority".into(), FeedKind::Threat)]);
         let family = Arc::from("emotet");
         for (text, action, mode) in listed {
@@ -171,7 +232,7 @@ mod tests {
             };
             compiler.add(&Name::from_host(text).unwrap(), listing).unwrap();
         }
-        compiler.finish().unwrap().into_index().unwrap()
+        compiler.finish().unwrap()
     }
 
     #[test]
@@ -194,5 +255,41 @@ mod tests {
         let after = index(&listed);
         assert_eq!(ordered(&before, &after), 2);
         assert_eq!(ordered(&index(&[]), &before), 9000);
+    }
+
+    #[test]
+    fn neither_a_start_nor_a_kill_leaves_anything_unsought() {
+        let known = |name| (name, Action::Sinkhole, Mode::Enforced);
+        let names: Vec<String> = (0..9).map(|n| format!("n{n}.test")).collect();
+        let listed: Vec<Listed<'_>> = names.iter().map(|name| known(name.as_str())).collect();
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("policy.img");
+        let hunter = Hunter::new(folder.path());
+        let put = |count: usize| {
+            image::write(&path, &compiled(&listed[..count]), &[0; 32], 0).unwrap();
+            image::open(&path).unwrap()
+        };
+        let sought = |image: &Image| search(&hunter, &path, image, 0).unwrap();
+        let first = put(2);
+        begin(&path, &first);
+        assert_eq!(sought(&first), 0, "what was there before anything was recorded");
+        // It came in force, and the process ended.
+        let second = put(5);
+        begin(&path, &second);
+        assert_eq!(sought(&second), 3);
+        assert_eq!(sought(&second), 0, "once");
+        // Another one is built while one comes in force.
+        let third = put(6);
+        let fourth = put(9);
+        assert_eq!(sought(&third), 1);
+        assert_eq!(sought(&fourth), 4, "one of them again rather than none");
+        assert_eq!(sought(&fourth), 0);
+        // What nobody can read is begun anew.
+        fs::remove_file(searched_path(&path)).unwrap();
+        fs::write(searched_path(&path), b"odd").unwrap();
+        assert_eq!(sought(&fourth), 0);
+        assert_eq!(sought(&put(9)), 0);
+        let entries = || fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name());
+        assert!(entries().all(|name| name != "policy.searched.tmp"));
     }
 }

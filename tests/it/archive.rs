@@ -1,6 +1,7 @@
 //! What is archived answers every question as before, and no kill loses or doubles any of it.
 
 use std::collections::HashSet;
+use std::fs;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
@@ -8,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
-use crate::harness::house::{House, Setup};
+use crate::harness::house::{CONFIG, House, Setup};
 use crate::harness::record::Record;
 use crate::harness::server::Server;
 use crate::harness::wire::{self, Query, Udp};
@@ -123,7 +124,7 @@ fn questions_about_archived_queries() {
 #[test]
 fn a_look_at_a_client_that_cannot_be_recorded_shows_nothing() {
     let house = archived(&[("127.0.0.1", "www.example.test")]);
-    std::fs::create_dir(house.path().join("data/audit.jsonl")).unwrap();
+    fs::create_dir(house.path().join("data/audit.jsonl")).unwrap();
     let refused = house.run("log", &["--client", "127.0.0.1", "--format", "jsonl"]);
     assert_eq!((refused.code(), refused.stdout.as_str()), (1, ""));
     assert!(refused.stderr.contains("audit.jsonl"), "{}", refused.stderr);
@@ -176,33 +177,47 @@ fn a_hunt_finds_names_subtrees_addresses_and_networks() {
 #[test]
 fn what_a_new_list_has_is_sought_in_the_past() {
     let server = Setup::new(nsd::address()).feed("authority", "evil.example.test\n").more(ARCHIVING).serve();
-    for name in ["www.later.example.test", "www.example.test", "evil.example.test"] {
+    for name in ["www.later.example.test", "www.example.test", "evil.example.test", "www.last.example.test"] {
         server.dig().ask(name, "A");
     }
+    let hits = |server: &Server, count: usize| {
+        let begun = Instant::now();
+        loop {
+            let hits = server.log(&["--hits"]);
+            if hits.len() >= count {
+                break hits;
+            }
+            assert!(begun.elapsed() < PATIENCE, "nothing found: {}", server.stderr().text());
+            thread::sleep(Duration::from_millis(20));
+        }
+    };
     server.house().write("authority.txt", "evil.example.test\nlater.example.test\n");
     server.reload().well();
-    let begun = Instant::now();
-    let hits = loop {
-        let hits = server.log(&["--hits"]);
-        if hits.len() > 1 {
-            break hits;
-        }
-        assert!(begun.elapsed() < PATIENCE, "nothing found: {}", server.stderr().text());
-        thread::sleep(Duration::from_millis(20));
-    };
-    let find = hits.iter().find(|hit| hit.flag("before_listed")).unwrap();
+    let found = hits(&server, 2);
+    let find = found.iter().find(|hit| hit.flag("before_listed")).unwrap();
     find.assert(&[("qname", "www.later.example.test"), ("action", "forward"), ("feed", "authority")]);
-    assert_eq!(hits.len(), 2, "{hits:?}");
+    assert_eq!(found.len(), 2, "{found:?}");
     // The query is there once, as it was answered.
-    assert_eq!(server.log(&[]).len(), 3);
+    assert_eq!(server.log(&[]).len(), 4);
     assert!(!server.record_of("www.later.example.test").flag("hit"));
+
+    // A feed that comes with a start.
+    let house = server.stop(Signal::TERM).house;
+    house.write("second.txt", "last.example.test\n");
+    let config = fs::read_to_string(house.path().join(CONFIG)).unwrap();
+    house.write(CONFIG, &(config + "\n[[feed]]\nname = \"second\"\nsource = \"second.txt\"\n"));
+    let server = house.serve();
+    let found = hits(&server, 3);
+    assert_eq!(found.len(), 3, "{found:?}");
+    let find = found.iter().find(|hit| hit.text("feed") == "second").unwrap();
+    find.assert(&[("qname", "www.last.example.test"), ("action", "forward")]);
+    assert!(find.flag("before_listed"));
 }
 
 #[test]
 fn follow_prints_what_comes() {
     use std::process::Stdio;
 
-    use crate::harness::house::CONFIG;
     use crate::harness::{Lines, spawn};
     let server = Setup::new(nsd::address()).serve();
     server.dig().ask("www.example.test", "A");
