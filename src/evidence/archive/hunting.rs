@@ -75,6 +75,8 @@ impl Work {
             return Ok(false);
         }
         remove(&path)?;
+        // The next order has the same number where none waits.
+        self.attempts = Attempts::default();
         let Search { sought, new, .. } = search;
         if search.is_cut_short {
             tracing::warn!(
@@ -105,6 +107,7 @@ impl Work {
         // The last one is kept, for whoever looks into it.
         let aside = path.with_file_name("failed");
         fs::rename(path, &aside).map_err(system(path))?;
+        self.attempts = Attempts::default();
         tracing::error!(path = %aside.display(), "a search for new indicators has failed three times and is given up; `sachdns hunt` does it");
         Ok(None)
     }
