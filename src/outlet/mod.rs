@@ -23,6 +23,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use follow::Since;
 pub use tls::{Identity, IdentityError, Own};
 
 use crate::evidence::export::{Format, Origin};
@@ -146,28 +147,33 @@ pub struct Outlets {
     /// Tells this process from those before it.
     run: i64,
     running: Mutex<Vec<Running>>,
+    /// Whether the first ones were started.
+    has_begun: AtomicBool,
 }
 
 impl Outlets {
     /// Of the log that `ledger` keeps in the process that was started `now`, microseconds since 1970; nothing is sent yet.
     pub fn new(ledger: &Arc<Ledger>, now: i64) -> Self {
-        Self { ledger: Arc::clone(ledger), run: now, running: Mutex::default() }
+        let has_begun = AtomicBool::new(false);
+        Self { ledger: Arc::clone(ledger), run: now, running: Mutex::default(), has_begun }
     }
 
     /// Runs these, and no others. One whose settings are as before goes on; one that is new begins with what is recorded from now
-    /// on; what one that is gone had not sent is given up.
+    /// on, and with the first record of this process where this is the first call; what one that is gone had not sent is given up.
     ///
     /// # Errors
     /// The system has no threads left.
     pub fn replace(&self, wanted: &[Options], origin: &Origin) -> io::Result<()> {
         let mut running = self.running();
+        let is_first = !self.has_begun.swap(true, Ordering::AcqRel);
+        let since = if is_first { Since::Start } else { Since::Now };
         let (mut kept, gone): (Vec<_>, Vec<_>) =
             running.drain(..).partition(|one| wanted.contains(&one.options) && !one.thread.is_finished());
         end(gone);
         self.remove_all_but(wanted);
         for options in wanted {
             if kept.iter().all(|one| one.options != *options) {
-                match self.start(options, origin) {
+                match self.start(options, origin, since) {
                     Ok(one) => kept.push(one),
                     Err(error) => {
                         *running = kept;
@@ -195,7 +201,7 @@ impl Outlets {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn start(&self, options: &Options, origin: &Origin) -> io::Result<Running> {
+    fn start(&self, options: &Options, origin: &Origin, since: Since) -> io::Result<Running> {
         let (stop, figures) = (Arc::<Stop>::default(), Arc::<Figures>::default());
         let own = self.ledger.folder().join(FOLDER).join(&options.name);
         let mut work = work::Work::new(
@@ -203,7 +209,7 @@ impl Outlets {
             origin.clone(),
             Arc::clone(&self.ledger),
             own,
-            self.run,
+            (self.run, since),
             Arc::clone(&stop),
             Arc::clone(&figures),
         );

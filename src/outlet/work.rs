@@ -37,6 +37,7 @@ pub(super) struct Work {
     ledger: Arc<Ledger>,
     own: PathBuf,
     run: i64,
+    since: Since,
     stop: Arc<Stop>,
     figures: Arc<Figures>,
     /// `None` until its folder could be read.
@@ -68,19 +69,20 @@ impl Work {
         origin: Origin,
         ledger: Arc<Ledger>,
         own: PathBuf,
-        run: i64,
+        (run, since): (i64, Since),
         stop: Arc<Stop>,
         figures: Arc<Figures>,
     ) -> Self {
         let encoder = Encoder::new(options.format, options.scope, options.is_syslog, origin);
-        // At once: an outlet that is new begins with what is recorded from now on. What goes wrong here is tried again, and told.
-        let follower = Follower::open(ledger.folder(), &own, run, ledger.first(), Since::Now).ok();
+        // At once: an outlet that is new may begin with what is recorded from now on. What goes wrong here is tried again, and told.
+        let follower = Follower::open(ledger.folder(), &own, run, ledger.first(), since).ok();
         Self {
             options,
             encoder,
             ledger,
             own,
             run,
+            since,
             stop,
             figures,
             follower,
@@ -119,7 +121,7 @@ impl Work {
     /// Does what is due; returns how long nothing will be.
     fn round(&mut self, now: Instant) -> Duration {
         if self.follower.is_none() {
-            match Follower::open(self.ledger.folder(), &self.own, self.run, self.ledger.first(), Since::Now) {
+            match Follower::open(self.ledger.folder(), &self.own, self.run, self.ledger.first(), self.since) {
                 Ok(follower) => self.follower = Some(follower),
                 Err(error) => {
                     self.fault(now, &error, "the outlet cannot keep its place");
