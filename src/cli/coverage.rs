@@ -231,8 +231,10 @@ fn counted(arguments: &Since) -> Result<(Config, Ledger), CliError> {
     let config = arguments.config.load()?;
     let ledger = open(&config)?;
     let now = clock::now();
-    let is_fresh =
-        ledger.counted_until().map_err(CoverageError::from)?.is_some_and(|until| until > now - FRESH);
+    let is_fresh = ledger
+        .counted_until()
+        .map_err(CoverageError::from)?
+        .is_some_and(|until| (now - FRESH..=now).contains(&until));
     if !arguments.no_count && !is_fresh && config.log.folder.exists() {
         let book = super::identity::open(&config)?;
         let stop = Stop::listen()?;

@@ -67,7 +67,9 @@ pub fn survey(
 ) -> Result<(), SurveyError> {
     let log = super::report::store(config, false);
     let agencies = agencies(config);
-    let from = ledger.counted_until()?.unwrap_or(now - DAYS * DAY).max(now - DAYS * DAY);
+    // What a clock counted that was ahead of today is counted again.
+    let counted = ledger.counted_until()?.filter(|until| *until <= now);
+    let from = counted.unwrap_or(now - DAYS * DAY).max(now - DAYS * DAY);
     let mut start = (from + OFFSET).div_euclid(DAY) * DAY - OFFSET;
     while start < now {
         let end = (start + DAY).min(now);
