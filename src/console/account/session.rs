@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
 
-use rusqlite::{Connection, OptionalExtension as _, params};
+use rusqlite::{Connection, OptionalExtension as _, Transaction, TransactionBehavior, params};
 
 use super::{Accounts, AccountsError, digest, secret, totp};
 use crate::console::access::Viewer;
@@ -93,12 +93,14 @@ pub(super) struct Steps(Mutex<HashMap<[u8; 32], Step>>);
 #[derive(Debug)]
 struct Step {
     account: String,
+    /// The hash of the password that was right.
+    password: String,
     until: i64,
     tries: u32,
 }
 
 impl Steps {
-    fn begin(&self, account: String, now: i64) -> String {
+    fn begin(&self, account: String, password: String, now: i64) -> String {
         let mut steps = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         steps.retain(|_, step| step.until > now);
         if steps.len() >= STEPS
@@ -107,16 +109,16 @@ impl Steps {
             steps.remove(&first);
         }
         let token = secret();
-        steps.insert(digest(&token), Step { account, until: now + STEP, tries: TRIES });
+        steps.insert(digest(&token), Step { account, password, until: now + STEP, tries: TRIES });
         token
     }
 
-    /// Whose step this is; each question costs a try.
-    fn take_try(&self, token: &str, now: i64) -> Option<String> {
+    /// Whose step this is, and the hash of the password; each question costs a try.
+    fn take_try(&self, token: &str, now: i64) -> Option<(String, String)> {
         let mut steps = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let step = steps.get_mut(&digest(token)).filter(|step| step.until > now && step.tries > 0)?;
         step.tries -= 1;
-        Some(step.account.clone())
+        Some((step.account.clone(), step.password.clone()))
     }
 
     fn end(&self, token: &str) {
@@ -161,15 +163,25 @@ impl Accounts {
         if !self.hasher.fits(password, hash)? {
             return Ok(SignIn::Wrong);
         }
-        let Some((account, _, has_totp, role)) = kept else { return Ok(SignIn::Wrong) };
+        let Some((account, Some(hash), has_totp, role)) = kept else { return Ok(SignIn::Wrong) };
         self.throttle.give_back(&paid);
         if !role.parse().is_ok_and(|role| self.rules.passwords.may(role)) {
             return Ok(SignIn::Outside);
         }
         if has_totp {
-            return Ok(SignIn::Code(self.steps.begin(account, now)));
+            return Ok(SignIn::Code(self.steps.begin(account, hash, now)));
         }
-        Ok(SignIn::Session(self.with(|database| begin(database, &account, from, By::Us, now))?))
+        let session = self.with(|database| {
+            let transaction = Transaction::new_unchecked(database, TransactionBehavior::Immediate)?;
+            // Reckoning took a while.
+            if !is_still(&transaction, &account, &hash)? {
+                return Ok(None);
+            }
+            let session = begin_within(&transaction, &account, from, By::Us, now)?;
+            transaction.commit()?;
+            Ok(Some(session))
+        })?;
+        Ok(session.map_or(SignIn::Wrong, SignIn::Session))
     }
 
     /// Looks at the code of the second factor, or one that stands in for it; the session's cookie and the account come back.
@@ -183,13 +195,21 @@ impl Accounts {
         from: Origin<'_>,
         now: i64,
     ) -> Result<Option<(String, String)>, AccountsError> {
-        let Some(account) = self.steps.take_try(step, now) else { return Ok(None) };
+        let Some((account, password)) = self.steps.take_try(step, now) else { return Ok(None) };
         let paid = self.throttle.code(&account, now).map_err(AccountsError::Busy)?;
         let session = self.with(|database| {
-            if !takes_code(database, &account, code, now)? && !takes_recovery(database, &account, code)? {
+            let transaction = Transaction::new_unchecked(database, TransactionBehavior::Immediate)?;
+            if !is_still(&transaction, &account, &password)? {
                 return Ok(None);
             }
-            begin(database, &account, from, By::Us, now).map(Some)
+            if !takes_code(&transaction, &account, code, now)?
+                && !takes_recovery(&transaction, &account, code)?
+            {
+                return Ok(None);
+            }
+            let session = begin_within(&transaction, &account, from, By::Us, now)?;
+            transaction.commit()?;
+            Ok(Some(session))
         })?;
         let Some(session) = session else { return Ok(None) };
         self.throttle.give_back(&paid);
@@ -322,6 +342,13 @@ impl Accounts {
         })?;
         Ok(())
     }
+}
+
+/// Whether this is still somebody's password, and he may come in: a command may have changed both meanwhile.
+fn is_still(transaction: &Connection, account: &str, password: &str) -> rusqlite::Result<bool> {
+    transaction
+        .prepare("SELECT 1 FROM account WHERE name = ?1 AND password = ?2 AND is_disabled = 0")?
+        .exists([account, password])
 }
 
 fn begin(

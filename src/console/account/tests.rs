@@ -201,6 +201,33 @@ fn the_second_factor_is_asked_for_and_each_code_counts_once() {
 }
 
 #[test]
+fn a_change_by_a_command_ends_a_sign_in_that_is_under_way() {
+    let (folder, accounts) = scratch(Rules::default());
+    let command = Accounts::open_with(folder.path(), Rules::default()).unwrap();
+    accounts.add("an", Role::Admin, None, PASSWORD, NOW).unwrap();
+    // The last admin may not be disabled.
+    accounts.add("binh", Role::Admin, None, PASSWORD, NOW).unwrap();
+    let secret = accounts.offered_totp("an").unwrap();
+    accounts.enrol_totp("an", &code(&secret, NOW), NOW).unwrap();
+    let step = |password: &str, now| match accounts.sign_in("an", password, here(), now).unwrap() {
+        SignIn::Code(step) => step,
+        other => panic!("{other:?}"),
+    };
+    let enters =
+        |step: &str, now| accounts.second_factor(step, &code(&secret, now), here(), now).unwrap().is_some();
+    let later = NOW + MINUTE;
+    let of_the_old = step(PASSWORD, later);
+    command.set_password("an", "một mật khẩu khác").unwrap();
+    assert!(!enters(&of_the_old, later), "of the password before");
+    let of_the_new = step("một mật khẩu khác", later);
+    assert!(enters(&of_the_new, later), "the code was not used up");
+    let last = later + MINUTE;
+    let of_the_disabled = step("một mật khẩu khác", last);
+    command.disable("an").unwrap();
+    assert!(!enters(&of_the_disabled, last));
+}
+
+#[test]
 fn a_link_makes_the_first_admin_once() {
     let (_folder, accounts) = scratch(Rules::default());
     let old = accounts.first_link(NOW).unwrap().unwrap();
