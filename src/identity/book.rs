@@ -20,10 +20,10 @@ use super::{Hints, Interval, Machine, MachineId, Who};
 use crate::database::{self, DatabaseError, Durability, Layout};
 use crate::mac::Mac;
 
-/// Sources can be read again: a power cut may cost the last import, never the database.
+/// Sources can be read again, but cases name machines by their numbers: one that a power cut took back would be given to another machine.
 const LAYOUT: Layout = Layout {
     steps: &[SCHEMA, LAST],
-    durability: Durability::Whole,
+    durability: Durability::Commits,
     cache_kib: 8192,
     log_size: 16 << 20,
     shrinks: false,

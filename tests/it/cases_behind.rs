@@ -1,16 +1,18 @@
 //! Cases of machines that did not ask by themselves, or not lately: behind a forwarder that tells whose query it is, and before
 //! a name was listed.
 
+use std::fs;
+
 use serde_json::Value;
 
 use crate::cases::{
     CLOCK, FORWARDER, HARMLESS, Office, ask, await_forwarder, call_home, case, cases, find, have_addresses,
     province, serve, text,
 };
-use crate::harness::house::House;
+use crate::harness::house::{House, Setup};
 use crate::harness::namespace::inside;
 use crate::harness::scripted::Scripted;
-use crate::harness::wait_until;
+use crate::harness::{PATIENCE, wait_until};
 
 const AGENCY: &str = r#"
 [[agency]]
@@ -111,4 +113,19 @@ fn whom_a_forwarder_tells_is_followed_until_it_is_clean() {
         assert_eq!(after["queries"], asked);
         assert_eq!(text(&after, "state"), "closed", "{after:#?}");
     });
+}
+
+#[test]
+fn a_desk_that_cannot_be_opened_gets_what_was_recorded_meanwhile() {
+    let upstream = Scripted::answering(|query| query.answer_a([192, 0, 2, 1]));
+    let house = Setup::new(upstream.address).csv("authority", "domain,family\nevil.example,emotet\n").lay();
+    let desk = house.path().join("data/cases/cases.db");
+    fs::create_dir_all(&desk).unwrap();
+    let server = house.serve();
+    let says_so = |line: &str| line.contains("cases are not kept up");
+    assert!(server.stderr().wait(PATIENCE, says_so).is_some(), "{}", server.stderr().text());
+    server.dig().ask("c2.evil.example", "A");
+    assert_eq!(server.log(&["--hits"]).len(), 1);
+    fs::remove_dir(&desk).unwrap();
+    wait_until("there is a case", || cases(server.house()).len() == 1);
 }

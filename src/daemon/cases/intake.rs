@@ -18,6 +18,7 @@ use crate::clock;
 use crate::daemon::identity_folder;
 use crate::evidence::contacts::join::{self, Recent, Rules};
 use crate::evidence::contacts::{ContactsError, Reader, Via};
+use crate::evidence::ledger::Ledger;
 use crate::evidence::record::{Record, Trigger};
 use crate::evidence::store::StoreError;
 use crate::evidence::store::finds::finds_after;
@@ -75,11 +76,12 @@ pub(super) enum Trouble {
 pub(super) fn run(means: Arc<Means>) {
     // Of this thread alone. Where it is not granted, it competes as any other.
     let _ = setpriority_process(None, NICE);
-    let mut intake = Intake { means, open: None, told: None, refused: 0 };
+    let mut intake = Intake { means, follower: None, looked: None, open: None, told: None, refused: 0 };
     loop {
         // A panic is a bug; it must not end the following.
         let wait = catch_unwind(AssertUnwindSafe(|| intake.round())).unwrap_or_else(|_| {
-            intake.open = None;
+            // From the place that was written down.
+            (intake.open, intake.follower) = (None, None);
             ROUND
         });
         if intake.means.is_stopping() {
@@ -92,6 +94,10 @@ pub(super) fn run(means: Arc<Means>) {
 
 struct Intake {
     means: Arc<Means>,
+    /// The place in the log, which is kept also where the desk cannot be opened.
+    follower: Option<Follower>,
+    /// When new segments were looked for last.
+    looked: Option<Instant>,
     /// `None` until all of it could be opened.
     open: Option<Open>,
     /// When trouble was told last.
@@ -102,7 +108,6 @@ struct Intake {
 
 /// What a round works with.
 struct Open {
-    follower: Follower,
     desk: Desk,
     book: Book,
     /// `None` until there are some.
@@ -117,27 +122,48 @@ struct Open {
     scans: Scans,
     seen: Seen,
     waiting: Waiting,
-    looked: Option<Instant>,
+    rounded: Option<Instant>,
     ticked: Option<Instant>,
 }
 
 impl Intake {
+    /// Goes on following the log: what is recorded stays there for the desk, whatever becomes of it.
+    fn follow(&mut self) -> io::Result<()> {
+        let Means { ledger, run, .. } = &*self.means;
+        let own = ledger.folder().join("cases");
+        if self.follower.is_none() {
+            // The server answers before this thread has come so far.
+            let opened = Follower::open(ledger.folder(), &own, *run, ledger.first(), Since::Start)?;
+            self.follower = Some(opened);
+        }
+        match &mut self.follower {
+            Some(follower) if self.looked.is_none_or(|looked| looked.elapsed() >= ROUND) => {
+                self.looked = Some(Instant::now());
+                look(follower, ledger)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Goes back to what did not arrive; where somebody took the folder away, to what its place has.
+    fn go_back(&mut self) {
+        self.looked = None;
+        if !self.means.ledger.folder().join("cases").exists() {
+            self.follower = None;
+        }
+        if let Some(follower) = &mut self.follower {
+            follower.rewind();
+        }
+    }
+
     fn open(&mut self) {
-        let Means { ledger, data_dir, run, .. } = &*self.means;
+        let data_dir = &self.means.data_dir;
         let opened = (|| {
             let desk = self.means.desk()?;
             let finds = desk.mark(FINDS)?.unwrap_or(0);
             Ok::<_, Trouble>(Open {
                 finds: (finds, finds),
                 mark: desk.mark(CONTACTS)?.unwrap_or(0).unsigned_abs(),
-                follower: Follower::open(
-                    ledger.folder(),
-                    &ledger.folder().join("cases"),
-                    *run,
-                    ledger.first(),
-                    // The server answers before this thread has come so far.
-                    Since::Start,
-                )?,
                 desk,
                 contacts: None,
                 recent: Recent::new(Rules::default()),
@@ -146,7 +172,7 @@ impl Intake {
                 scans: Scans::default(),
                 seen: Seen::default(),
                 waiting: Waiting::default(),
-                looked: None,
+                rounded: None,
                 ticked: None,
             })
         })();
@@ -158,16 +184,19 @@ impl Intake {
 
     /// Does what is due; returns how long nothing will be.
     fn round(&mut self) -> Duration {
+        if let Err(error) = self.follow() {
+            self.go_back();
+            self.tell(&error.into());
+            return ROUND;
+        }
         if self.open.is_none() {
             self.open();
         }
-        let Some(open) = &mut self.open else { return ROUND };
-        match open.round(&self.means, &mut self.refused) {
+        let (Some(follower), Some(open)) = (&mut self.follower, &mut self.open) else { return ROUND };
+        match open.round(follower, &self.means, &mut self.refused) {
             Ok(wait) => wait,
             Err(trouble) => {
-                // What was on its way is read again.
-                open.follower.rewind();
-                open.looked = None;
+                self.go_back();
                 self.tell(&trouble);
                 ROUND
             }
@@ -177,9 +206,9 @@ impl Intake {
     fn finish(&mut self) {
         let until = Instant::now() + GRACE;
         while Instant::now() < until && self.round().is_zero() {}
-        if let Some(open) = &mut self.open {
+        if let (Some(follower), Some(open)) = (&mut self.follower, &mut self.open) {
             let _ = open.waiting.end(&open.desk, &open.book, &self.means, i64::MAX);
-            let _ = open.follower.save();
+            let _ = follower.save();
         }
     }
 
@@ -195,20 +224,26 @@ impl Intake {
     }
 }
 
+/// Finds new segments, gives up what does not fit, and writes the place down.
+fn look(follower: &mut Follower, ledger: &Ledger) -> io::Result<()> {
+    follower.look()?;
+    let missed = follower.bound(BACKLOG, ledger.is_scarce(), &|record| record.is_hit)?;
+    if missed > 0 {
+        tracing::error!(missed, "hits were MISSED by cases: the desk could not be written for too long");
+    }
+    follower.save()
+}
+
 impl Open {
-    fn round(&mut self, means: &Means, refused: &mut u64) -> Result<Duration, Trouble> {
+    fn round(
+        &mut self,
+        follower: &mut Follower,
+        means: &Means,
+        refused: &mut u64,
+    ) -> Result<Duration, Trouble> {
         let now = clock::now();
-        if self.looked.is_none_or(|looked| looked.elapsed() >= ROUND) {
-            self.looked = Some(Instant::now());
-            self.follower.look()?;
-            let missed = self.follower.bound(BACKLOG, means.ledger.is_scarce(), &|record| record.is_hit)?;
-            if missed > 0 {
-                tracing::error!(
-                    missed,
-                    "hits were MISSED by cases: the desk could not be written for too long"
-                );
-            }
-            self.follower.save()?;
+        if self.rounded.is_none_or(|rounded| rounded.elapsed() >= ROUND) {
+            self.rounded = Some(Instant::now());
             if self.contacts.is_none() {
                 self.contacts = match Reader::open(&means.data_dir.join("contacts")) {
                     Err(ContactsError::Missing { .. }) => None,
@@ -227,7 +262,7 @@ impl Open {
         let facts = means.facts();
         let mut hits = Hits::default();
         let Self { seen, recent, by_address, .. } = self;
-        let chunk = self.follower.read(&mut |record| {
+        let chunk = follower.read(&mut |record| {
             if let Some(hit) = join::Hit::of(record) {
                 if is_by_address(record) {
                     if by_address.len() >= MOST_BY_ADDRESS {
@@ -241,7 +276,7 @@ impl Open {
             seen.add(record);
         })?;
         if let Some(chunk) = chunk {
-            self.follower.launch(chunk);
+            follower.launch(chunk);
             let mut sightings = Vec::new();
             for hit in hits.0.into_values() {
                 if facts.forwarders.find(hit.asker.client).is_some() && !hit.asker.is_told() {
@@ -258,7 +293,7 @@ impl Open {
                     self.identify(&case, now)?;
                 }
             }
-            self.follower.land(chunk);
+            follower.land(chunk);
         }
         if chunk.is_none() || self.seen.is_full() {
             self.seen.tell(&self.desk, &self.book, now)?;

@@ -24,6 +24,8 @@ const LAYOUT: Layout = Layout {
     log_size: 4 << 20,
     shrinks: true,
 };
+/// More rows than a power cut takes back.
+const LOST: i64 = 1 << 20;
 /// Rows that go at once when there is too much.
 const PART: usize = 4096;
 
@@ -59,6 +61,12 @@ impl Database {
             Err(error) if error.is_damage() => Self::begin_anew(&path, &error),
             opened => opened,
         };
+        let opened = opened.and_then(|connection| {
+            // A power cut may have taken back rows that somebody has seen: their ids must not be given again.
+            connection
+                .execute("UPDATE sqlite_sequence SET seq = seq + ?1 WHERE name = 'contacts'", [LOST])?;
+            Ok(connection)
+        });
         let failed = |error: DatabaseError| ContactsError::Open { path, why: error.to_string() };
         opened.map(|connection| Self { connection }).map_err(failed)
     }

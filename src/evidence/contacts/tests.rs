@@ -143,6 +143,20 @@ fn the_oldest_go_first_and_ids_are_never_used_again() {
 }
 
 #[test]
+fn an_id_that_a_power_cut_took_back_is_not_given_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let open = || Contacts::open(folder.path(), &Options::default()).unwrap();
+    let contacts = open();
+    contacts.add(Contact { time: clock::now(), ..contact("one.example") });
+    let first = await_rows(&contacts, 0, 1).remove(0).id;
+    drop(contacts);
+    let contacts = open();
+    contacts.add(Contact { time: clock::now(), ..contact("two.example") });
+    let second = await_rows(&contacts, first, 1).remove(0).id;
+    assert!(second - first > 100_000, "{first} {second}");
+}
+
+#[test]
 fn damaged_contacts_are_put_aside_and_ids_go_on() {
     let folder = tempfile::tempdir().unwrap();
     drop(Contacts::open(folder.path(), &Options::default()).unwrap());
