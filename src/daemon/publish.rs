@@ -9,6 +9,7 @@ use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use rustix::process::setpriority_process;
@@ -28,6 +29,8 @@ use crate::serve::published::Entry;
 
 /// As the process that builds images.
 const NICE: i32 = 10;
+/// When a zone is made again that could not be: a disk may be full for a moment.
+const RETRY: Duration = Duration::from_secs(60);
 
 /// Where versions are made.
 pub(super) struct Press {
@@ -97,18 +100,9 @@ impl Press {
     fn run(&self) {
         let mut publishers: HashMap<Name, Publisher> = HashMap::new();
         let mut versions: HashMap<Name, Arc<Version>> = HashMap::new();
-        loop {
-            let mut desk = self.desk();
-            let order = loop {
-                if desk.is_closed {
-                    return;
-                }
-                if std::mem::take(&mut desk.is_due) {
-                    break desk.order.clone();
-                }
-                desk = self.called.wait(desk).unwrap_or_else(PoisonError::into_inner);
-            };
-            drop(desk);
+        let mut has_failed = false;
+        while let Some(order) = self.wait_for_order(has_failed) {
+            has_failed = false;
             publishers.retain(|apex, _| order.iter().any(|it| it.entry.apex == *apex));
             versions.retain(|apex, _| order.iter().any(|it| it.entry.apex == *apex));
             // Who may have them holds at once, and what is there already is served on.
@@ -137,6 +131,7 @@ impl Press {
                         }
                     }
                     Err(error) => {
+                        has_failed = true;
                         tracing::error!(
                             zone = %apex, folder = %self.folder.display(), %error,
                             "the zone cannot be published, the version before stays; data_dir must be a folder that the server may write"
@@ -145,6 +140,20 @@ impl Press {
                 }
             }
         }
+    }
+
+    /// Waits until something is to be published, and where not all of it could be no longer than a moment; `None`: it is closed.
+    fn wait_for_order(&self, has_failed: bool) -> Option<Vec<Publication>> {
+        let is_idle = |desk: &mut Desk| !desk.is_due && !desk.is_closed;
+        let desk = self.desk();
+        let mut desk = if has_failed {
+            let waited = self.called.wait_timeout_while(desk, RETRY, is_idle);
+            waited.unwrap_or_else(PoisonError::into_inner).0
+        } else {
+            self.called.wait_while(desk, is_idle).unwrap_or_else(PoisonError::into_inner)
+        };
+        desk.is_due = false;
+        (!desk.is_closed).then(|| desk.order.clone())
     }
 
     fn show(&self, order: &[Publication], versions: &HashMap<Name, Arc<Version>>) {

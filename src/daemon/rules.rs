@@ -5,7 +5,7 @@
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::publish::Press;
 use super::{DaemonError, retire};
@@ -18,8 +18,20 @@ use crate::rules::history::{History, HistoryError, Mark};
 use crate::serve::pipeline::Pipeline;
 use crate::update::UpdateError;
 
+impl Seen {
+    /// Whether other rules are active by now: one has ended, or the clock was ahead when they were put in force, and those that had
+    /// ended by it have not.
+    fn is_over(&self, now: i64) -> bool {
+        self.next_expiry.is_some_and(|end| end <= now) || now < self.at.saturating_sub(AHEAD)
+    }
+}
+
 /// How often the file is looked at.
 const LOOK: Duration = Duration::from_millis(500);
+/// … and when again after it could not be read.
+const RETRY: Duration = Duration::from_secs(10);
+/// How far a clock that is set right goes back without a word, in microseconds.
+const AHEAD: i64 = 1_000_000;
 
 /// Why analysts' rules are not put in force. Those before stay.
 #[derive(Debug, thiserror::Error)]
@@ -57,6 +69,8 @@ pub(super) struct Rules {
 #[derive(Debug, Default)]
 struct Seen {
     mark: Mark,
+    /// When they were put in force.
+    at: i64,
     /// When the first of them ends by itself, in microseconds since 1970.
     next_expiry: Option<i64>,
 }
@@ -79,23 +93,28 @@ impl Rules {
 
     /// Puts them in force whenever they change, and whenever one of them ends.
     pub(super) async fn watch(self) {
-        let mut failed = Mark::default();
+        let mut failed: Option<(Mark, Instant)> = None;
         loop {
             tokio::time::sleep(LOOK).await;
-            let mark = self.history.mark();
-            let (is_new, is_over) = {
-                let Seen { mark: seen, next_expiry } = *self.seen();
-                (mark != seen, next_expiry.is_some_and(|end| end <= clock::now()))
-            };
-            if !is_over && (!is_new || mark == failed) {
+            let (mark, now) = (self.history.mark(), clock::now());
+            if mark == self.seen().mark && !self.seen().is_over(now) {
+                continue;
+            }
+            let told = failed.filter(|(of, _)| *of == mark);
+            if told.is_some_and(|(_, at)| at.elapsed() < RETRY) {
                 continue;
             }
             match self.renew().await {
-                Ok(line) => tracing::info!("{line}"),
+                Ok(line) => {
+                    failed = None;
+                    tracing::info!("{line}");
+                }
                 Err(error) => {
-                    tracing::error!("analysts' rules stay as they were: {error}");
+                    failed = Some((mark, Instant::now()));
                     // Told once, until the file changes again.
-                    failed = mark;
+                    if told.is_none() {
+                        tracing::error!("analysts' rules stay as they were, and are tried again: {error}");
+                    }
                 }
             }
         }
@@ -127,11 +146,30 @@ impl Rules {
             tokio::spawn(retire(old));
         }
         self.press.reprint();
-        *seen = Seen { mark: reading.mark, next_expiry: reading.book.next_expiry(now) };
+        *seen = Seen { mark: reading.mark, at: now, next_expiry: reading.book.next_expiry(now) };
         Ok(format!("{count} rules of analysts in force"))
     }
 
     fn seen(&self) -> std::sync::MutexGuard<'_, Seen> {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rules_are_looked_at_again_when_one_ends_and_when_the_clock_is_set_right() {
+        let seen = Seen { at: 50_000_000, next_expiry: Some(70_000_000), ..Seen::default() };
+        for (now, expected) in [
+            (50_000_000, false),
+            (49_500_000, false),
+            (10_000_000, true),
+            (69_999_999, false),
+            (70_000_000, true),
+        ] {
+            assert_eq!(seen.is_over(now), expected, "{now}");
+        }
     }
 }
