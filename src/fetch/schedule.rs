@@ -171,13 +171,16 @@ fn replace(feeds: &mut HashMap<Arc<str>, Waiting>, remotes: Vec<Remote>, store: 
         let memory = store.feed(&remote.name).state().unwrap_or_default();
         let due = Memory::of(&memory, &remote.publisher).due(&remote, clock::now());
         let before = old.remove(&remote.name);
-        let waiting = Waiting {
+        let mut waiting = Waiting {
             due: Instant::now() + due,
             is_running: before.as_ref().is_some_and(|it| it.is_running),
             is_noticed: before.as_ref().is_some_and(|it| it.is_noticed),
             started: before.and_then(|it| it.started),
             remote: Arc::new(remote),
         };
+        if waiting.is_noticed {
+            waiting.due = waiting.due.min(waiting.soonest());
+        }
         feeds.insert(Arc::clone(&waiting.remote.name), waiting);
     }
 }
