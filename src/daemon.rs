@@ -650,18 +650,21 @@ impl Reloader {
         let begun = Instant::now();
         let mut configured = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
         let mut config = Config::reload(&self.started.path, &self.started.data_dir)?;
-        // Only a start changes data_dir.
-        config.versions = self.started.versions.clone();
+        let fixed = only_at_start(&self.started, &config);
+        keep_folders(&self.started, &mut config);
         let config = Arc::new(config);
         check_feeds(&config)?;
         let design = config.design()?;
         let sources = config.sources()?;
-        let guard = guard(&config)?;
+        // All that may be wrong comes before the first change.
+        let earlier_guard = guard(&config)?;
+        let local_zones = zones::load(&config.zones, &self.pipeline.zones())?;
         update::take_in(plan(&config), clock::now());
         let path = self.started.image_path();
         let build = || self.workshop.build(plan(&config), &path, clock::now(), Pace::Gentle);
         let (image, reports) = update::renew(plan(&config), &path, clock::now(), build)?;
-        let local_zones = zones::load(&config.zones, &self.pipeline.zones())?;
+        // Behind the image: the lists may have changed while it was built, and it must not be the newer one.
+        let guard = guard(&config).unwrap_or(earlier_guard);
         let troubles = tell(&image, reports.as_deref());
         let names = image.facts.name_count;
         let old = self.pipeline.state();
@@ -674,9 +677,8 @@ impl Reloader {
         );
         let state = state(&config, image, guard, &self.secret, &self.listening, &self.fetching);
         let cuts = zones::with_cuts(sources.clone(), &local_zones.zones);
-        tokio::spawn(retire(self.pipeline.replace(state, cuts)));
-        self.search_for_new();
         drop(old);
+        self.retire_and_search(self.pipeline.replace(state, cuts));
         *configured = sources;
         self.fetching.fetch(config.remotes.clone());
         self.press.print(&config);
@@ -707,7 +709,6 @@ impl Reloader {
             line.push_str("; ");
             line.push_str(&trouble);
         }
-        let fixed = only_at_start(&self.started, &config);
         if !fixed.is_empty() {
             line.push_str("; restart for ");
             line.push_str(&fixed.join(", "));
@@ -715,6 +716,15 @@ impl Reloader {
         *self.current.lock().unwrap_or_else(PoisonError::into_inner) = config;
         Ok(line)
     }
+}
+
+/// Leaves the server where it is: what is in these folders is what it serves and searches, whatever the file says now.
+fn keep_folders(started: &Config, config: &mut Config) {
+    config.data_dir = started.data_dir.clone();
+    config.versions = started.versions.clone();
+    config.log = started.log.clone();
+    config.archive = started.archive.clone();
+    config.clickhouse = started.clickhouse.clone();
 }
 
 /// Drops a state once nobody else has it: to unmap a large image takes a while, in which a worker
@@ -755,6 +765,10 @@ fn only_at_start(old: &Config, new: &Config) -> Vec<&'static str> {
     compare(console(old) == console(new), "console");
     compare(old.cache == new.cache, "cache");
     compare(old.log == new.log, "log.sync and log.max_size");
+    compare(
+        old.archive == new.archive,
+        "log.archive_after, log.keep_*, log.hits_max_size and log.anonymise*",
+    );
     compare(old.clickhouse == new.clickhouse, "log.clickhouse");
     let fixed = |config: &Config| {
         let limits = &config.limits;

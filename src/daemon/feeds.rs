@@ -18,6 +18,7 @@ use crate::feed::source::Origin;
 use crate::feed::store::Stamp;
 use crate::fetch::schedule::{Orders, Schedule};
 use crate::fetch::{Publisher, Remote};
+use crate::serve::pipeline::State;
 use crate::serve::primaries::{Primaries, Primary};
 use crate::update;
 
@@ -79,18 +80,37 @@ impl Reloader {
             return Ok(None);
         }
         tell(&image, reports.as_deref());
-        let names = image.facts.name_count;
+        let (names, before) = (image.facts.name_count, old.rules.image.facts.name_count);
         let line = format!(
             "the feeds have changed: {names} names in force ({:+}), after {} ms",
-            names as i64 - old.rules.image.facts.name_count as i64,
+            names as i64 - before as i64,
             begun.elapsed().as_millis()
         );
         let state = state(&config, image, guard(&config)?, &self.secret, &self.listening, &self.fetching);
         let sources = zones::with_cuts(sources, &self.pipeline.zones());
-        tokio::spawn(retire(self.pipeline.replace(state, sources)));
-        self.search_for_new();
+        drop(old);
+        self.retire_and_search(self.pipeline.replace(state, sources));
         self.press.print(&config);
         Ok(Some(line))
+    }
+
+    /// Has what is new sought once the last query under the old policy is answered, and recorded as what it was then.
+    pub(super) fn retire_and_search(&self, old: Arc<State>) {
+        let reloader = self.clone();
+        tokio::spawn(async move {
+            retire(old).await;
+            reloader.search_in_turn().await;
+        });
+    }
+
+    async fn search_in_turn(&self) {
+        let reloader = self.clone();
+        let searched = tokio::task::spawn_blocking(move || {
+            let _turn = reloader.turn.lock().unwrap_or_else(PoisonError::into_inner);
+            reloader.search_for_new();
+        });
+        // A panic is reported by itself.
+        let _ = searched.await;
     }
 
     /// The configuration in force.
@@ -127,14 +147,8 @@ pub(super) fn primaries(config: &Config, fetching: &Orders) -> Primaries {
 pub(super) async fn watch(reloader: Reloader) {
     let mut ticks = tokio::time::interval(WATCHING);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let searching = reloader.clone();
     // What came in force with the start: its settings may have changed.
-    let searched = tokio::task::spawn_blocking(move || {
-        let _turn = searching.turn.lock().unwrap_or_else(PoisonError::into_inner);
-        searching.search_for_new();
-    });
-    // A panic is reported by itself.
-    let _ = searched.await;
+    reloader.search_in_turn().await;
     // What came in before this process, and is not in force yet.
     reloader.news.tell();
     let mut watch = Watch::default();
