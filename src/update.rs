@@ -216,7 +216,7 @@ enum OnDisk {
 }
 
 fn on_disk(plan: Plan<'_>, path: &Path) -> OnDisk {
-    let settings = settings(plan).ok();
+    let settings = gate::digest(plan.gate).ok().map(|gate| settings(plan, gate));
     match image::open(path) {
         Ok(image) if settings.is_some_and(|it| image.facts.fingerprint[..HALF] == it) => OnDisk::Ours(image),
         Ok(image) => OnDisk::Other(image),
@@ -276,7 +276,7 @@ fn make(
     image::remove_scratch(path);
     let gate = Gate::load(plan.gate)?;
     let mut rounds = Rounds::prepare(plan, &gate, now)?;
-    let settings = settings(plan)?;
+    let settings = settings(plan, gate.digest());
     let of_these = |versions| {
         let image = image::open(path).ok()?;
         (image.facts.fingerprint == join(settings, contents(versions))).then_some(image.facts.digest)
@@ -303,10 +303,14 @@ fn make(
     };
     let fingerprint = join(settings, contents(read.versions.iter().copied()));
     let digest = image::write(path, &read.compiled, &fingerprint, now)?;
-    rounds.settle(&read)?;
+    let is_settled = rounds.settle(&read)?;
     rounds.compare(now)?;
     if let Err(error) = plan.versions.forget(|name| plan.feeds.iter().any(|feed| *feed.name == *name)) {
         tracing::warn!(%error, "versions of feeds that are not configured any more stay");
+    }
+    if !is_settled {
+        // Without what somebody rejected while it was read.
+        return make(plan, path, now, need);
     }
     Ok((digest, Some(read.reports)))
 }
@@ -393,7 +397,7 @@ fn has_no_news(plan: Plan<'_>, of_image: &Fingerprint) -> Result<bool, UpdateErr
         }
         versions.push(state.accepted_digest());
     }
-    Ok(*of_image == join(settings(plan)?, contents(versions)))
+    Ok(*of_image == join(settings(plan, gate), contents(versions)))
 }
 
 /// Octets of a fingerprint that tell the settings; the others tell the versions of the feeds.
@@ -406,8 +410,8 @@ fn join(settings: [u8; HALF], contents: [u8; HALF]) -> Fingerprint {
     fingerprint
 }
 
-/// Digests everything but the feeds' versions that an image depends on.
-fn settings(plan: Plan<'_>) -> Result<[u8; HALF], UpdateError> {
+/// Digests everything but the feeds' versions that an image depends on; `gate` is the digest of the gate's rules.
+fn settings(plan: Plan<'_>, gate: store::Digest) -> [u8; HALF] {
     let mut hasher = Sha256::new();
     let mut field = |bytes: &[u8]| {
         hasher.update((bytes.len() as u64).to_le_bytes());
@@ -415,14 +419,14 @@ fn settings(plan: Plan<'_>) -> Result<[u8; HALF], UpdateError> {
     };
     field(env!("CARGO_PKG_VERSION").as_bytes());
     field(&READING.to_le_bytes());
-    field(&gate::digest(plan.gate)?.0);
+    field(&gate.0);
     for name in plan.canaries {
         field(name.as_wire());
     }
     for source in plan.feeds {
         field(&child::digest_of(source).0);
     }
-    Ok(half(hasher))
+    half(hasher)
 }
 
 /// Digests which versions an image is made of.

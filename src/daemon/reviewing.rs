@@ -160,13 +160,19 @@ pub fn decide(
         digits => choose::chosen(&config.versions, source, digits)?.digest,
     };
     let digest = digest.ok_or_else(|| ReviewError::NothingRefused { feed: feed.to_owned() })?;
-    if state.accepted_digest() == Some(digest) {
+    let word = Word { digest, by: by.to_owned(), reason: reason.map(str::to_owned), at: now };
+    let mut is_in_force = false;
+    folder.update(|state| {
+        is_in_force = state.accepted_digest() == Some(digest);
+        match decision {
+            // It came in force meanwhile, perhaps by somebody else's word.
+            _ if is_in_force => {}
+            Decision::Approve => state.approve(word),
+            Decision::Reject => state.reject(word),
+        }
+    })?;
+    if is_in_force {
         return Err(ReviewError::InForce { feed: feed.to_owned(), version: digest.short() });
     }
-    let word = Word { digest, by: by.to_owned(), reason: reason.map(str::to_owned), at: now };
-    folder.update(|state| match decision {
-        Decision::Approve => state.approve(word),
-        Decision::Reject => state.reject(word),
-    })?;
     Ok(digest)
 }

@@ -111,6 +111,8 @@ impl Gate {
     /// # Errors
     /// [`GateError`].
     pub fn load(options: &Options) -> Result<Self, GateError> {
+        // Before the lists are read: what is written meanwhile must not pass for what was read.
+        let digest = digest(options)?;
         let mut names = Names::default();
         for own in &options.own {
             names.add(own.name.clone(), Kind::of(own.what));
@@ -120,7 +122,7 @@ impl Gate {
                 names.read(path, kind)?;
             }
         }
-        Ok(Self { options: options.clone(), names, digest: digest(options)? })
+        Ok(Self { options: options.clone(), names, digest })
     }
 
     /// What judgements depend on.

@@ -324,20 +324,24 @@ impl<'a> Rounds<'a> {
         Ok(())
     }
 
-    /// Writes down which versions are in force now; call it once the image is in its place.
-    pub(super) fn settle(&self, read: &Read) -> Result<(), StoreError> {
+    /// Writes down which versions are in force now; call it once the image is in its place. `false` where somebody rejected one of
+    /// them meanwhile: it is in the image, and must not stay.
+    pub(super) fn settle(&self, read: &Read) -> Result<bool, StoreError> {
+        let mut is_settled = true;
         for (choice, accepted) in self.choices.iter().zip(&read.accepted) {
             let Some(accepted) = accepted else { continue };
             let is_recount = choice.accepted.as_ref().is_some_and(|old| old.version == accepted.version);
             choice.folder.update(|state| {
                 if is_recount {
                     state.recount(accepted.counts, accepted.set_aside, accepted.next_expiry);
+                } else if state.is_rejected(accepted.version.digest) {
+                    is_settled = false;
                 } else {
                     state.accept(accepted.clone());
                 }
             })?;
         }
-        Ok(())
+        Ok(is_settled)
     }
 }
 
@@ -432,13 +436,13 @@ impl Choice<'_> {
         let words = reasons.join("; ");
         let fallback = self.accepted.clone().map_or(Pick::Nothing, Pick::Accepted);
         match std::mem::replace(&mut self.pick, fallback) {
-            Pick::Candidate(Candidate { version, .. }) => {
+            Pick::Candidate(Candidate { version, approval }) => {
                 let judge =
                     Judge { rules: self.rules, base: self.accepted.as_ref().map(|it| it.version.digest) };
                 let refused = Refused { version, counts, reasons, refused_at: now, judge, changes: None };
                 self.troubles.push(standing::refusal(&self.source.name, &refused, self.accepted.as_ref()));
                 if !is_dry {
-                    self.folder.update(|state| state.refuse(refused))?;
+                    self.folder.update(|state| state.refuse(refused, approval.as_ref()))?;
                 }
             }
             Pick::Loose(path, _) => {

@@ -235,6 +235,29 @@ fn a_rejected_version_is_not_asked_about_again() {
 }
 
 #[test]
+fn what_is_rejected_while_it_is_built_does_not_stay() {
+    let house = House::new(&[("one", &names(0..200))]);
+    house.built();
+    house.write("one", &names(0..190));
+    take_in(house.plan(), now());
+    let gate = Gate::load(&house.gate).unwrap();
+    let mut rounds = Rounds::prepare(house.plan(), &gate, now()).unwrap();
+    let read = match rounds.run_unless(now(), |feeds| Ok(Compiler::new(feeds)), |_| false).unwrap() {
+        Outcome::New(read) => read,
+        Outcome::AsItWas(reports) => panic!("{reports:?}"),
+    };
+    let folder = house.versions.feed("one");
+    let before = folder.state().unwrap().accepted_digest();
+    let digest = folder.state().unwrap().latest.unwrap().digest;
+    assert_ne!(Some(digest), before);
+    folder.update(|state| state.reject(Word { digest, by: "an".into(), reason: None, at: 1 })).unwrap();
+    assert!(!rounds.settle(&read).unwrap());
+    assert_eq!(folder.state().unwrap().accepted_digest(), before);
+    assert!(!house.renews(), "and the one before is in force");
+    assert!(house.is_listed("evil199.example"));
+}
+
+#[test]
 fn a_feed_without_gate_is_taken_as_it_comes() {
     let mut house = House::new(&[("one", &names(0..200))]);
     house.feeds[0].gate = crate::feed::source::Gating::AsItComes;

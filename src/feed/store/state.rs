@@ -111,6 +111,8 @@ pub struct State {
     pub approval: Option<Word>,
     /// Versions that somebody does not want to hear of again.
     pub rejected: Vec<Word>,
+    /// The latest version when somebody approved another one: that one stays, until there is a newer one or this is approved.
+    pub passed_over: Option<Digest>,
     /// What the origin's file looked like when it was last copied.
     pub seen: Option<Seen>,
     /// What whoever fetches the feed wants to remember: validators, serial numbers, failures. Its own affair.
@@ -352,7 +354,7 @@ impl State {
         let latest = self.latest.as_ref().filter(|latest| Some(latest.digest) != accepted)?;
         let judge = Judge { rules, base: accepted };
         let is_judged = self.refused.iter().any(|it| it.version.digest == latest.digest && it.judge == judge);
-        if is_judged || self.is_rejected(latest.digest) {
+        if is_judged || self.is_rejected(latest.digest) || self.passed_over == Some(latest.digest) {
             return None;
         }
         Some(Candidate { version: latest.clone(), approval: None })
@@ -375,9 +377,17 @@ impl State {
         self.rejected.iter().any(|word| word.digest == digest)
     }
 
-    /// The newest refused version that nobody has decided about.
+    /// The newest refused version that nobody has decided about, unless a newer one is in force.
     pub fn pending(&self) -> Option<&Refused> {
-        self.refused.iter().rev().find(|refused| !self.is_rejected(refused.version.digest))
+        let arrived = self.accepted.as_ref().map(|accepted| accepted.version.arrived_at);
+        let is_old = |version: &Version| arrived.is_some_and(|arrived| version.arrived_at < arrived);
+        let is_latest =
+            |version: &Version| self.latest.as_ref().is_some_and(|latest| latest.digest == version.digest);
+        self.refused
+            .iter()
+            .rev()
+            .filter(|refused| is_latest(&refused.version) || !is_old(&refused.version))
+            .find(|refused| !self.is_rejected(refused.version.digest))
     }
 
     /// Puts a version in force.
@@ -392,6 +402,10 @@ impl State {
         };
         self.refused.retain(|refused| refused.version.digest != digest);
         self.approval.take_if(|word| word.digest == digest);
+        if accepted.approval.is_some() || self.passed_over == Some(digest) {
+            let latest = self.latest.as_ref().map(|latest| latest.digest);
+            self.passed_over = latest.filter(|latest| *latest != digest);
+        }
         let old = self.accepted.replace(accepted);
         if let Some(old) = old.filter(|old| old.version.digest != digest) {
             self.previous = Some(old);
@@ -421,8 +435,8 @@ impl State {
         }
     }
 
-    /// Keeps a version that the gate refused, for review.
-    pub fn refuse(&mut self, refused: Refused) {
+    /// Keeps a version that the gate refused, for review; `approval` is what was known of it when it was judged.
+    pub fn refuse(&mut self, refused: Refused, approval: Option<&Word>) {
         let digest = refused.version.digest;
         let is_news =
             !self.refused.iter().any(|old| old.version.digest == digest && old.reasons == refused.reasons);
@@ -435,8 +449,8 @@ impl State {
                 reasons: refused.reasons.clone(),
             });
         }
-        // A version that cannot even be read is not approved for ever.
-        self.approval.take_if(|word| word.digest == digest);
+        // A version that cannot even be read is not approved for ever; one that was approved meanwhile is judged again.
+        self.approval.take_if(|word| Some(&*word) == approval);
         self.refused.retain(|old| old.version.digest != digest);
         self.refused.push(refused);
         let octets = |refused: &[Refused]| refused.iter().map(|it| it.version.size).sum::<u64>();

@@ -43,7 +43,8 @@ fn refuse(folder: &Folder, digest: Digest, rules: Digest) {
             let judge = Judge { rules, base: state.accepted_digest() };
             let reasons = vec!["too small".to_owned()];
             let counts = Counts::default();
-            state.refuse(Refused { version, counts, reasons, refused_at: 6, judge, changes: None });
+            let refused = Refused { version, counts, reasons, refused_at: 6, judge, changes: None };
+            state.refuse(refused, state.approval.clone().as_ref());
         })
         .unwrap();
 }
@@ -98,6 +99,70 @@ fn what_was_refused_is_tried_again_only_under_other_rules() {
     accept(&folder, three);
     stage(&folder, "two.example\n", 5);
     assert_eq!(candidate(&folder, RULES), Some(two), "it is compared with another version now");
+}
+
+#[test]
+fn an_approval_that_comes_while_a_version_is_judged_holds() {
+    let (_data, folder) = folder();
+    let one = stage(&folder, "one.example\n", 1);
+    accept(&folder, one);
+    let two = stage(&folder, "two.example\n", 2);
+    let judge = Judge { rules: RULES, base: Some(one) };
+    let refused = |state: &State| Refused {
+        version: state.version(two).unwrap().clone(),
+        counts: Counts::default(),
+        reasons: vec!["too small".to_owned()],
+        refused_at: 6,
+        judge,
+        changes: None,
+    };
+    folder.update(|state| state.approve(word(two))).unwrap();
+    // Judged as nobody wanted it yet.
+    folder.update(|state| state.refuse(refused(state), None)).unwrap();
+    let tried = folder.state().unwrap().candidate(RULES).unwrap();
+    assert_eq!((tried.version.digest, tried.approval), (two, Some(word(two))));
+    // It cannot even be read.
+    folder.update(|state| state.refuse(refused(state), Some(&word(two)))).unwrap();
+    assert_eq!(candidate(&folder, RULES), None);
+}
+
+#[test]
+fn who_goes_back_to_an_earlier_version_stays_there() {
+    let (_data, folder) = folder();
+    let one = stage(&folder, "one.example\n", 1);
+    accept(&folder, one);
+    let two = stage(&folder, "two.example\n", 2);
+    accept(&folder, two);
+    folder.update(|state| state.approve(word(one))).unwrap();
+    assert_eq!(candidate(&folder, RULES), Some(one));
+    accept(&folder, one);
+    assert_eq!(candidate(&folder, RULES), None, "the one that somebody went back from");
+    assert_eq!(stage(&folder, "two.example\n", 3), two);
+    assert_eq!(candidate(&folder, Digest([2; 32])), None);
+    let three = stage(&folder, "three.example\n", 4);
+    assert_eq!(candidate(&folder, RULES), Some(three), "a newer one is taken");
+    accept(&folder, three);
+    stage(&folder, "two.example\n", 5);
+    assert_eq!(candidate(&folder, RULES), None, "the publisher went back to it too");
+    folder.update(|state| state.approve(word(two))).unwrap();
+    accept(&folder, two);
+    assert_eq!(folder.state().unwrap().passed_over, None);
+}
+
+#[test]
+fn what_was_refused_before_the_version_in_force_came_waits_for_nobody() {
+    let (_data, folder) = folder();
+    let one = stage(&folder, "one.example\n", 1);
+    accept(&folder, one);
+    let two = stage(&folder, "two.example\n", 2);
+    refuse(&folder, two, RULES);
+    assert!(folder.state().unwrap().pending().is_some());
+    let three = stage(&folder, "three.example\n", 3);
+    accept(&folder, three);
+    assert_eq!(folder.state().unwrap().pending(), None);
+    stage(&folder, "two.example\n", 4);
+    refuse(&folder, two, RULES);
+    assert!(folder.state().unwrap().pending().is_some(), "the publisher has it again");
 }
 
 #[test]
