@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::Notify;
-use tokio::task::{Id, JoinSet};
+use tokio::task::{AbortHandle, Id, JoinSet};
 use tokio::time::{Instant, sleep_until};
 
 use super::memory::Memory;
@@ -111,8 +111,9 @@ impl Drop for Schedule {
 struct Waiting {
     remote: Arc<Remote>,
     due: Instant,
+    /// The fetch that is under way.
+    running: Option<AbortHandle>,
     /// Asked for while it was being fetched, or so soon after that it waits.
-    is_running: bool,
     is_noticed: bool,
     started: Option<Instant>,
 }
@@ -134,15 +135,16 @@ async fn work(orders: &Orders, store: &Store, news: &(impl Fn() + Send)) {
         let now = Instant::now();
         while running.len() < AT_ONCE
             && let Some(feed) =
-                feeds.values_mut().filter(|it| !it.is_running && it.due <= now).min_by_key(|it| it.due)
+                feeds.values_mut().filter(|it| it.running.is_none() && it.due <= now).min_by_key(|it| it.due)
         {
-            (feed.is_running, feed.is_noticed, feed.started) = (true, false, Some(now));
+            (feed.is_noticed, feed.started) = (false, Some(now));
             let (remote, store) = (Arc::clone(&feed.remote), store.clone());
             let name = Arc::clone(&remote.name);
             let task = running.spawn(async move { run(&remote, &store).await });
             names.insert(task.id(), name);
+            feed.running = Some(task);
         }
-        let waiting = feeds.values().filter(|it| !it.is_running).map(|it| it.due).min();
+        let waiting = feeds.values().filter(|it| it.running.is_none()).map(|it| it.due).min();
         let until = waiting.filter(|_| running.len() < AT_ONCE).unwrap_or(now + LONGEST_SLEEP);
         tokio::select! {
             () = orders.0.wake.notified() => {}
@@ -157,23 +159,29 @@ async fn work(orders: &Orders, store: &Store, news: &(impl Fn() + Send)) {
                     if report.as_ref().is_some_and(is_news) {
                         news();
                     }
-                    end(&mut feeds, &name, report);
+                    end(&mut feeds, &name, id, report);
                 }
             }
         }
     }
 }
 
-/// Takes over the new configuration; what is being fetched is fetched to its end.
+/// Takes over the new configuration; what is being fetched is fetched to its end, unless it is another publisher's by now.
 fn replace(feeds: &mut HashMap<Arc<str>, Waiting>, remotes: Vec<Remote>, store: &Store) {
     let mut old = std::mem::take(feeds);
     for remote in remotes {
         let memory = store.feed(&remote.name).state().unwrap_or_default();
         let due = Memory::of(&memory, &remote.publisher).due(&remote, clock::now());
-        let before = old.remove(&remote.name);
+        let mut before = old.remove(&remote.name);
+        let is_same =
+            before.as_ref().is_some_and(|it| it.remote.publisher.identity() == remote.publisher.identity());
+        let running = before.as_mut().and_then(|it| it.running.take());
+        if let Some(other) = running.as_ref().filter(|_| !is_same) {
+            other.abort();
+        }
         let mut waiting = Waiting {
             due: Instant::now() + due,
-            is_running: before.as_ref().is_some_and(|it| it.is_running),
+            running: running.filter(|_| is_same),
             is_noticed: before.as_ref().is_some_and(|it| it.is_noticed),
             started: before.and_then(|it| it.started),
             remote: Arc::new(remote),
@@ -209,10 +217,11 @@ fn is_news(report: &Report) -> bool {
 }
 
 /// Says what came of a fetch, and when the next is due.
-fn end(feeds: &mut HashMap<Arc<str>, Waiting>, name: &Arc<str>, report: Option<Report>) {
-    // It may be configured no more.
-    let Some(feed) = feeds.get_mut(name) else { return };
-    feed.is_running = false;
+fn end(feeds: &mut HashMap<Arc<str>, Waiting>, name: &Arc<str>, id: Id, report: Option<Report>) {
+    // It may be configured no more, or with another publisher.
+    let is_its_own = |feed: &&mut Waiting| feed.running.as_ref().is_some_and(|running| running.id() == id);
+    let Some(feed) = feeds.get_mut(name).filter(is_its_own) else { return };
+    feed.running = None;
     let due = report.as_ref().map_or(LONGEST_SLEEP, |report| report.due);
     feed.due = Instant::now() + due;
     // What was said while the fetch was under way may not be in what came.

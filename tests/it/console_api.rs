@@ -3,13 +3,14 @@
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use rustix::process::Signal;
 use serde_json::Value;
 
-use crate::harness::house::Setup;
+use crate::harness::house::{CONFIG, Setup};
 use crate::harness::http::{Response, exchange};
 use crate::harness::server::Server;
 use crate::harness::staff::{Staff, account, console};
-use crate::harness::{nsd, wait_until};
+use crate::harness::{PATIENCE, nsd, wait_until};
 
 /// Holds a document against the standard of OpenAPI.
 const VALIDATE: &str = "import json, sys
@@ -53,6 +54,22 @@ fn province() -> Server {
         .agency("so-tttt", "Sở TTTT", "127.1.0.0/16", "it@tttt.test")
         .more("[console]\nlisten = \"127.0.0.1:0\"\n")
         .serve()
+}
+
+#[test]
+fn rules_go_where_the_server_is_whatever_the_file_says_by_now() {
+    let server = province();
+    let admin = token(&server, "quan-tri", ("admin", None), &["rule"]);
+    let config = server.house().read(CONFIG);
+    server.house().write(CONFIG, &config.replace("data_dir = \"data\"", "data_dir = \"other\""));
+    server.signal(Signal::HUP);
+    let is_told = |line: &str| line.contains("restart for") && line.contains("data_dir");
+    assert!(server.stderr().wait(PATIENCE, is_told).is_some(), "{}", server.stderr().text());
+    let rule = r#"{"subjects":["www.example.test"],"action":"nxdomain","reason":"thử"}"#;
+    let given = ask(&server, &admin, "POST", "/api/v1/rules", rule);
+    assert!(given.status < 300, "{given:?}");
+    assert_eq!(server.dig().ask("www.example.test", "A").status, "NXDOMAIN");
+    assert!(!server.house().path().join("other").exists(), "nothing is where nobody looks");
 }
 
 #[test]

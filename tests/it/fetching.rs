@@ -9,10 +9,10 @@ use flate2::write::GzEncoder;
 use rustix::process::Signal;
 
 use crate::harness::authority::Authority;
-use crate::harness::house::Setup;
+use crate::harness::house::{CONFIG, Setup};
 use crate::harness::publisher::{Nginx, Proxy, Scripted, write_secret};
 use crate::harness::server::Server;
-use crate::harness::{PATIENCE, nsd};
+use crate::harness::{PATIENCE, nsd, wait_until};
 
 const SINKHOLE: &str = "10.10.10.10";
 
@@ -39,6 +39,22 @@ fn wait_for_line(server: &Server, words: &[&str]) {
     let is_it = |line: &str| words.iter().all(|word| line.contains(word));
     let line = server.stderr().wait(PATIENCE, is_it);
     assert!(line.is_some(), "no line with {words:?}:\n{}", server.stderr().text());
+}
+
+#[test]
+fn another_publisher_waits_for_no_fetch_of_the_one_before() {
+    let publisher = Scripted::start();
+    let head = b"HTTP/1.1 200 OK\r\nContent-Length: 5000\r\n\r\n".to_vec();
+    let drips = std::iter::repeat_n((Duration::from_millis(100), b"a".to_vec()), 5000);
+    publisher.script("/slow", std::iter::once((Duration::ZERO, head)).chain(drips).collect());
+    publisher.body("/good", "", b"good.example\n");
+    let settings = "refresh = \"24h\"\ntimeout = \"300s\"";
+    let setup = |path: &str| Setup::new(nsd::address()).more(&feed("list", &publisher.url(path), settings));
+    let server = setup("/slow").serve();
+    wait_until("it is asked", || publisher.requests().iter().any(|request| request.contains("/slow")));
+    server.house().write(CONFIG, &setup("/good").text());
+    server.reload().well();
+    wait_until_sinkholed(&server, "good.example", true);
 }
 
 #[test]
@@ -201,7 +217,7 @@ fn https_proxies_and_credentials() {
         feed("plain", &format!("http://{}/open.txt", nginx.http), ""),
     ];
     let text = Setup::new(nsd::address()).more(&tables.join("\n")).text();
-    house.write(crate::harness::house::CONFIG, &text);
+    house.write(CONFIG, &text);
     let server = house.serve();
     wait_until_sinkholed(&server, "secret.example", true);
     wait_until_sinkholed(&server, "open.example", true);
