@@ -8,7 +8,7 @@ use std::fs::{self, File};
 use std::io::{self, Read as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jiff::tz::TimeZone;
 
@@ -17,6 +17,9 @@ use super::read::times::Order;
 use super::read::{self, Format, MAX_FILE, ReadError, Reading};
 use super::{Book, BookError, Source, Taken, Trial};
 use crate::tabular::heading::bare;
+
+/// When a file is tried again that could not be read or taken, and is as it was.
+const RETRY: Duration = Duration::from_secs(60);
 
 /// A file that is followed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -80,6 +83,13 @@ pub enum ImportError {
     /// The book refuses.
     #[error(transparent)]
     Book(#[from] BookError),
+}
+
+impl ImportError {
+    /// Whether the same file may be taken a minute later: rights, a disk and a busy database are mended without touching it.
+    fn is_passing(&self) -> bool {
+        matches!(self, Self::File { .. } | Self::Book(_))
+    }
 }
 
 /// What became of a file.
@@ -215,6 +225,8 @@ struct Seen {
     file: Watched,
     taken: Option<Vec<Mark>>,
     last: Option<Vec<Mark>>,
+    /// When it failed as it is now, by what may pass.
+    failed: Option<Instant>,
     /// That it is not there was told.
     is_missing: bool,
 }
@@ -224,7 +236,7 @@ struct Seen {
 pub enum Event {
     /// A file was read.
     Taken(PathBuf, Box<Import>),
-    /// It was not, and will be tried again once it changes.
+    /// It was not, and will be tried again once it changes, or soon where that may have helped itself.
     Failed(ImportError),
 }
 
@@ -235,7 +247,7 @@ impl Follower {
         for file in &options.files {
             if !self.seen.iter().any(|seen| seen.file == *file) {
                 let file = file.clone();
-                self.seen.push(Seen { file, taken: None, last: None, is_missing: false });
+                self.seen.push(Seen { file, taken: None, last: None, failed: None, is_missing: false });
             }
         }
         self.seen.iter_mut().filter_map(|seen| seen.look(book, options)).collect()
@@ -259,25 +271,33 @@ impl Seen {
         let is_quiet = self.last.as_ref() == Some(&now);
         self.last = Some(now.clone());
         if !is_quiet {
+            self.failed = None;
+            return None;
+        }
+        if self.failed.is_some_and(|at| at.elapsed() < RETRY) {
             return None;
         }
         let loaded = load(path);
         if mark(path).as_ref() != Some(&now) {
             return None;
         }
-        let (octets, written) = match loaded {
-            Ok(loaded) => loaded,
-            Err(error) => {
-                self.taken = Some(now);
-                return Some(Event::Failed(error));
-            }
-        };
         let name = source_name(path);
-        self.taken = Some(now);
-        Some(match take(book, &name, &self.file, &octets, written, options, Trial::No) {
-            Ok(import) => Event::Taken(path.clone(), Box::new(import)),
-            Err(error) => Event::Failed(error),
-        })
+        let taken = loaded.and_then(|(octets, written)| {
+            take(book, &name, &self.file, &octets, written, options, Trial::No)
+        });
+        match taken {
+            Err(error) if error.is_passing() => {
+                let was_told = self.failed.replace(Instant::now()).is_some();
+                (!was_told).then_some(Event::Failed(error))
+            }
+            taken => {
+                (self.taken, self.failed) = (Some(now), None);
+                Some(match taken {
+                    Ok(import) => Event::Taken(path.clone(), Box::new(import)),
+                    Err(error) => Event::Failed(error),
+                })
+            }
+        }
     }
 }
 

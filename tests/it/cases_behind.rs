@@ -129,3 +129,19 @@ fn a_desk_that_cannot_be_opened_gets_what_was_recorded_meanwhile() {
     fs::remove_dir(&desk).unwrap();
     wait_until("there is a case", || cases(server.house()).len() == 1);
 }
+
+#[test]
+fn a_log_that_somebody_moved_away_is_followed_where_it_begins_anew() {
+    let upstream = Scripted::answering(|query| query.answer_a([192, 0, 2, 1]));
+    let families = "domain,family\nevil.example,emotet\nworse.example,qakbot\n";
+    let server = Setup::new(upstream.address).csv("authority", families).serve();
+    server.dig().ask("c2.evil.example", "A");
+    wait_until("there is a case", || cases(server.house()).len() == 1);
+    let log = server.house().path().join("data/log");
+    fs::rename(&log, log.with_extension("old")).unwrap();
+    let is_told = |line: &str| line.contains("the query log was moved or removed under the server");
+    assert!(server.stderr().wait(PATIENCE, is_told).is_some(), "{}", server.stderr().text());
+    wait_until("it begins anew", || log.join("cases/place.json").exists());
+    server.dig().ask("c2.worse.example", "A");
+    wait_until("there is another case", || cases(server.house()).len() == 2);
+}

@@ -280,13 +280,14 @@ impl Postman {
             let outcome = session.send(mail, &address, key, &letter, now).await;
             match outcome {
                 Outcome::Taken => {
+                    // First: of what is settled nobody asks again whether its case was told.
+                    for id in cases {
+                        self.told(id, &format!("mail to {address}"), now)?;
+                    }
                     outbox::settle(&self.connection, &ids, Fate::Sent, now, None)?;
                     store::set_mark(&self.connection, &format!("sent {channel}"), now)?;
                     self.resting.remove(MAIL);
                     self.resting.remove(&channel);
-                    for id in cases {
-                        self.told(id, &format!("mail to {address}"), now)?;
-                    }
                 }
                 Outcome::Refused(why) => {
                     self.back(&ids, due[0].tries, &why, now)?;
@@ -371,11 +372,11 @@ impl Postman {
             let body = webhook::body(&options.node, &case, &step);
             match client.post(&message.key, body, now).await {
                 Outcome::Taken => {
-                    outbox::settle(&self.connection, &[message.id], Fate::Sent, now, None)?;
-                    self.resting.remove(&channel);
                     if step.what == What::Opened || step.what == What::Reopened {
                         self.told(case.id, &format!("webhook {}", webhook.name), now)?;
                     }
+                    outbox::settle(&self.connection, &[message.id], Fate::Sent, now, None)?;
+                    self.resting.remove(&channel);
                 }
                 // The key is the same each time: who has it already knows.
                 Outcome::Refused(why) | Outcome::Uncertain(why) => {
