@@ -171,16 +171,7 @@ impl Accounts {
         if has_totp {
             return Ok(SignIn::Code(self.steps.begin(account, hash, now)));
         }
-        let session = self.with(|database| {
-            let transaction = Transaction::new_unchecked(database, TransactionBehavior::Immediate)?;
-            // Reckoning took a while.
-            if !is_still(&transaction, &account, &hash)? {
-                return Ok(None);
-            }
-            let session = begin_within(&transaction, &account, from, By::Us, now)?;
-            transaction.commit()?;
-            Ok(Some(session))
-        })?;
+        let session = self.with(|database| begin_if(database, &account, &hash, from, now, |_| Ok(true)))?;
         Ok(session.map_or(SignIn::Wrong, SignIn::Session))
     }
 
@@ -198,18 +189,10 @@ impl Accounts {
         let Some((account, password)) = self.steps.take_try(step, now) else { return Ok(None) };
         let paid = self.throttle.code(&account, now).map_err(AccountsError::Busy)?;
         let session = self.with(|database| {
-            let transaction = Transaction::new_unchecked(database, TransactionBehavior::Immediate)?;
-            if !is_still(&transaction, &account, &password)? {
-                return Ok(None);
-            }
-            if !takes_code(&transaction, &account, code, now)?
-                && !takes_recovery(&transaction, &account, code)?
-            {
-                return Ok(None);
-            }
-            let session = begin_within(&transaction, &account, from, By::Us, now)?;
-            transaction.commit()?;
-            Ok(Some(session))
+            begin_if(database, &account, &password, from, now, |transaction| {
+                Ok(takes_code(transaction, &account, code, now)?
+                    || takes_recovery(transaction, &account, code)?)
+            })
         })?;
         let Some(session) = session else { return Ok(None) };
         self.throttle.give_back(&paid);
@@ -344,11 +327,26 @@ impl Accounts {
     }
 }
 
-/// Whether this is still somebody's password, and he may come in: a command may have changed both meanwhile.
-fn is_still(transaction: &Connection, account: &str, password: &str) -> rusqlite::Result<bool> {
-    transaction
+/// Begins a session if this is still the hash of somebody's password and he may come in, since a command may have changed both
+/// while it was reckoned or a code was typed, and if `may` says so.
+fn begin_if(
+    database: &Connection,
+    account: &str,
+    password: &str,
+    from: Origin<'_>,
+    now: i64,
+    may: impl FnOnce(&Connection) -> rusqlite::Result<bool>,
+) -> rusqlite::Result<Option<String>> {
+    let transaction = Transaction::new_unchecked(database, TransactionBehavior::Immediate)?;
+    let is_still = transaction
         .prepare("SELECT 1 FROM account WHERE name = ?1 AND password = ?2 AND is_disabled = 0")?
-        .exists([account, password])
+        .exists([account, password])?;
+    if !is_still || !may(&transaction)? {
+        return Ok(None);
+    }
+    let token = begin_within(&transaction, account, from, By::Us, now)?;
+    transaction.commit()?;
+    Ok(Some(token))
 }
 
 fn begin(

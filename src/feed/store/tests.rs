@@ -37,6 +37,12 @@ fn accept(folder: &Folder, digest: Digest) {
 }
 
 fn refuse(folder: &Folder, digest: Digest, rules: Digest) {
+    let approval = folder.state().unwrap().approval;
+    refuse_as(folder, digest, rules, approval.as_ref());
+}
+
+/// … judged when this was known of it.
+fn refuse_as(folder: &Folder, digest: Digest, rules: Digest, approval: Option<&Word>) {
     folder
         .update(|state| {
             let version = state.version(digest).unwrap().clone();
@@ -44,7 +50,7 @@ fn refuse(folder: &Folder, digest: Digest, rules: Digest) {
             let reasons = vec!["too small".to_owned()];
             let counts = Counts::default();
             let refused = Refused { version, counts, reasons, refused_at: 6, judge, changes: None };
-            state.refuse(refused, state.approval.clone().as_ref());
+            state.refuse(refused, approval);
         })
         .unwrap();
 }
@@ -107,22 +113,12 @@ fn an_approval_that_comes_while_a_version_is_judged_holds() {
     let one = stage(&folder, "one.example\n", 1);
     accept(&folder, one);
     let two = stage(&folder, "two.example\n", 2);
-    let judge = Judge { rules: RULES, base: Some(one) };
-    let refused = |state: &State| Refused {
-        version: state.version(two).unwrap().clone(),
-        counts: Counts::default(),
-        reasons: vec!["too small".to_owned()],
-        refused_at: 6,
-        judge,
-        changes: None,
-    };
     folder.update(|state| state.approve(word(two))).unwrap();
-    // Judged as nobody wanted it yet.
-    folder.update(|state| state.refuse(refused(state), None)).unwrap();
+    refuse_as(&folder, two, RULES, None);
     let tried = folder.state().unwrap().candidate(RULES).unwrap();
     assert_eq!((tried.version.digest, tried.approval), (two, Some(word(two))));
     // It cannot even be read.
-    folder.update(|state| state.refuse(refused(state), Some(&word(two)))).unwrap();
+    refuse_as(&folder, two, RULES, Some(&word(two)));
     assert_eq!(candidate(&folder, RULES), None);
 }
 
