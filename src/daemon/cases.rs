@@ -2,8 +2,8 @@
 //! the desk who was seen doing what, and who merely asked.
 //!
 //! A thread of low priority, so DNS waits for nothing here; it keeps its place in the log as an outlet does, so that a restart loses
-//! nothing. What it holds in memory is bounded: hits wait by name and client, and that somebody asks is told once in ten
-//! minutes. What a case is, and what becomes of it, is `cases`' to say.
+//! nothing, but for hits of agencies' DNS servers that wait their minute for a contact when the process is killed. What it holds in
+//! memory is bounded: hits wait by name and client, and that somebody asks is told once in ten minutes. What a case is, and what becomes of it, is `cases`' to say.
 
 mod counter;
 mod intake;
