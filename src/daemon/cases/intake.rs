@@ -17,7 +17,7 @@ use crate::cases::{Case, CaseFilter, Class, Desk, DeskError, Effect, Evidence, S
 use crate::clock;
 use crate::daemon::identity_folder;
 use crate::evidence::contacts::join::{self, Recent, Rules};
-use crate::evidence::contacts::{ContactsError, Reader, Via};
+use crate::evidence::contacts::{Contact, ContactsError, Reader, Via};
 use crate::evidence::ledger::Ledger;
 use crate::evidence::record::{Record, Trigger};
 use crate::evidence::store::StoreError;
@@ -50,6 +50,8 @@ const CONTACTS: &str = "contacts";
 const FINDS: &str = "finds";
 /// Contacts, or finds, that are taken in at once.
 const PART: usize = 500;
+/// How long contacts wait for the hits that led to them, where there are more of those than can be read.
+const BEHIND: Duration = Duration::from_secs(30);
 /// So many hits without a find among them are not looked through again.
 const FAR: i64 = 10_000;
 /// Names that are known to have been hit by an address of theirs.
@@ -114,6 +116,8 @@ struct Open {
     contacts: Option<Reader>,
     /// The last contact that was taken in.
     mark: u64,
+    /// Contacts that wait until the log is read as far as it was when they were found.
+    came: Came,
     /// The number up to which finds were taken in, and the one that is noted.
     finds: (i64, i64),
     recent: Recent,
@@ -166,6 +170,7 @@ impl Intake {
                 mark: desk.mark(CONTACTS)?.unwrap_or(0).unsigned_abs(),
                 desk,
                 contacts: None,
+                came: Came::default(),
                 recent: Recent::new(Rules::default()),
                 by_address: HashSet::new(),
                 book: Book::open(&identity_folder(data_dir))?,
@@ -252,6 +257,7 @@ impl Open {
             }
             self.waiting.end(&self.desk, &self.book, means, now - WAIT)?;
             self.take_finds(means, now, refused)?;
+            self.recast(means, now)?;
             if *refused > 0 {
                 tracing::warn!(
                     refused = std::mem::take(refused),
@@ -260,6 +266,10 @@ impl Open {
             }
         }
         let facts = means.facts();
+        if self.came.contacts.is_empty() && self.find_contacts()? {
+            // A query's record is written before its answer, so the log has by now what led to them; be it in a new segment.
+            follower.look()?;
+        }
         let mut hits = Hits::default();
         let Self { seen, recent, by_address, .. } = self;
         let chunk = follower.read(&mut |record| {
@@ -298,8 +308,8 @@ impl Open {
         if chunk.is_none() || self.seen.is_full() {
             self.seen.tell(&self.desk, &self.book, now)?;
         }
-        // Behind the hits that led to them, unless there are more of those than can be read at once.
-        let is_more = self.take_contacts(means, &facts, now, refused)?;
+        let is_more = (chunk.is_none() || self.came.since.is_some_and(|since| since.elapsed() >= BEHIND))
+            && self.take_contacts(means, &facts, now, refused)?;
         if self.ticked.is_none_or(|ticked| ticked.elapsed() >= TICK) {
             self.ticked = Some(Instant::now());
             self.desk.tick(now)?;
@@ -352,7 +362,14 @@ impl Open {
         }
     }
 
-    /// Takes in who came to the sinkhole; returns whether there is more.
+    /// Finds who came to the sinkhole since; returns whether anybody did.
+    fn find_contacts(&mut self) -> Result<bool, Trouble> {
+        let Some(contacts) = &self.contacts else { return Ok(false) };
+        self.came = Came { contacts: contacts.after(self.mark, PART)?, since: Some(Instant::now()) };
+        Ok(!self.came.contacts.is_empty())
+    }
+
+    /// Takes in who came to the sinkhole; returns whether there may be more.
     fn take_contacts(
         &mut self,
         means: &Means,
@@ -360,30 +377,23 @@ impl Open {
         now: i64,
         refused: &mut u64,
     ) -> Result<bool, Trouble> {
-        let Some(contacts) = &self.contacts else { return Ok(false) };
-        let found = contacts.after(self.mark, PART)?;
+        let found = &self.came.contacts;
         let Some(last) = found.last().map(|contact| contact.id) else { return Ok(false) };
-        let mut sightings = Vec::new();
-        let mut scanners = HashSet::new();
-        for contact in &found {
-            let state = means.pipeline.state();
-            let agency = state.agencies.of(contact.client).map(|agency| agency.id.to_string());
-            let is_led = self.recent.hit_of(contact, agency.as_deref()).is_some();
-            if !is_led {
-                self.scans.add(contact);
-            }
-            if !is_led && self.scans.is_scanning(contact.client, contact.time) {
-                scanners.insert((contact.client, contact.time, agency));
-            }
+        let state = means.pipeline.state();
+        let agency_of = |client| state.agencies.of(client).map(|agency| agency.id.to_string());
+        for contact in found {
+            let is_led = self.recent.hit_of(contact, agency_of(contact.client).as_deref()).is_some();
+            self.scans.add(contact, is_led);
         }
-        for contact in &found {
-            let state = means.pipeline.state();
-            let agency = state.agencies.of(contact.client).map(|agency| agency.id.to_string());
+        let mut sightings = Vec::new();
+        for contact in found {
+            let agency = agency_of(contact.client);
             let matched = self.recent.hit_of(contact, agency.as_deref());
             // A datagram's source is a claim: it names nobody but who asked himself.
             if contact.via == Via::Udp && matched.is_none_or(|matched| matched.is_behind(contact)) {
                 continue;
             }
+            let is_scan = matched.is_none() && self.scans.is_scanning(contact.client, contact.time);
             let (name, feed, family) = match matched {
                 Some(found) => {
                     if found.is_behind(contact) {
@@ -391,7 +401,7 @@ impl Open {
                     }
                     (Arc::clone(&found.hit.name), found.hit.feed.clone(), found.hit.family.clone())
                 }
-                None if self.scans.is_scanning(contact.client, contact.time) => {
+                None if is_scan => {
                     let name = contact.name.clone().unwrap_or_else(|| contact.local.ip().to_string());
                     (name.into(), None, None)
                 }
@@ -403,6 +413,11 @@ impl Open {
                     (name.as_str().into(), Some(feed), family.map(Into::into))
                 }
             };
+            let class = if is_scan {
+                Class::Scan
+            } else {
+                facts.classes.of(family.as_deref(), feed.as_deref(), self.by_address.contains(&name))
+            };
             let hints = Hints { agency: agency.as_deref(), ..Hints::default() };
             let person = who(&self.book, contact.client, contact.time, &hints)?;
             let agency = person.agency.or(agency);
@@ -413,13 +428,7 @@ impl Open {
                 host: person.host,
                 officer: agency.as_deref().and_then(|id| facts.officers.get(id)).cloned(),
                 agency,
-                class: match &feed {
-                    None if self.scans.is_scanning(contact.client, contact.time) => Class::Scan,
-                    feed => {
-                        let is_address = self.by_address.contains(&name);
-                        facts.classes.of(family.as_deref(), feed.as_deref(), is_address)
-                    }
-                },
+                class,
                 family: family.map_or_else(String::new, |family| family.to_string()),
                 name: name.to_string(),
                 evidence: Evidence::Contact(contact.id),
@@ -429,14 +438,24 @@ impl Open {
         let mark = i64::try_from(last).unwrap_or(i64::MAX);
         let effects = self.desk.sightings_up_to(&sightings, Some((CONTACTS, mark)), now)?;
         *refused += refusals(&effects);
-        for (client, time, agency) in scanners {
-            // What its first steps looked like, and looks at the landing page do.
+        self.mark = last;
+        let is_more = self.came.contacts.len() == PART;
+        self.came = Came::default();
+        self.recast(means, now)?;
+        Ok(is_more)
+    }
+
+    /// Makes one case of a scan of what its first steps looked like, and of what looks at the landing page do, which may be told to
+    /// the desk behind the contact itself.
+    fn recast(&self, means: &Means, now: i64) -> Result<(), Trouble> {
+        let state = means.pipeline.state();
+        for (client, time) in self.scans.scanning(now) {
+            let agency = state.agencies.of(client).map(|agency| agency.id.to_string());
             let hints = Hints { agency: agency.as_deref(), ..Hints::default() };
             let subject = who(&self.book, client, time, &hints)?.subject;
             self.desk.recast_as_scan(subject, time - WINDOW, now)?;
         }
-        self.mark = last;
-        Ok(found.len() == PART)
+        Ok(())
     }
 
     /// Looks through all open cases for what turned out since.
@@ -512,6 +531,13 @@ impl Hit {
             count: self.count,
         }
     }
+}
+
+/// Contacts that were found, and when.
+#[derive(Default)]
+struct Came {
+    contacts: Vec<Contact>,
+    since: Option<Instant>,
 }
 
 /// Whether an address met the rule, not a name.

@@ -13,6 +13,8 @@ use crate::evidence::contacts::{Contact, Via};
 pub(super) const WINDOW: i64 = 60_000_000;
 /// How long a source that was seen scanning goes on to be one.
 const LASTS: i64 = 600_000_000;
+/// How long behind a scanner's last step something of it may become known.
+const LATE: i64 = 120_000_000;
 /// So many addresses and ports of the sinkhole are a scan …
 const DOORS: usize = 6;
 /// … or so many names.
@@ -31,11 +33,13 @@ struct Source {
     names: HashSet<Box<str>>,
     /// When it was last seen scanning.
     scanned: Option<i64>,
+    /// When a hit last led it here.
+    led: Option<i64>,
 }
 
 impl Scans {
-    /// Takes in a contact that no hit led to.
-    pub(super) fn add(&mut self, contact: &Contact) {
+    /// Takes in a contact; `is_led`: by a hit.
+    pub(super) fn add(&mut self, contact: &Contact, is_led: bool) {
         if contact.via == Via::Udp {
             return;
         }
@@ -51,6 +55,10 @@ impl Scans {
         if !(0..WINDOW).contains(&(time - source.since)) {
             (source.since, source.doors, source.names) = (time, HashSet::new(), HashSet::new());
         }
+        if is_led {
+            source.led = source.led.max(Some(time));
+            return;
+        }
         // Bounded by what makes it a scan.
         if source.doors.len() < DOORS {
             source.doors.insert(contact.local);
@@ -61,6 +69,17 @@ impl Scans {
         if source.doors.len() >= DOORS || source.names.len() >= NAMES {
             source.scanned = Some(time);
         }
+    }
+
+    /// Who scanned lately, and when last; without those that hits led here at about that time, which are infected as well.
+    pub(super) fn scanning(&self, now: i64) -> Vec<(IpAddr, i64)> {
+        let is_lately = |time: i64| (now - time).abs() < LATE;
+        let scanned = self.0.iter().filter_map(|(client, source)| {
+            let time = source.scanned.filter(|time| is_lately(*time))?;
+            let is_led = source.led.is_some_and(|led| (time - led).abs() < WINDOW);
+            (!is_led).then_some((*client, time))
+        });
+        scanned.collect()
     }
 
     /// Whether a source scans at a time.
@@ -105,7 +124,7 @@ mod tests {
     fn check(contacts: &[Contact], expected: Option<usize>) {
         let mut scans = Scans::default();
         let shows = |contact: &Contact| {
-            scans.add(contact);
+            scans.add(contact, false);
             scans.is_scanning(contact.client, contact.time)
         };
         assert_eq!(contacts.iter().position(shows), expected);
@@ -131,7 +150,7 @@ mod tests {
     #[test]
     fn a_scan_lasts_a_while() {
         let mut scans = Scans::default();
-        (0..50).for_each(|n| scans.add(&contact(n, "10.1.0.5", 20 + n as u16, "")));
+        (0..50).for_each(|n| scans.add(&contact(n, "10.1.0.5", 20 + n as u16, ""), false));
         let client = "10.1.0.5".parse().unwrap();
         assert!(scans.is_scanning(client, 0), "what led to it is of it too");
         assert!(scans.is_scanning(client, 640 * SECOND));
@@ -140,14 +159,29 @@ mod tests {
     }
 
     #[test]
+    fn who_is_infected_as_well_is_told_apart() {
+        let mut scans = Scans::default();
+        for client in ["10.1.0.5", "10.1.0.6"] {
+            (0..8).for_each(|n| scans.add(&contact(n, client, 80, &format!("n{n}.example")), false));
+        }
+        scans.add(&contact(9, "10.1.0.6", 80, "evil.example"), true);
+        let client = "10.1.0.5".parse().unwrap();
+        assert_eq!(scans.scanning(100 * SECOND), [(client, 7 * SECOND)]);
+        assert_eq!(scans.scanning(200 * SECOND), []);
+        // What hits lead to is no scan, however much it is.
+        (0..50).for_each(|n| scans.add(&contact(n, "10.1.0.7", 20 + n as u16, ""), true));
+        assert!(!scans.is_scanning("10.1.0.7".parse().unwrap(), 10 * SECOND));
+    }
+
+    #[test]
     fn floods_of_sources_take_no_more_room() {
         let mut scans = Scans::default();
         for n in 0..20_000_u32 {
             let client = IpAddr::from(n.to_be_bytes()).to_string();
-            scans.add(&contact(i64::from(n / 1000), &client, 80, "a.example"));
+            scans.add(&contact(i64::from(n / 1000), &client, 80, "a.example"), n % 2 == 0);
         }
         assert_eq!(scans.0.len(), MOST);
-        scans.add(&contact(1000, "10.1.0.5", 80, ""));
+        scans.add(&contact(1000, "10.1.0.5", 80, ""), false);
         assert_eq!(scans.0.len(), 1);
     }
 }
