@@ -4,6 +4,7 @@
 //! the disk, for some milliseconds as a rule: they are for threads that may. The clock is the caller's.
 
 mod error;
+mod intake;
 
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -12,13 +13,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 
 pub use error::DeskError;
+pub use intake::Notes;
 
 use super::history::History;
 use super::lifecycle::{self, Turn};
 use super::store;
 use super::{
-    Actor, Case, CaseFile, CaseFilter, CaseId, Class, Course, Effect, Evidence, Options, Proposal, Sighting,
-    State, Step, Subject, Ticket, Trace, Verdict, What,
+    Actor, Case, CaseFile, CaseFilter, CaseId, Class, Options, Proposal, State, Step, Subject, Ticket,
+    Verdict, What,
 };
 use crate::database::DatabaseError;
 
@@ -32,13 +34,6 @@ const MOST_STEPS: u64 = 2000;
 const MOST_VISITS: u64 = 20;
 /// Names of one case that a verdict is about.
 const MOST_NAMES: u32 = 50;
-/// How often a ticket is drawn that nobody has.
-const DRAWS: usize = 16;
-/// How many are looked up together who were seen asking.
-const ASKED_PART: usize = 256;
-/// What is told of asking is not more exact.
-const ASKED_STEP: i64 = 600_000_000;
-
 type Result<T> = std::result::Result<T, DeskError>;
 
 /// All cases of a province.
@@ -89,180 +84,6 @@ impl Desk {
     /// Keeps cases by other options from now on.
     pub fn renew(&self, options: Options) {
         *self.0.options.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(options);
-    }
-
-    /// A machine was seen doing what a rule lists.
-    ///
-    /// # Errors
-    /// [`DeskError`]; then nothing has changed.
-    pub fn sighting(&self, sighting: &Sighting, now: i64) -> Result<Effect> {
-        let effects = self.sightings(std::slice::from_ref(sighting), now)?;
-        Ok(effects.first().copied().unwrap_or(Effect::Known))
-    }
-
-    /// Takes many in one transaction; what each did.
-    ///
-    /// # Errors
-    /// [`DeskError`]; then nothing has changed.
-    pub fn sightings(&self, sightings: &[Sighting], now: i64) -> Result<Vec<Effect>> {
-        self.sightings_up_to(sightings, None, now)
-    }
-
-    /// … and notes with them how far somebody has got ([`Self::mark`]).
-    ///
-    /// # Errors
-    /// [`DeskError`]; then nothing has changed.
-    pub fn sightings_up_to(
-        &self,
-        sightings: &[Sighting],
-        mark: Option<(&str, i64)>,
-        now: i64,
-    ) -> Result<Vec<Effect>> {
-        self.change(|transaction| {
-            let effects = sightings.iter().map(|sighting| self.take(transaction, sighting, now)).collect();
-            if let Some((key, value)) = mark {
-                store::set_mark(transaction, key, value).map_err(|source| self.failed(source))?;
-            }
-            effects
-        })
-    }
-
-    fn take(&self, transaction: &Transaction<'_>, sighting: &Sighting, now: i64) -> Result<Effect> {
-        let failed = |source| self.failed(source);
-        let day = self.day(sighting.time);
-        let Sighting { machine, family, class, .. } = sighting;
-        let trace = Trace {
-            first: sighting.time,
-            last: sighting.time,
-            count: u64::from(sighting.count),
-            client: sighting.client.to_canonical(),
-            evidence: sighting.evidence,
-            name: sighting.name.clone(),
-        };
-        let known = store::case_of_key(transaction, *machine, family, *class).map_err(failed)?;
-        let Some(mut case) = known else {
-            if store::open_count(transaction).map_err(failed)? >= self.options().most_open {
-                return Ok(Effect::Refused);
-            }
-            let course = Course::open(sighting.time, day, now);
-            let case = Case {
-                id: CaseId(0),
-                ticket: self.draw(transaction)?,
-                subject: *machine,
-                host: sighting.host.clone(),
-                client: trace.client,
-                agency: sighting.agency.clone(),
-                family: family.clone(),
-                class: *class,
-                name: sighting.name.clone(),
-                officer: None,
-                verdict: None,
-                course,
-                queries: 0,
-                contacts: 0,
-            };
-            let id = store::insert(transaction, &case).map_err(failed)?;
-            let mut case = Case { id, ..case };
-            store::add_trace(transaction, id, &trace).map_err(failed)?;
-            count(&mut case, sighting);
-            self.step(transaction, &case, now, &Actor::Server, What::Opened, &sighting.name)?;
-            if let Some(officer) = &sighting.officer {
-                case.officer = Some(officer.clone());
-                self.step(transaction, &case, now, &Actor::Server, What::Assigned, officer)?;
-            }
-            store::update(transaction, &case).map_err(failed)?;
-            return Ok(Effect::Opened);
-        };
-        if !store::add_trace(transaction, case.id, &trace).map_err(failed)? {
-            return Ok(Effect::Known);
-        }
-        store::trim_traces(transaction, case.id).map_err(failed)?;
-        count(&mut case, sighting);
-        if sighting.time >= case.course.last_hit {
-            case.client = trace.client;
-            case.name.clone_from(&sighting.name);
-            case.agency = sighting.agency.clone().or(case.agency);
-            case.host = sighting.host.clone().or(case.host);
-        }
-        if case.verdict == Some(Verdict::FalsePositive)
-            && store::is_harmless(transaction, case.id, &sighting.name).map_err(failed)?
-        {
-            store::update(transaction, &case).map_err(failed)?;
-            return Ok(Effect::Harmless);
-        }
-        let turn = case.course.hit(sighting.time, day, now);
-        let effect = match turn {
-            Some(Turn::Reopened) => {
-                // What was said of it was said of what it was then.
-                case.verdict = None;
-                self.step(transaction, &case, now, &Actor::Server, What::Reopened, &sighting.name)?;
-                Effect::Reopened
-            }
-            Some(Turn::Relapsed) => {
-                self.step(transaction, &case, now, &Actor::Server, What::Relapsed, &sighting.name)?;
-                Effect::Relapsed
-            }
-            _ => Effect::Added,
-        };
-        store::update(transaction, &case).map_err(failed)?;
-        Ok(effect)
-    }
-
-    /// A ticket that no case has.
-    fn draw(&self, transaction: &Transaction<'_>) -> Result<Ticket> {
-        for _ in 0..DRAWS {
-            let ticket = Ticket::new((self.options().dice)());
-            let taken = store::case_of_ticket(transaction, ticket).map_err(|source| self.failed(source))?;
-            if taken.is_none() {
-                return Ok(ticket);
-            }
-        }
-        Err(DeskError::NoTicket)
-    }
-
-    /// These were seen asking for anything, each at a time.
-    ///
-    /// # Errors
-    /// [`DeskError`]; then nothing has changed.
-    pub fn asked(&self, seen: &[(Subject, i64)], now: i64) -> Result<()> {
-        let failed = |source| self.failed(source);
-        // Most machines have no case, and reading waits for nobody.
-        let mut of_cases = Vec::new();
-        for part in seen.chunks(ASKED_PART) {
-            // A person who waits for a page is let in between.
-            let reader = self.reader();
-            for (subject, time) in part {
-                let cases = store::cases_of(&reader, *subject).map_err(failed)?;
-                if cases.iter().any(|case| self.is_news(case, *time)) {
-                    of_cases.push((*subject, *time));
-                }
-            }
-        }
-        if of_cases.is_empty() {
-            return Ok(());
-        }
-        self.change(|transaction| {
-            for (subject, time) in &of_cases {
-                for mut case in store::cases_of(transaction, *subject).map_err(failed)? {
-                    if !self.is_news(&case, *time) {
-                        continue;
-                    }
-                    let turns = case.course.asked(*time, self.day(*time), self.options().quiet_days);
-                    self.turned(transaction, &case, &turns, now)?;
-                    store::update(transaction, &case).map_err(failed)?;
-                }
-            }
-            Ok(())
-        })
-    }
-
-    /// Whether that it asked then changes anything that is worth a write.
-    fn is_news(&self, case: &Case, time: i64) -> bool {
-        let course = &case.course;
-        course.is_open()
-            && (course.last_asked.is_none_or(|last| time >= last + ASKED_STEP)
-                || course.state == State::Cleaned
-                || course.last_asked.is_none_or(|last| self.day(last) < self.day(time)))
     }
 
     /// Counts quiet days that are over, closes what was quiet for long enough, and lets go what is old.
@@ -462,71 +283,6 @@ impl Desk {
         })
     }
 
-    /// Two subjects turned out to be one machine, `into`: its cases become one where family and class are the same, and change
-    /// hands where there is none. Returns how many cases that were.
-    ///
-    /// # Errors
-    /// [`DeskError`].
-    pub fn identify(
-        &self,
-        from: Subject,
-        into: Subject,
-        host: Option<&str>,
-        by: &Actor,
-        now: i64,
-    ) -> Result<usize> {
-        if from == into {
-            return Ok(0);
-        }
-        let failed = |source| self.failed(source);
-        self.change(|transaction| {
-            let cases = store::cases_of(transaction, from).map_err(failed)?;
-            for case in &cases {
-                let note = format!("{from} is {into}");
-                match store::case_of_key(transaction, into, &case.family, case.class).map_err(failed)? {
-                    Some(into) => drop(self.join(transaction, case, into, &note, by, now)?),
-                    None => {
-                        let host = host.map(str::to_owned).or_else(|| case.host.clone());
-                        let case = Case { subject: into, host, ..case.clone() };
-                        self.step(transaction, &case, now, by, What::Identified, &note)?;
-                        store::update(transaction, &case).map_err(failed)?;
-                    }
-                }
-            }
-            Ok(cases.len())
-        })
-    }
-
-    /// A subject turned out to scan: its cases that were opened since then, by contacts alone, are one of that.
-    ///
-    /// # Errors
-    /// [`DeskError`].
-    pub fn recast_as_scan(&self, subject: Subject, since: i64, now: i64) -> Result<()> {
-        let failed = |source| self.failed(source);
-        let is_of_it = |case: &Case| {
-            case.class != Class::Scan
-                && case.queries == 0
-                && case.course.since >= since
-                && case.course.is_open()
-        };
-        if !store::cases_of(&self.reader(), subject).map_err(failed)?.iter().any(is_of_it) {
-            return Ok(());
-        }
-        self.change(|transaction| {
-            for case in store::cases_of(transaction, subject).map_err(failed)?.into_iter().filter(is_of_it) {
-                match store::case_of_key(transaction, subject, "", Class::Scan).map_err(failed)? {
-                    Some(into) => drop(self.join(transaction, &case, into, "a scan", &Actor::Server, now)?),
-                    None => {
-                        self.step(transaction, &case, now, &Actor::Server, What::Judged, "a scan")?;
-                        let case = Case { family: String::new(), class: Class::Scan, ..case };
-                        store::update(transaction, &case).map_err(failed)?;
-                    }
-                }
-            }
-            Ok(())
-        })
-    }
-
     fn join(
         &self,
         transaction: &Transaction<'_>,
@@ -655,14 +411,6 @@ impl Desk {
         store::histories::histories(&reader, since, until, agency).map_err(|source| self.failed(source))
     }
 
-    /// How far somebody has got who feeds the desk.
-    ///
-    /// # Errors
-    /// [`DeskError`].
-    pub fn mark(&self, key: &str) -> Result<Option<i64>> {
-        store::mark(&self.reader(), key).map_err(|source| self.failed(source))
-    }
-
     /// Does one thing to one case.
     fn act(
         &self,
@@ -741,16 +489,6 @@ impl Desk {
     fn failed(&self, source: DatabaseError) -> DeskError {
         DeskError::Store { path: self.0.path.clone(), source }
     }
-}
-
-fn count(case: &mut Case, sighting: &Sighting) {
-    let counted = match sighting.evidence {
-        Evidence::Query | Evidence::Find => &mut case.queries,
-        Evidence::Contact(_) => &mut case.contacts,
-        // The contact itself comes by another way.
-        Evidence::Visit => return,
-    };
-    *counted = counted.saturating_add(u64::from(sighting.count));
 }
 
 /// A text that somebody gave, which must say something.

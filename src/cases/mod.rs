@@ -21,7 +21,7 @@ use std::net::IpAddr;
 use std::str::FromStr;
 
 pub use class::{Class, Classes};
-pub use desk::{Desk, DeskError};
+pub use desk::{Desk, DeskError, Notes};
 pub use lifecycle::{Course, State};
 pub use ticket::Ticket;
 
@@ -122,8 +122,6 @@ pub enum Effect {
     Relapsed,
     /// It was added to a case.
     Added,
-    /// It was known already, or older than what is kept.
-    Known,
     /// The case is one of a name that is no threat (a verdict), so it only counts.
     Harmless,
     /// There are too many open cases ([`Options::most_open`]).

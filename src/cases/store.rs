@@ -31,7 +31,7 @@ use crate::database::{self, DatabaseError, Durability, Layout};
 
 /// What people said and what was told is nowhere else.
 const LAYOUT: Layout = Layout {
-    steps: &[SCHEMA, CLOSED],
+    steps: &[SCHEMA, CLOSED, KEPT],
     durability: Durability::Commits,
     cache_kib: 8192,
     log_size: 16 << 20,
@@ -92,6 +92,8 @@ pub(super) fn open(folder: &Path) -> Result<Connection> {
 
 /// Finds the cases that were closed lately.
 const CLOSED: &str = "CREATE INDEX cases_closed ON cases (closed) WHERE closed IS NOT NULL;";
+
+const KEPT: &str = "CREATE TABLE kept (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;";
 
 const COLUMNS: &str =
     "id, ticket, subject, host, client, agency, family, class, name, officer, verdict, queries, contacts,
@@ -363,15 +365,15 @@ pub(super) fn step_count(connection: &Connection, id: CaseId) -> Result<u64> {
     Ok(connection.prepare(select)?.query_row([id.0], |row| number(row, 0))?)
 }
 
-/// Adds to what was seen. Returns whether it is new; what is not later than what is known of its minute is not.
-pub(super) fn add_trace(connection: &Connection, id: CaseId, trace: &Trace) -> Result<bool> {
+/// Adds to what was seen.
+pub(super) fn add_trace(connection: &Connection, id: CaseId, trace: &Trace) -> Result<()> {
     let (kind, contact) = kind_of(trace.evidence);
-    let added = connection
+    connection
         .prepare(
             "INSERT INTO traces (cases, kind, minute, client, name, first, last, count, contact)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
-             ON CONFLICT DO UPDATE SET last = excluded.last, count = count + excluded.count, contact = excluded.contact
-             WHERE excluded.last > last",
+             ON CONFLICT DO UPDATE SET first = min(first, excluded.first), last = max(last, excluded.last),
+                 count = count + excluded.count, contact = excluded.contact",
         )?
         .execute(params![
             id.0,
@@ -384,7 +386,25 @@ pub(super) fn add_trace(connection: &Connection, id: CaseId, trace: &Trace) -> R
             signed(trace.count),
             contact
         ])?;
-    Ok(added > 0)
+    Ok(())
+}
+
+/// Counts what was seen of what is known already, unless its trace was let go.
+pub(super) fn grow_trace(connection: &Connection, id: CaseId, trace: &Trace) -> Result<()> {
+    let (kind, _) = kind_of(trace.evidence);
+    connection
+        .prepare(
+            "UPDATE traces SET count = count + ?6 WHERE cases = ?1 AND kind = ?2 AND minute = ?3 AND client = ?4 AND name = ?5",
+        )?
+        .execute(params![
+            id.0,
+            kind,
+            trace.last.div_euclid(MINUTE),
+            trace.client.to_string(),
+            trace.name,
+            signed(trace.count)
+        ])?;
+    Ok(())
 }
 
 fn kind_of(evidence: Evidence) -> (i64, Option<i64>) {
@@ -541,6 +561,37 @@ pub(super) fn mark(connection: &Connection, key: &str) -> Result<Option<i64>> {
 pub(super) fn set_mark(connection: &Connection, key: &str, value: i64) -> Result<()> {
     let insert = "INSERT INTO meta VALUES (?1, ?2) ON CONFLICT DO UPDATE SET value = excluded.value";
     connection.prepare(insert)?.execute(params![key, value])?;
+    Ok(())
+}
+
+/// How far somebody has got with what has a name that begins so.
+pub(super) fn marks(connection: &Connection, prefix: &str) -> Result<Vec<(String, i64)>> {
+    let mut statement = connection
+        .prepare("SELECT key, value FROM meta WHERE substr(key, 1, length(?1)) = ?1 ORDER BY key")?;
+    let rows = statement.query_map([prefix], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
+
+pub(super) fn remove_mark(connection: &Connection, key: &str) -> Result<()> {
+    connection.prepare("DELETE FROM meta WHERE key = ?1")?.execute([key])?;
+    Ok(())
+}
+
+/// What somebody keeps for later.
+pub(super) fn kept(connection: &Connection) -> Result<Vec<String>> {
+    let mut statement = connection.prepare("SELECT value FROM kept ORDER BY key")?;
+    Ok(statement.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?)
+}
+
+/// Keeps something, or keeps it no longer.
+pub(super) fn keep(connection: &Connection, key: &str, value: Option<&str>) -> Result<()> {
+    match value {
+        Some(value) => {
+            let insert = "INSERT INTO kept VALUES (?1, ?2) ON CONFLICT DO UPDATE SET value = excluded.value";
+            connection.prepare(insert)?.execute(params![key, value])?
+        }
+        None => connection.prepare("DELETE FROM kept WHERE key = ?1")?.execute([key])?,
+    };
     Ok(())
 }
 

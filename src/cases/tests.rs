@@ -71,18 +71,17 @@ fn a_machine_and_a_family_are_one_case() {
     assert_eq!(desk.sighting(&later, NOON + 6).unwrap(), Effect::Added);
     let contact = Sighting { evidence: Evidence::Contact(9), time: NOON + 2 * SECOND, ..first.clone() };
     assert_eq!(desk.sighting(&contact, NOON + 7).unwrap(), Effect::Added);
-    // What comes again changes nothing.
-    for again in [&first, &later, &contact] {
-        assert_eq!(desk.sighting(again, NOON + 8).unwrap(), Effect::Known);
-    }
+    // What became known late counts, and changes no time.
+    let late = Sighting { time: NOON + SECOND / 2, ..first.clone() };
+    assert_eq!(desk.sighting(&late, NOON + 8).unwrap(), Effect::Added);
     let case = only(&desk);
-    assert_eq!((case.queries, case.contacts), (4, 1));
+    assert_eq!((case.queries, case.contacts), (5, 1));
     assert_eq!((case.course.first_hit, case.course.last_hit), (NOON, NOON + 2 * SECOND));
     assert_eq!(desk.by_ticket(case.ticket).unwrap().as_ref(), Some(&case));
     let file = desk.get(case.id).unwrap().unwrap();
     assert_eq!(file.tickets, [case.ticket]);
     let traces: Vec<_> = file.traces.iter().map(|it| (it.evidence, it.count)).collect();
-    assert_eq!(traces, [(Evidence::Query, 4), (Evidence::Contact(9), 1)]);
+    assert_eq!(traces, [(Evidence::Query, 5), (Evidence::Contact(9), 1)]);
     // Another family, class or machine is another case.
     let others = [
         Sighting { family: "qakbot".to_owned(), ..first.clone() },
@@ -235,7 +234,7 @@ fn nothing_grows_without_bound() {
     let case = desk.find(machine(1), "a", Class::C2).unwrap().unwrap();
     let many: Vec<_> =
         (1..1000).map(|minute| sighting(machine(1), "a", NOON + minute * 60 * SECOND)).collect();
-    desk.sightings(&many, NOON).unwrap();
+    desk.sightings(&many, &Notes::default(), NOON).unwrap();
     let file = desk.get(case.id).unwrap().unwrap();
     assert_eq!(file.case.queries, 1000);
     assert!(file.traces.len() <= 220, "{}", file.traces.len());
@@ -295,8 +294,34 @@ fn marks_move_with_what_they_mark() {
     let folder = tempfile::tempdir().unwrap();
     let desk = desk(folder.path());
     assert_eq!(desk.mark("contacts").unwrap(), None);
-    desk.sightings_up_to(&[sighting(machine(1), "a", NOON)], Some(("contacts", 7)), NOON).unwrap();
+    let notes = Notes {
+        marks: [("contacts", 7), ("log 1", 2), ("log 2", 3)].map(|(key, to)| (key.to_owned(), to)).into(),
+        kept: vec![("a".to_owned(), Some("one".to_owned())), ("b".to_owned(), Some("two".to_owned()))],
+    };
+    desk.sightings(&[sighting(machine(1), "a", NOON)], &notes, NOON).unwrap();
     assert_eq!(desk.mark("contacts").unwrap(), Some(7));
+    assert_eq!(desk.marks("log ").unwrap(), [("log 1".to_owned(), 2), ("log 2".to_owned(), 3)]);
+    assert_eq!(desk.kept().unwrap(), ["one", "two"]);
+    desk.forget_marks(&["log 1".to_owned()]).unwrap();
+    let notes = Notes { kept: vec![("a".to_owned(), None)], ..Notes::mark("log 2", 9) };
+    desk.sightings(&[], &notes, NOON).unwrap();
+    assert_eq!(desk.marks("log ").unwrap(), [("log 2".to_owned(), 9)]);
+    assert_eq!(desk.kept().unwrap(), ["two"]);
+}
+
+#[test]
+fn what_grows_counts_and_opens_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let desk = desk(folder.path());
+    let contact = Sighting { evidence: Evidence::Contact(9), ..sighting(machine(1), "a", NOON) };
+    desk.sighting(&contact, NOON).unwrap();
+    let id = only(&desk).id;
+    desk.close(id, "xong", &by(), NOON + SECOND).unwrap();
+    let of_another = Sighting { machine: machine(2), ..contact.clone() };
+    desk.grown(&[Sighting { count: 4, ..contact }, of_another]).unwrap();
+    let case = only(&desk);
+    assert_eq!((case.contacts, case.course.state), (5, State::Closed));
+    assert_eq!(desk.get(id).unwrap().unwrap().traces[0].count, 5);
 }
 
 #[test]

@@ -1,11 +1,14 @@
 //! Feeds the case desk: follows the query log and the contacts with the sinkhole, asks who was behind each address, and tells
 //! the desk who was seen doing what, and who merely asked.
 //!
-//! A thread of low priority, so DNS waits for nothing here; it keeps its place in the log as an outlet does, so that a restart loses
-//! nothing, but for hits of agencies' DNS servers that wait their minute for a contact when the process is killed. What it holds in
-//! memory is bounded: hits wait by name and client, and that somebody asks is told once in ten minutes. What a case is, and what becomes of it, is `cases`' to say.
+//! A thread of low priority, so DNS waits for nothing here. It keeps its place in the log as an outlet does, and the desk notes with
+//! what it takes how far that was, so that each record is taken once, wherever the process ends. What it holds in memory is bounded:
+//! hits wait by name and client, and that somebody asks is told once in ten minutes. What a case is, and what becomes of it, is
+//! `cases`' to say.
 
 mod counter;
+mod growing;
+mod hits;
 mod intake;
 mod post;
 mod scan;

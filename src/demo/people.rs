@@ -12,7 +12,9 @@ use super::province::{ANALYSTS, Link, NAMES, Province};
 use super::threats::{FAMILIES, FEEDS, Kind};
 use super::trace::Trace;
 use super::traffic::Hit;
-use crate::cases::{Actor, Class, Classes, Desk, DeskError, Evidence, Sighting, Subject, Verdict, desk};
+use crate::cases::{
+    Actor, Class, Classes, Desk, DeskError, Evidence, Notes, Sighting, Subject, Verdict, desk,
+};
 use crate::evidence::contacts::{self, Contact, Gap, Via, Why};
 
 /// Where scanners knock.
@@ -98,7 +100,7 @@ impl<'a> People<'a> {
         }
         sightings.sort_by_key(|sighting| sighting.time);
         if !sightings.is_empty() {
-            self.desk.sightings(&sightings, now)?;
+            self.desk.sightings(&sightings, &Notes::default(), now)?;
         }
         Ok(())
     }
@@ -191,7 +193,7 @@ impl<'a> People<'a> {
                 officer: Some(agency.officer.clone()),
             });
         }
-        self.desk.sightings(&sightings, time + MINUTE)?;
+        self.desk.sightings(&sightings, &Notes::default(), time + MINUTE)?;
         Ok(())
     }
 

@@ -49,7 +49,7 @@ pub(crate) enum Since {
 }
 
 /// A process, and one of its segments: in the order of time.
-type Key = (i64, Id);
+pub(crate) type Key = (i64, Id);
 
 /// A segment that the log had when it was looked at last, or that is still to be sent.
 #[derive(Debug, Clone, Copy)]
@@ -74,9 +74,10 @@ enum State {
 /// What was read at once: where it began.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Chunk {
-    key: Key,
+    pub(crate) key: Key,
     from: u64,
-    to: u64,
+    /// Where the next one of its segment begins.
+    pub(crate) to: u64,
 }
 
 impl Follower {
@@ -328,6 +329,18 @@ impl Follower {
                 *known = Known { at: arrived, arrived: None, state: State::Open(None) };
             }
         }
+    }
+
+    /// Leaves out what has arrived by another account than this place's own, which is written down now and then only.
+    pub(crate) fn skip(&mut self, key: Key, to: u64) {
+        if let Some(known) = self.known.get_mut(&key).filter(|it| it.state != State::Done && it.at < to) {
+            *known = Known { at: to, arrived: None, state: State::Open(None) };
+        }
+    }
+
+    /// Segments of which something may still have to be sent.
+    pub(crate) fn open_keys(&self) -> impl Iterator<Item = Key> {
+        self.known.iter().filter(|(_, known)| known.state != State::Done).map(|(key, _)| *key)
     }
 
     /// Lets a segment go that is read and has arrived.

@@ -347,6 +347,36 @@ fn a_page_that_a_scanner_is_shown_later_is_of_the_scan() {
 }
 
 #[test]
+fn each_query_and_contact_counts_once_wherever_the_process_ends() {
+    const ROUNDS: u64 = 4;
+    const EACH: u64 = 6;
+    let upstream = Scripted::answering(|query| query.answer_a([192, 0, 2, 1]));
+    let mut server =
+        Setup::new(upstream.address).csv("authority", "domain,family\nevil.example,emotet\n").serve();
+    let counted = |server: &Server, queries: u64, contacts: u64| {
+        wait_for_cases(server.house(), "all are counted", |cases| {
+            cases.len() == 1 && cases[0]["queries"] == queries && cases[0]["contacts"] == contacts
+        });
+    };
+    for round in 1..=ROUNDS {
+        let page = format!("http://{}/gate.php", server.http.unwrap());
+        for _ in 0..EACH {
+            server.dig().ask("evil.example", "A");
+            run(within(&[], "curl").args(["-sS", "-H", "Host: evil.example", &page])).well();
+        }
+        // Contacts are written a moment behind their answers; that may be lost, and is no matter here.
+        counted(&server, round * EACH + 2 * (round - 1), round * EACH);
+        // These are in the log, whatever the desk has of them.
+        server.dig().ask("evil.example", "A");
+        server = server.stop(rustix::process::Signal::KILL).house.serve();
+        server.dig().ask("evil.example", "A");
+        counted(&server, round * (EACH + 2), round * EACH);
+        server = server.stop(rustix::process::Signal::KILL).house.serve();
+        counted(&server, round * (EACH + 2), round * EACH);
+    }
+}
+
+#[test]
 fn who_goes_through_names_without_asking_scans() {
     let upstream = Scripted::answering(|query| query.answer_a([192, 0, 2, 1]));
     let server = Setup::new(upstream.address)

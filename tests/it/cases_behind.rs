@@ -2,6 +2,7 @@
 //! a name was listed.
 
 use std::fs;
+use std::time::SystemTime;
 
 use serde_json::Value;
 
@@ -128,6 +129,37 @@ fn a_desk_that_cannot_be_opened_gets_what_was_recorded_meanwhile() {
     assert_eq!(server.log(&["--hits"]).len(), 1);
     fs::remove_dir(&desk).unwrap();
     wait_until("there is a case", || cases(server.house()).len() == 1);
+}
+
+#[test]
+fn a_hit_that_waits_for_a_contact_outlives_a_kill() {
+    let upstream = Scripted::answering(|query| query.answer_a([192, 0, 2, 1]));
+    let office = r#"
+[[agency]]
+id = "so-yt"
+name = "Sở Y tế"
+networks = ["127.0.0.53/32"]
+forwarders = ["127.0.0.53/32"]
+"#;
+    let setup = Setup::new(upstream.address).csv("authority", "domain,family\nevil.example,emotet\n");
+    let server = serve(setup.more(office));
+    server.dig().from("127.0.0.53").ask("evil.example", "A");
+    server.dig().from("127.0.0.53").ask("evil.example", "AAAA");
+    server.dig().from("127.0.0.11").ask("evil.example", "A");
+    let is_there = |house: &House, machine: &str, queries: u64| {
+        find(house, machine, "c2").is_some_and(|it| it["queries"] == queries)
+    };
+    wait_until("who asks for itself has a case", || is_there(server.house(), "127.0.0.11", 1));
+    assert_eq!(cases(server.house()).len(), 1);
+    // The log is not read again.
+    let (place, seen) = (server.house().path().join("data/log/cases/place.json"), SystemTime::now());
+    let is_noted = || fs::metadata(&place).and_then(|it| it.modified()).is_ok_and(|noted| noted > seen);
+    wait_until("its place is noted", is_noted);
+    let stopped = server.stop(rustix::process::Signal::KILL);
+    stopped.house.write(CLOCK, "+2m");
+    let server = stopped.house.serve();
+    wait_until("nobody came, so it is the server's", || is_there(server.house(), "127.0.0.53", 2));
+    assert_eq!(cases(server.house()).len(), 2);
 }
 
 #[test]

@@ -1,30 +1,33 @@
 //! From records and contacts to sightings: one round after the other, each record once.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::io;
-use std::net::IpAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rustix::process::setpriority_process;
 
+use super::growing::Growing;
+use super::hits::{Hit, Hits, Waiting, is_by_address};
 use super::scan::{Scans, WINDOW};
 use super::seen::Seen;
-use super::who::{Asker, Person, who};
+use super::who::who;
 use super::{Facts, Means};
-use crate::cases::{Case, CaseFilter, Class, Desk, DeskError, Effect, Evidence, Sighting, State, Subject};
+use crate::cases::{
+    Case, CaseFilter, Class, Desk, DeskError, Effect, Evidence, Notes, Sighting, State, Subject,
+};
 use crate::clock;
 use crate::daemon::identity_folder;
 use crate::evidence::contacts::join::{self, Recent, Rules};
 use crate::evidence::contacts::{Contact, ContactsError, Reader, Via};
 use crate::evidence::ledger::Ledger;
-use crate::evidence::record::{Record, Trigger};
+use crate::evidence::segment::Id;
 use crate::evidence::store::StoreError;
 use crate::evidence::store::finds::finds_after;
 use crate::identity::{Book, BookError, Hints};
 use crate::name::Name;
-use crate::outlet::follow::{Follower, Since};
+use crate::outlet::follow::{Follower, Key, Since};
 use crate::serve::pipeline::listing;
 
 /// How long nothing is looked for when there was nothing.
@@ -41,13 +44,16 @@ const GRACE: Duration = Duration::from_secs(1);
 const NICE: i32 = 10;
 /// Octets of segments that wait where the desk cannot be written.
 const BACKLOG: u64 = 1 << 30;
-/// Hits of forwarders that wait for a contact, and for how long, in microseconds.
-const MOST_WAITING: usize = 10_000;
+/// How long hits of forwarders wait for a contact, in microseconds.
 const WAIT: i64 = 60_000_000;
 /// How far contacts were taken in: a mark of the desk's.
 const CONTACTS: &str = "contacts";
 /// How far hits were taken in that were found later: likewise.
 const FINDS: &str = "finds";
+/// How far a segment of the log was: likewise, one each, with its process, number and writer behind it.
+const LOG: &str = "log ";
+/// So many marks of segments are forgotten again where those are done.
+const MOST_MARKS: usize = 64;
 /// Contacts, or finds, that are taken in at once.
 const PART: usize = 500;
 /// How long contacts wait for the hits that led to them, where there are more of those than can be read.
@@ -78,7 +84,8 @@ pub(super) enum Trouble {
 pub(super) fn run(means: Arc<Means>) {
     // Of this thread alone. Where it is not granted, it competes as any other.
     let _ = setpriority_process(None, NICE);
-    let mut intake = Intake { means, follower: None, looked: None, open: None, told: None, refused: 0 };
+    let mut intake =
+        Intake { means, follower: None, is_aligned: false, looked: None, open: None, told: None, refused: 0 };
     loop {
         // A panic is a bug; it must not end the following.
         let wait = catch_unwind(AssertUnwindSafe(|| intake.round())).unwrap_or_else(|_| {
@@ -98,6 +105,8 @@ struct Intake {
     means: Arc<Means>,
     /// The place in the log, which is kept also where the desk cannot be opened.
     follower: Option<Follower>,
+    /// Whether all goes on behind what the desk has.
+    is_aligned: bool,
     /// When new segments were looked for last.
     looked: Option<Instant>,
     /// `None` until all of it could be opened.
@@ -118,6 +127,7 @@ struct Open {
     mark: u64,
     /// Contacts that wait until the log is read as far as it was when they were found.
     came: Came,
+    growing: Growing,
     /// The number up to which finds were taken in, and the one that is noted.
     finds: (i64, i64),
     recent: Recent,
@@ -126,6 +136,8 @@ struct Open {
     scans: Scans,
     seen: Seen,
     waiting: Waiting,
+    /// What the desk has marks of.
+    marks: HashSet<Key>,
     rounded: Option<Instant>,
     ticked: Option<Instant>,
 }
@@ -139,6 +151,7 @@ impl Intake {
             // The server answers before this thread has come so far.
             let opened = Follower::open(ledger.folder(), &own, *run, ledger.first(), Since::Start)?;
             self.follower = Some(opened);
+            self.is_aligned = false;
         }
         match &mut self.follower {
             Some(follower) if self.looked.is_none_or(|looked| looked.elapsed() >= ROUND) => {
@@ -151,7 +164,8 @@ impl Intake {
 
     /// Goes back to what did not arrive; where somebody took the folder away, to what its place has.
     fn go_back(&mut self) {
-        self.looked = None;
+        // The desk has what it has, whatever it said.
+        (self.looked, self.is_aligned) = (None, false);
         if !self.means.ledger.folder().join("cases").exists() {
             self.follower = None;
         }
@@ -164,19 +178,20 @@ impl Intake {
         let data_dir = &self.means.data_dir;
         let opened = (|| {
             let desk = self.means.desk()?;
-            let finds = desk.mark(FINDS)?.unwrap_or(0);
             Ok::<_, Trouble>(Open {
-                finds: (finds, finds),
-                mark: desk.mark(CONTACTS)?.unwrap_or(0).unsigned_abs(),
+                finds: (0, 0),
+                mark: 0,
                 desk,
                 contacts: None,
                 came: Came::default(),
+                growing: Growing::default(),
                 recent: Recent::new(Rules::default()),
                 by_address: HashSet::new(),
                 book: Book::open(&identity_folder(data_dir))?,
                 scans: Scans::default(),
                 seen: Seen::default(),
                 waiting: Waiting::default(),
+                marks: HashSet::new(),
                 rounded: None,
                 ticked: None,
             })
@@ -198,7 +213,9 @@ impl Intake {
             self.open();
         }
         let (Some(follower), Some(open)) = (&mut self.follower, &mut self.open) else { return ROUND };
-        match open.round(follower, &self.means, &mut self.refused) {
+        let is_aligned = std::mem::replace(&mut self.is_aligned, true);
+        let aligned = if is_aligned { Ok(()) } else { open.align(follower) };
+        match aligned.and_then(|()| open.round(follower, &self.means, &mut self.refused)) {
             Ok(wait) => wait,
             Err(trouble) => {
                 self.go_back();
@@ -212,7 +229,7 @@ impl Intake {
         let until = Instant::now() + GRACE;
         while Instant::now() < until && self.round().is_zero() {}
         if let (Some(follower), Some(open)) = (&mut self.follower, &mut self.open) {
-            let _ = open.waiting.end(&open.desk, &open.book, &self.means, i64::MAX);
+            let _ = open.take_growth();
             let _ = follower.save();
         }
     }
@@ -255,7 +272,9 @@ impl Open {
                     opened => Some(opened?),
                 };
             }
-            self.waiting.end(&self.desk, &self.book, means, now - WAIT)?;
+            self.end_waiting(means, now, refused)?;
+            self.take_growth()?;
+            self.forget_marks(follower)?;
             self.take_finds(means, now, refused)?;
             self.recast(means, now)?;
             if *refused > 0 {
@@ -288,22 +307,33 @@ impl Open {
         if let Some(chunk) = chunk {
             follower.launch(chunk);
             let mut sightings = Vec::new();
-            for hit in hits.0.into_values() {
+            let mut to_wait = Vec::new();
+            for hit in hits.into_values() {
                 if facts.forwarders.find(hit.asker.client).is_some() && !hit.asker.is_told() {
-                    self.waiting.add(hit);
-                    continue;
+                    to_wait.push(hit);
+                } else {
+                    sightings.extend(self.sighting(&hit, Evidence::Query, &facts, refused)?);
                 }
-                sightings.extend(self.sighting(&hit, Evidence::Query, &facts, refused)?);
             }
             sightings.sort_by_key(|sighting| sighting.time);
-            take(&self.desk, &sightings, now, refused)?;
+            let to_wait = self.waiting.with(to_wait);
+            if !sightings.is_empty() || !to_wait.is_empty() {
+                // Where nothing is taken, nothing can be taken twice.
+                let notes = Notes {
+                    marks: vec![(mark_of(chunk.key), i64::try_from(chunk.to).unwrap_or(i64::MAX))],
+                    kept: to_wait.iter().map(Hit::kept).collect(),
+                };
+                self.take(&sightings, &notes, now, refused)?;
+                self.marks.insert(chunk.key);
+                self.waiting.put(to_wait);
+            }
+            follower.land(chunk);
             // A look at the landing page may have been quicker, when only the address was known.
             for sighting in sightings.iter().filter(|it| matches!(it.machine, Subject::Machine(_))) {
                 for case in self.desk.open_cases(Subject::Address(sighting.client.to_canonical()))? {
                     self.identify(&case, now)?;
                 }
             }
-            follower.land(chunk);
         }
         if chunk.is_none() || self.seen.is_full() {
             self.seen.tell(&self.desk, &self.book, now)?;
@@ -316,6 +346,80 @@ impl Open {
             self.identify_all(now)?;
         }
         Ok(if chunk.is_some() || is_more { Duration::ZERO } else { IDLE })
+    }
+
+    /// Goes on behind what the desk has taken.
+    fn align(&mut self, follower: &mut Follower) -> Result<(), Trouble> {
+        self.mark = self.desk.mark(CONTACTS)?.unwrap_or(0).unsigned_abs();
+        self.came = Came::default();
+        let finds = self.desk.mark(FINDS)?.unwrap_or(0);
+        self.finds = (finds, finds);
+        self.waiting = Waiting::load(&self.desk.kept()?);
+        for hit in self.waiting.joinable() {
+            self.recent.add(hit);
+        }
+        for (mark, to) in self.desk.marks(LOG)? {
+            if let Some(key) = key_of(&mark) {
+                follower.skip(key, to.unsigned_abs());
+                self.marks.insert(key);
+            }
+        }
+        Ok(())
+    }
+
+    /// Forgets how far segments were taken that are done, now and then.
+    fn forget_marks(&mut self, follower: &Follower) -> Result<(), Trouble> {
+        if self.marks.len() < MOST_MARKS {
+            return Ok(());
+        }
+        // So that its place knows.
+        follower.save()?;
+        let open: HashSet<Key> = follower.open_keys().collect();
+        let done: Vec<String> = self.marks.difference(&open).map(|key| mark_of(*key)).collect();
+        self.desk.forget_marks(&done)?;
+        self.marks.retain(|key| open.contains(key));
+        Ok(())
+    }
+
+    fn take(
+        &self,
+        sightings: &[Sighting],
+        notes: &Notes,
+        now: i64,
+        refused: &mut u64,
+    ) -> Result<(), Trouble> {
+        let effects = self.desk.sightings(sightings, notes, now)?;
+        *refused += effects.iter().filter(|effect| **effect == Effect::Refused).count() as u64;
+        Ok(())
+    }
+
+    /// Makes cases of agencies' own DNS servers of what nobody came for within a minute.
+    fn end_waiting(&mut self, means: &Means, now: i64, refused: &mut u64) -> Result<(), Trouble> {
+        let over = self.waiting.before(now - WAIT);
+        if over.is_empty() {
+            return Ok(());
+        }
+        let facts = means.facts();
+        let mut sightings = Vec::new();
+        for hit in &over {
+            let person = hit.asker.met(&self.book, hit.first, hit.agency.as_deref())?;
+            sightings.push(hit.sighting(person, Evidence::Query, &facts));
+        }
+        self.take(&sightings, &kept_no_longer(&over), now, refused)?;
+        self.waiting.remove(&over);
+        Ok(())
+    }
+
+    /// Counts what came like a contact that was taken in, within its minute.
+    fn take_growth(&mut self) -> Result<(), Trouble> {
+        let (Some(contacts), Some(first)) = (&self.contacts, self.growing.first()) else { return Ok(()) };
+        let grown = self.growing.grown(&contacts.counts_from(first)?);
+        if !grown.is_empty() {
+            self.desk.grown(&grown)?;
+            self.growing.count(&grown);
+        }
+        self.growing.end();
+        Ok(())
     }
 
     /// What the desk is told of a hit; nothing where that would be of a machine that nobody knows, and there are too many cases.
@@ -346,13 +450,12 @@ impl Open {
                 count += 1;
             })?;
             let mut sightings = Vec::new();
-            for hit in hits.0.into_values() {
+            for hit in hits.into_values() {
                 sightings.extend(self.sighting(&hit, Evidence::Find, &facts, refused)?);
             }
             sightings.sort_by_key(|sighting| sighting.time);
             if count > 0 || (to - self.finds.1).abs() >= FAR {
-                let effects = self.desk.sightings_up_to(&sightings, Some((FINDS, to)), now)?;
-                *refused += refusals(&effects);
+                self.take(&sightings, &Notes::mark(FINDS, to), now, refused)?;
                 self.finds.1 = to;
             }
             self.finds.0 = to;
@@ -386,6 +489,7 @@ impl Open {
             self.scans.add(contact, is_led);
         }
         let mut sightings = Vec::new();
+        let mut waited = Vec::new();
         for contact in found {
             let agency = agency_of(contact.client);
             let matched = self.recent.hit_of(contact, agency.as_deref());
@@ -397,7 +501,7 @@ impl Open {
             let (name, feed, family) = match matched {
                 Some(found) => {
                     if found.is_behind(contact) {
-                        self.waiting.remove(found.hit.client, &found.hit.name);
+                        waited.extend(self.waiting.get(found.hit.client, &found.hit.name).cloned());
                     }
                     (Arc::clone(&found.hit.name), found.hit.feed.clone(), found.hit.family.clone())
                 }
@@ -436,9 +540,11 @@ impl Open {
             });
         }
         let mark = i64::try_from(last).unwrap_or(i64::MAX);
-        let effects = self.desk.sightings_up_to(&sightings, Some((CONTACTS, mark)), now)?;
-        *refused += refusals(&effects);
+        let notes = Notes { marks: vec![(CONTACTS.to_owned(), mark)], ..kept_no_longer(&waited) };
+        self.take(&sightings, &notes, now, refused)?;
         self.mark = last;
+        self.waiting.remove(&waited);
+        self.growing.begin(sightings);
         let is_more = self.came.contacts.len() == PART;
         self.came = Came::default();
         self.recast(means, now)?;
@@ -489,48 +595,18 @@ impl Open {
     }
 }
 
-fn take(desk: &Desk, sightings: &[Sighting], now: i64, refused: &mut u64) -> Result<(), Trouble> {
-    if !sightings.is_empty() {
-        let effects = desk.sightings(sightings, now)?;
-        *refused += refusals(&effects);
-    }
-    Ok(())
+fn mark_of((run, id): Key) -> String {
+    format!("{LOG}{run} {} {}", id.number, id.writer)
 }
 
-fn refusals(effects: &[Effect]) -> u64 {
-    effects.iter().filter(|effect| **effect == Effect::Refused).count() as u64
+fn key_of(mark: &str) -> Option<Key> {
+    let mut parts = mark.strip_prefix(LOG)?.split(' ');
+    let run = parts.next()?.parse().ok()?;
+    Some((run, Id { number: parts.next()?.parse().ok()?, writer: parts.next()?.parse().ok()? }))
 }
 
-/// A hit, or several alike within a minute.
-struct Hit {
-    first: i64,
-    time: i64,
-    asker: Asker,
-    agency: Option<String>,
-    feed: Option<String>,
-    family: Option<String>,
-    is_address: bool,
-    name: String,
-    count: u32,
-}
-
-impl Hit {
-    fn sighting(&self, person: Person, evidence: Evidence, facts: &Facts) -> Sighting {
-        let agency = person.agency.or_else(|| self.agency.clone());
-        Sighting {
-            time: self.time,
-            client: self.asker.address,
-            machine: person.subject,
-            host: person.host,
-            officer: agency.as_deref().and_then(|id| facts.officers.get(id)).cloned(),
-            agency,
-            class: facts.classes.of(self.family.as_deref(), self.feed.as_deref(), self.is_address),
-            family: self.family.clone().unwrap_or_default(),
-            name: self.name.clone(),
-            evidence,
-            count: self.count,
-        }
-    }
+fn kept_no_longer(hits: &[Hit]) -> Notes {
+    Notes { marks: Vec::new(), kept: hits.iter().map(|hit| (hit.kept_as(), None)).collect() }
 }
 
 /// Contacts that were found, and when.
@@ -538,79 +614,4 @@ impl Hit {
 struct Came {
     contacts: Vec<Contact>,
     since: Option<Instant>,
-}
-
-/// Whether an address met the rule, not a name.
-fn is_by_address(record: &Record<'_>) -> bool {
-    matches!(record.trigger, Some(Trigger::Ip | Trigger::Nsip))
-}
-
-/// The hits of one chunk, those that are alike together.
-#[derive(Default)]
-struct Hits(HashMap<(Asker, String, i64, Option<String>), Hit>);
-
-impl Hits {
-    fn add(&mut self, record: &Record<'_>) {
-        let family = record.family.as_deref().map(str::to_owned);
-        let minute = record.time.div_euclid(60_000_000);
-        let asker = Asker::of(record);
-        let name = match (Name::from_wire(&record.qname), &record.matched) {
-            (Some(name), _) => name.to_string(),
-            // Of a find by an address in a summary, nobody knows the name any more.
-            (None, Some(matched)) => matched.to_string(),
-            (None, None) => ".".to_owned(),
-        };
-        let key = (asker, name.clone(), minute, family.clone());
-        let hit = self.0.entry(key).or_insert_with(|| Hit {
-            first: record.time,
-            time: record.time,
-            asker,
-            agency: record.agency.as_deref().map(str::to_owned),
-            feed: record.feed.as_deref().map(str::to_owned),
-            family,
-            is_address: is_by_address(record),
-            name,
-            count: 0,
-        });
-        hit.first = hit.first.min(record.time);
-        hit.time = hit.time.max(record.time);
-        hit.count = hit.count.saturating_add(1);
-    }
-}
-
-/// Hits of agencies' own DNS servers, until a contact says who asked them.
-#[derive(Default)]
-struct Waiting(HashMap<(IpAddr, String), Hit>);
-
-impl Waiting {
-    fn add(&mut self, hit: Hit) {
-        let is_full = self.0.len() >= MOST_WAITING;
-        match self.0.get_mut(&(hit.asker.client, hit.name.clone())) {
-            Some(known) => known.count = known.count.saturating_add(hit.count),
-            // More is a flood; its contacts make cases all the same.
-            None if is_full => {}
-            None => drop(self.0.insert((hit.asker.client, hit.name.clone()), hit)),
-        }
-    }
-
-    /// Somebody came, so it is known who asked.
-    fn remove(&mut self, client: IpAddr, name: &str) {
-        self.0.remove(&(client, name.to_owned()));
-    }
-
-    /// Makes cases of the servers themselves of what nobody came for until then.
-    fn end(&mut self, desk: &Desk, book: &Book, means: &Means, before: i64) -> Result<(), Trouble> {
-        if self.0.values().all(|hit| hit.time > before) {
-            return Ok(());
-        }
-        let facts = means.facts();
-        let mut sightings = Vec::new();
-        for hit in self.0.values().filter(|hit| hit.time <= before) {
-            let person = hit.asker.met(book, hit.first, hit.agency.as_deref())?;
-            sightings.push(hit.sighting(person, Evidence::Query, &facts));
-        }
-        take(desk, &sightings, clock::now(), &mut 0)?;
-        self.0.retain(|_, hit| hit.time > before);
-        Ok(())
-    }
 }

@@ -2,6 +2,8 @@
 
 use std::net::IpAddr;
 
+use serde::{Deserialize, Serialize};
+
 use crate::cases::Subject;
 use crate::evidence::record::Record;
 use crate::identity::{Book, BookError, Hints, Machine, Told, Who};
@@ -45,7 +47,7 @@ pub(super) fn who(book: &Book, address: IpAddr, at: i64, hints: &Hints<'_>) -> R
 
 /// Who asked, as a record says it: the client, or whom a trusted forwarder asked for. `log --machine` takes the same for the same
 /// ([`Whereabouts::has`](crate::evidence::store::whereabouts::Whereabouts::has)).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(super) struct Asker {
     /// Its address; the forwarder's, where that told only a MAC.
     pub(super) address: IpAddr,

@@ -194,6 +194,14 @@ impl Database {
         Ok(rows.collect::<Result<_, _>>()?)
     }
 
+    pub(super) fn counts_from(&self, id: u64) -> Result<Vec<(u64, u32)>, DatabaseError> {
+        let select = "SELECT id, count FROM contacts WHERE id >= ?1 ORDER BY id";
+        let mut statement = self.connection.prepare(select)?;
+        let rows = statement
+            .query_map([signed(id)], |row| Ok((row.get::<_, i64>(0)?.unsigned_abs(), row.get(1)?)))?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
     pub(super) fn last_id(&self) -> Result<u64, DatabaseError> {
         let last: Option<i64> =
             self.connection.query_row("SELECT max(id) FROM contacts", [], |row| row.get(0))?;

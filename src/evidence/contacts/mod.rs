@@ -329,6 +329,14 @@ impl Reader {
         self.database().after(id, limit).map_err(|error| read_error(&self.path, &error))
     }
 
+    /// The counts of the contacts from this number on, by their numbers: rows are counted up for a minute.
+    ///
+    /// # Errors
+    /// [`ContactsError::Read`].
+    pub fn counts_from(&self, id: u64) -> Result<Vec<(u64, u32)>, ContactsError> {
+        self.database().counts_from(id).map_err(|error| read_error(&self.path, &error))
+    }
+
     /// As [`Contacts::find`].
     ///
     /// # Errors
