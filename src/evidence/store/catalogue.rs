@@ -26,7 +26,7 @@ use crate::evidence::segment::{Id, Span};
 
 /// A commit is on the disk before the segments go.
 const LAYOUT: Layout = Layout {
-    steps: &[SCHEMA, GONE],
+    steps: &[SCHEMA, GONE, NUMBERS],
     durability: Durability::Commits,
     cache_kib: 16_384,
     log_size: 16 << 20,
@@ -65,6 +65,14 @@ CREATE TABLE counts (
 
 /// Finds the hits of later lists whose rows were gone before.
 const GONE: &str = "CREATE INDEX hits_gone ON hits (time) WHERE file = 0;";
+
+/// A hit's number is never given again, as others note how far they have got with hits.
+const NUMBERS: &str = "
+CREATE TABLE newest (hit INTEGER NOT NULL) STRICT;
+INSERT INTO newest SELECT ifnull(max(id), 0) FROM hits;
+CREATE TRIGGER newest_gone AFTER DELETE ON hits WHEN OLD.id > (SELECT hit FROM newest)
+BEGIN UPDATE newest SET hit = OLD.id; END;
+";
 
 /// The length of a roll-up's spans.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -477,7 +485,8 @@ impl Catalogue {
 
     /// The id of the last hit that was entered; 0 where there is none.
     pub(in crate::evidence) fn last_hit(&self) -> Result<i64, DatabaseError> {
-        Ok(self.connection.query_row("SELECT ifnull(max(id), 0) FROM hits", [], |row| row.get(0))?)
+        let select = "SELECT max(hit, ifnull((SELECT max(id) FROM hits), 0)) FROM newest";
+        Ok(self.connection.query_row(select, [], |row| row.get(0))?)
     }
 
     /// Hits that were found later, behind an id and up to another one, in their order: id, time and octets.
@@ -613,8 +622,8 @@ fn signed(number: u64) -> i64 {
 const UNREADABLE: &[u8] = &[0];
 
 const INSERT_HIT: &str = "
-INSERT OR IGNORE INTO hits (time, client, agency, feed, family, name, late, file, segment, record)
-VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)";
+INSERT OR IGNORE INTO hits (id, time, client, agency, feed, family, name, late, file, segment, record)
+VALUES ((SELECT max(hit, ifnull((SELECT max(id) FROM hits), 0)) + 1 FROM newest), ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)";
 
 fn insert_hit(
     statement: &mut Statement<'_>,

@@ -33,3 +33,36 @@ pub fn finds_after(
     }
     Ok(if finds.len() < most { newest } else { finds.last().map_or(newest, |(id, ..)| *id) })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::evidence::record::tests::sample;
+    use crate::evidence::store::catalogue::Origin;
+
+    #[test]
+    fn numbers_rise_also_where_the_newest_expired() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut catalogue = Catalogue::open(&store_folder(folder.path())).unwrap();
+        let found = |times: &[i64], catalogue: &mut Catalogue| {
+            let records: Vec<_> = times.iter().map(|time| Record { is_hit: true, ..sample(*time) }).collect();
+            catalogue.add_late(records.iter().map(|record| (record, Origin::Gone))).unwrap()
+        };
+        let after = |number: i64| {
+            let mut times = Vec::new();
+            let to = finds_after(folder.path(), number, 100, &mut |record| times.push(record.time)).unwrap();
+            (to, times)
+        };
+        // A search goes back in time, so the newest number may be of the oldest query.
+        assert_eq!(found(&[3000, 2000, 1000], &mut catalogue), 3);
+        assert_eq!(found(&[2000], &mut catalogue), 0, "it is known");
+        assert_eq!(after(0), (3, vec![3000, 2000, 1000]));
+        for (before, left) in [(1500, vec![3000, 2000]), (9000, vec![])] {
+            catalogue.expire(before, before, before).unwrap();
+            assert_eq!(after(0), (3, left));
+            assert_eq!(after(3), (3, vec![]));
+        }
+        assert_eq!(found(&[9500], &mut catalogue), 1);
+        assert_eq!(after(3), (4, vec![9500]));
+    }
+}
