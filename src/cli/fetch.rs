@@ -205,6 +205,8 @@ pub(super) fn import(arguments: &Import) -> Result<(), CliError> {
     let place = Taken::path(&config.data_dir);
     let of_taken = |source| CliError::Open { path: place.clone(), source };
     fs::create_dir_all(&config.data_dir).map_err(of_taken)?;
+    let waits = || eprintln!("another import is under way; this one goes on when it has ended");
+    let _turn = Taken::turn(&config.data_dir, waits).map_err(of_taken)?;
     let mut taken = Taken::load(&config.data_dir).map_err(of_taken)?;
     if let Some(last) = taken.last(bundle.maker).filter(|last| *last >= bundle.made_at && !arguments.older) {
         let (made_at, last) = (time(bundle.made_at), time(last));

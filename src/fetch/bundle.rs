@@ -11,7 +11,7 @@
 //! was signed. What the versions say is not known here: the gate judges them as any other.
 
 use std::fmt;
-use std::fs::File;
+use std::fs::{File, TryLockError};
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -277,6 +277,24 @@ impl Taken {
     /// Where it is kept.
     pub fn path(data_dir: &Path) -> PathBuf {
         data_dir.join("bundles.json")
+    }
+
+    /// One after the other: whoever looks which bundles were taken holds this until the own one is put down.
+    ///
+    /// # Errors
+    /// It cannot be made or locked.
+    pub fn turn(data_dir: &Path, waits: impl FnOnce()) -> io::Result<File> {
+        let file =
+            File::options().write(true).create(true).truncate(false).open(data_dir.join("bundles.lock"))?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                waits();
+                file.lock()?;
+            }
+            Err(TryLockError::Error(error)) => return Err(error),
+        }
+        Ok(file)
     }
 
     /// Reads it; none were taken where there is no such file.

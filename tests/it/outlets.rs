@@ -236,6 +236,7 @@ fn a_socket_of_datagrams_gets_one_a_message() {
 fn the_log_command_writes_the_same_forms() {
     let server = setup("to = \"file:out.ecs\"\nformat = \"ecs\"\n").serve();
     ask(&server, "n", 6);
+    wait_until(|| read(server.house(), "out.ecs"), |text| text.lines().count() == 6);
     let house = server.stop(Signal::TERM).house;
     let log =
         |format: &str, more: &[&str]| house.run("log", &[&["--format", format], more].concat()).well().stdout;

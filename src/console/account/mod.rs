@@ -30,6 +30,9 @@ pub use session::{Origin, Session, SignIn, Signed};
 
 /// Most characters of a name.
 const NAME: usize = 64;
+/// Of an account: that of an admin who can sign in.
+const IS_ADMIN: &str =
+    "(role = 'admin' AND is_disabled = 0 AND (password IS NOT NULL OR subject IS NOT NULL))";
 /// Most accounts.
 const ACCOUNTS: i64 = 20_000;
 
@@ -374,13 +377,11 @@ impl Accounts {
     /// [`AccountsError`].
     pub fn set_role(&self, name: &str, role: Role, agency: Option<&str>) -> Result<(), AccountsError> {
         check(name, role, agency)?;
-        if role != Role::Admin {
-            self.keep_an_admin(name)?;
-        }
-        self.change(
+        let values = params![name, role.as_str(), agency];
+        self.change_but_the_last_admin(
             name,
-            "UPDATE account SET role = ?2, agency = ?3 WHERE name = ?1",
-            params![name, role.as_str(), agency],
+            "UPDATE account SET role = ?2, agency = ?3 WHERE name = ?1 AND (?2 = 'admin' OR",
+            values,
         )?;
         self.end_sessions(name, None, None)?;
         Ok(())
@@ -391,8 +392,8 @@ impl Accounts {
     /// # Errors
     /// [`AccountsError`].
     pub fn disable(&self, name: &str) -> Result<(), AccountsError> {
-        self.keep_an_admin(name)?;
-        self.change(name, "UPDATE account SET is_disabled = 1 WHERE name = ?1", [name])?;
+        let disable = "UPDATE account SET is_disabled = 1 WHERE name = ?1 AND (";
+        self.change_but_the_last_admin(name, disable, [name])?;
         self.end_sessions(name, None, None)?;
         Ok(())
     }
@@ -410,9 +411,9 @@ impl Accounts {
     /// # Errors
     /// [`AccountsError`].
     pub fn remove(&self, name: &str) -> Result<(), AccountsError> {
-        self.keep_an_admin(name)?;
+        self.change_but_the_last_admin(name, "DELETE FROM account WHERE name = ?1 AND (", [name])?;
         self.steps.end_of(name);
-        self.change(name, "DELETE FROM account WHERE name = ?1", [name])
+        Ok(())
     }
 
     /// Takes the second factor away, of an account whose telephone is lost.
@@ -475,25 +476,22 @@ impl Accounts {
     /// # Errors
     /// [`AccountsError::Database`].
     pub fn needs_first(&self) -> Result<bool, AccountsError> {
-        Ok(self.admins()?.is_empty())
+        let select = format!("SELECT NOT EXISTS (SELECT 1 FROM account WHERE {IS_ADMIN})");
+        self.with(|database| database.query_row(&select, [], |row| row.get(0)))
     }
 
-    /// Admins who can sign in.
-    fn admins(&self) -> Result<Vec<String>, AccountsError> {
-        self.with(|database| {
-            let mut select = database.prepare(
-                "SELECT name FROM account WHERE role = 'admin' AND is_disabled = 0
-                 AND (password IS NOT NULL OR subject IS NOT NULL)",
-            )?;
-            select.query_map([], |row| row.get(0))?.collect()
-        })
-    }
-
-    fn keep_an_admin(&self, name: &str) -> Result<(), AccountsError> {
-        let name = self.find(name)?.name;
-        match &*self.admins()? {
-            [last] if *last == name => Err(AccountsError::LastAdmin(name)),
-            _ => Ok(()),
+    /// Does `sql`, whose condition is left open, unless nobody could manage accounts any more: in one statement, so that two who
+    /// do it to each other at once do not both.
+    fn change_but_the_last_admin(
+        &self,
+        name: &str,
+        sql: &str,
+        values: impl rusqlite::Params,
+    ) -> Result<(), AccountsError> {
+        let sql = format!("{sql} NOT {IS_ADMIN} OR (SELECT count(*) FROM account WHERE {IS_ADMIN}) > 1)");
+        match self.change(name, &sql, values) {
+            Err(AccountsError::Absent(_)) => Err(AccountsError::LastAdmin(self.find(name)?.name)),
+            changed => changed,
         }
     }
 

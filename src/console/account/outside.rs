@@ -160,11 +160,9 @@ impl Accounts {
     /// [`AccountsError`].
     pub fn unlink_outside(&self, name: &str) -> Result<(), AccountsError> {
         let account = self.find(name)?;
-        if !account.has_password {
-            self.keep_an_admin(name)?;
-        }
-        let update = "UPDATE account SET subject = NULL, awaited = NULL, by_groups = 0 WHERE name = ?1";
-        self.change(name, update, [name])?;
+        let update = "UPDATE account SET subject = NULL, awaited = NULL, by_groups = 0
+            WHERE name = ?1 AND (password IS NOT NULL OR";
+        self.change_but_the_last_admin(name, update, [name])?;
         self.end_sessions(&account.name, None, None)?;
         Ok(())
     }

@@ -130,6 +130,26 @@ fn sessions_end_with_what_the_account_may() {
 }
 
 #[test]
+fn two_admins_who_disable_each_other_at_once_do_not_both() {
+    let (folder, accounts) = scratch(Rules::default());
+    for name in ["an", "bình"] {
+        accounts.add(name, Role::Admin, None, PASSWORD, NOW).unwrap();
+    }
+    // As the command beside the server.
+    let beside = Accounts::open_with(folder.path(), Rules::default()).unwrap();
+    for _ in 0..20 {
+        let done = std::thread::scope(|scope| {
+            let acts = [(&accounts, "bình"), (&beside, "an")];
+            acts.map(|(accounts, name)| scope.spawn(move || accounts.disable(name)))
+                .map(|act| act.join().unwrap())
+        });
+        assert_eq!(done.iter().filter(|done| done.is_ok()).count(), 1, "{done:?}");
+        assert!(!accounts.needs_first().unwrap());
+        ["an", "bình"].into_iter().for_each(|name| accounts.enable(name).unwrap());
+    }
+}
+
+#[test]
 fn sessions_of_an_account_are_bounded() {
     let (_folder, accounts) = scratch(Rules::default());
     accounts.add("an", Role::Admin, None, PASSWORD, NOW).unwrap();
