@@ -251,7 +251,7 @@ fn ask_until_it_dies(
         }
         let parent = if number % 2 == 0 { "evil.example.test" } else { "example.test" };
         let qname = format!("r{round}-c{client}-n{number}.{parent}");
-        if udp.ask(&Query::new(&qname, wire::A).bytes()).is_ok() {
+        if udp.answer_to(&Query::new(&qname, wire::A).bytes()).is_ok() {
             names.push(qname);
             answered.fetch_add(1, Ordering::Relaxed);
         }

@@ -186,6 +186,18 @@ impl Udp {
         self.send(message);
         self.receive()
     }
+
+    /// Asks, and waits for the answer to this very question: one that was waited for in vain may come behind the next.
+    pub(crate) fn answer_to(&self, query: &[u8]) -> io::Result<Vec<u8>> {
+        let end = 12 + query[12..].iter().position(|octet| *octet == 0).unwrap() + 5;
+        self.send(query);
+        loop {
+            let answer = self.receive()?;
+            if answer.get(12..end) == Some(&query[12..end]) {
+                return Ok(answer);
+            }
+        }
+    }
 }
 
 /// A TCP client: messages with their length in front (RFC 1035, section 4.2.2).
