@@ -318,7 +318,7 @@ fn what_grows_counts_and_opens_nothing() {
     let id = only(&desk).id;
     desk.close(id, "xong", &by(), NOON + SECOND).unwrap();
     let of_another = Sighting { machine: machine(2), ..contact.clone() };
-    desk.grown(&[Sighting { count: 4, ..contact }, of_another]).unwrap();
+    desk.grown([Sighting { count: 4, ..contact }, of_another].iter()).unwrap();
     let case = only(&desk);
     assert_eq!((case.contacts, case.course.state), (5, State::Closed));
     assert_eq!(desk.get(id).unwrap().unwrap().traces[0].count, 5);

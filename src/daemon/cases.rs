@@ -11,6 +11,7 @@ mod growing;
 mod hits;
 mod intake;
 mod post;
+mod recall;
 mod scan;
 mod seen;
 mod who;

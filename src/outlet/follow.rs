@@ -36,6 +36,8 @@ pub(crate) struct Follower {
     known: BTreeMap<Key, Known>,
     pub(crate) sent: u64,
     pub(crate) missed: u64,
+    /// Up to which number hits have arrived that were found later; kept for whoever sends those.
+    pub(super) finds: Option<i64>,
     buffer: Vec<u8>,
 }
 
@@ -97,6 +99,7 @@ impl Follower {
             known: BTreeMap::new(),
             sent: before.as_ref().map_or(0, |place| place.sent),
             missed: before.as_ref().map_or(0, |place| place.missed),
+            finds: before.as_ref().and_then(|place| place.finds),
             buffer: Vec::new(),
         };
         let entries: BTreeMap<Key, Entry> = before
@@ -170,7 +173,15 @@ impl Follower {
 
     /// Gives a segment its second name.
     fn link(&mut self, key: Key, path: &Path) -> io::Result<()> {
-        match fs::hard_link(path, self.path(key)) {
+        let link = || fs::hard_link(path, self.path(key));
+        let linked = match link() {
+            // Somebody took the folder away.
+            Err(error) if error.kind() == io::ErrorKind::NotFound && path.exists() => {
+                place::make(&place::run_folder(&self.own, key.0)).and_then(|()| link())
+            }
+            linked => linked,
+        };
+        match linked {
             // Nothing was in it, or the log is so small that it is too late.
             Err(error) if error.kind() == io::ErrorKind::NotFound && !path.exists() => return Ok(()),
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
@@ -227,6 +238,12 @@ impl Follower {
             let Some(known) = self.known.get(&key).copied() else { continue };
             let state = match self.next_block(key, known.at) {
                 Ok(state) => state,
+                // What was removed is the second name only.
+                Err(error) if error.kind() == io::ErrorKind::NotFound && self.may_be_written(key) => {
+                    let path = self.log.join(key.1.file_name());
+                    self.link(key, &path)?;
+                    self.next_block(key, known.at)?
+                }
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {
                     tracing::warn!(
                         path = %self.path(key).display(),
@@ -338,9 +355,9 @@ impl Follower {
         }
     }
 
-    /// Segments of which something may still have to be sent.
-    pub(crate) fn open_keys(&self) -> impl Iterator<Item = Key> {
-        self.known.iter().filter(|(_, known)| known.state != State::Done).map(|(key, _)| *key)
+    /// The segments that it has not forgotten: of others, nothing comes any more.
+    pub(crate) fn keys(&self) -> impl Iterator<Item = Key> {
+        self.known.keys().copied()
     }
 
     /// Lets a segment go that is read and has arrived.
@@ -422,7 +439,7 @@ impl Follower {
             done: known.state == State::Done,
         };
         let mut place = Place::new(self.run, self.first);
-        (place.sent, place.missed) = (self.sent, self.missed);
+        (place.sent, place.missed, place.finds) = (self.sent, self.missed, self.finds);
         place.segments = self.known.iter().map(entry).collect();
         place.save(&self.own)
     }

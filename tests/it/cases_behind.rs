@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::cases::{
     CLOCK, FORWARDER, HARMLESS, Office, ask, await_forwarder, call_home, case, cases, find, have_addresses,
-    province, serve, text,
+    province, serve, text, wait_for_cases,
 };
 use crate::harness::house::{House, Setup};
 use crate::harness::namespace::inside;
@@ -160,6 +160,24 @@ forwarders = ["127.0.0.53/32"]
     let server = stopped.house.serve();
     wait_until("nobody came, so it is the server's", || is_there(server.house(), "127.0.0.53", 2));
     assert_eq!(cases(server.house()).len(), 2);
+}
+
+#[test]
+fn a_lease_that_becomes_known_soon_after_a_hit_is_whose_it_was() {
+    let upstream = Scripted::answering(|query| query.answer_a([192, 0, 2, 1]));
+    let server =
+        Setup::new(upstream.address).csv("authority", "domain,family\nevil.example,emotet\n").serve();
+    let house = server.house();
+    server.dig().from("127.0.0.5").ask("evil.example", "A");
+    wait_until("the address has a case", || find(house, "127.0.0.5", "c2").is_some());
+    // As a list of every quarter of an hour says it: since it was made.
+    let expires = jiff::Timestamp::now().as_second() + 3600;
+    house.write("dnsmasq.leases", &format!("{expires} 00:1a:2b:3c:4d:05 127.0.0.5 PC-05 *\n"));
+    house.run("identity import", &["--format", "dnsmasq", "dnsmasq.leases"]).well();
+    server.dig().from("127.0.0.5").ask("evil.example", "A");
+    wait_for_cases(house, "it is one case, of the machine", |cases| {
+        cases.len() == 1 && text(&cases[0], "host") == "PC-05" && cases[0]["queries"] == 2
+    });
 }
 
 #[test]

@@ -45,7 +45,7 @@ impl Desk {
     ///
     /// # Errors
     /// [`DeskError`]; then nothing has changed.
-    pub fn grown(&self, sightings: &[Sighting]) -> Result<()> {
+    pub fn grown<'a>(&self, sightings: impl Iterator<Item = &'a Sighting>) -> Result<()> {
         let failed = |source| self.failed(source);
         self.change(|transaction| {
             for sighting in sightings {

@@ -15,6 +15,9 @@ use crate::name::Name;
 /// Hits of forwarders that wait for a contact.
 const MOST_WAITING: usize = 10_000;
 
+/// Who asked an agency's DNS server for what: the server's address and the name.
+pub(super) type Key = (IpAddr, String);
+
 /// A hit, or several alike within a minute.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Hit {
@@ -26,11 +29,14 @@ pub(super) struct Hit {
     family: Option<String>,
     is_address: bool,
     name: String,
+    /// What was answered: addresses of the sinkhole.
+    #[serde(default)]
+    addresses: Vec<IpAddr>,
     count: u32,
 }
 
 impl Hit {
-    fn key(&self) -> (IpAddr, String) {
+    pub(super) fn key(&self) -> Key {
         (self.asker.client, self.name.clone())
     }
 
@@ -97,6 +103,7 @@ impl Hits {
             family,
             is_address: is_by_address(record),
             name,
+            addresses: record.answers.to_vec(),
             count: 0,
         });
         hit.first = hit.first.min(record.time);
@@ -107,7 +114,11 @@ impl Hits {
 
 /// Hits of agencies' own DNS servers, until a contact says who asked them. The desk keeps them too, so that they wait on behind a kill.
 #[derive(Default)]
-pub(super) struct Waiting(HashMap<(IpAddr, String), Hit>);
+pub(super) struct Waiting {
+    hits: HashMap<Key, Hit>,
+    /// When somebody came for what was asked, whether that waited or not.
+    came: HashMap<Key, i64>,
+}
 
 impl Waiting {
     /// Those that were kept. What this release does not understand is left out.
@@ -120,15 +131,15 @@ impl Waiting {
 
     /// What is to be kept when these wait as well: whole entries, in place of those that are known by now.
     pub(super) fn with(&self, hits: Vec<Hit>) -> Vec<Hit> {
-        let mut entries: HashMap<(IpAddr, String), Hit> = HashMap::new();
+        let mut entries: HashMap<Key, Hit> = HashMap::new();
         for hit in hits {
             let key = hit.key();
             if let Some(entry) = entries.get_mut(&key) {
                 entry.count = entry.count.saturating_add(hit.count);
-            } else if let Some(known) = self.0.get(&key) {
+            } else if let Some(known) = self.hits.get(&key) {
                 let count = known.count.saturating_add(hit.count);
                 entries.insert(key, Hit { count, ..known.clone() });
-            } else if self.0.len() + entries.len() < MOST_WAITING {
+            } else if self.hits.len() + entries.len() < MOST_WAITING {
                 entries.insert(key, hit);
             }
             // More is a flood; its contacts make cases all the same.
@@ -138,36 +149,104 @@ impl Waiting {
 
     /// … which are kept now.
     pub(super) fn put(&mut self, entries: Vec<Hit>) {
-        self.0.extend(entries.into_iter().map(|hit| (hit.key(), hit)));
+        self.hits.extend(entries.into_iter().map(|hit| (hit.key(), hit)));
     }
 
     /// The hit of a client for a name that waits.
-    pub(super) fn get(&self, client: IpAddr, name: &str) -> Option<&Hit> {
-        self.0.get(&(client, name.to_owned()))
+    pub(super) fn get(&self, key: &Key) -> Option<&Hit> {
+        self.hits.get(key)
     }
 
     /// Somebody came, so it is known who asked; or nobody will.
-    pub(super) fn remove(&mut self, hits: &[Hit]) {
-        for hit in hits {
-            self.0.remove(&hit.key());
+    pub(super) fn remove(&mut self, keys: impl Iterator<Item = Key>) {
+        for key in keys {
+            self.hits.remove(&key);
         }
     }
 
-    /// Those from before then, for which nobody came.
-    pub(super) fn before(&self, time: i64) -> Vec<Hit> {
-        self.0.values().filter(|hit| hit.time <= time).cloned().collect()
+    /// Somebody came at that time.
+    pub(super) fn note(&mut self, key: Key, time: i64) {
+        if self.came.len() < MOST_WAITING || self.came.contains_key(&key) {
+            let last = self.came.entry(key).or_insert(time);
+            *last = time.max(*last);
+        }
+    }
+
+    /// Those that have waited so long, each with whether somebody came who was there already, as one who reads a page again.
+    pub(super) fn over(&mut self, now: i64, wait: i64) -> Vec<(Hit, bool)> {
+        self.came.retain(|_, time| (now - *time).abs() < 3 * wait);
+        // Where the clock was ahead, the time of a hit says nothing.
+        let over = self.hits.values().filter(|hit| (now - hit.time).abs() >= wait);
+        over.map(|hit| (hit.clone(), self.came.get(&hit.key()).is_some_and(|came| *came > hit.time - wait)))
+            .collect()
     }
 
     /// All of them, as contacts are joined to them.
     pub(super) fn joinable(&self) -> impl Iterator<Item = join::Hit> {
-        self.0.values().map(|hit| join::Hit {
+        self.hits.values().map(|hit| join::Hit {
             time: hit.time,
             client: hit.asker.client,
             agency: hit.agency.as_deref().map(Into::into),
             name: hit.name.as_str().into(),
-            addresses: Box::default(),
+            addresses: hit.addresses.as_slice().into(),
             family: hit.family.as_deref().map(Into::into),
             feed: hit.feed.as_deref().map(Into::into),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::evidence::record::tests::sample;
+
+    const SECOND: i64 = 1_000_000;
+    const WAIT: i64 = 60 * SECOND;
+
+    /// A hit of an agency's DNS server at this second.
+    fn hit(second: i64) -> Hit {
+        let mut hits = Hits::default();
+        hits.add(&Record { is_hit: true, ..sample(second * SECOND) });
+        hits.into_values().next().unwrap()
+    }
+
+    /// Whether somebody came, of each that has waited long enough.
+    fn over(waiting: &mut Waiting, second: i64) -> Vec<bool> {
+        waiting.over(second * SECOND, WAIT).into_iter().map(|(_, has_come)| has_come).collect()
+    }
+
+    #[test]
+    fn what_waits_is_kept_and_ends() {
+        let mut waiting = Waiting::default();
+        let entries = waiting.with(vec![hit(100), hit(101)]);
+        assert_eq!((entries.len(), entries[0].count), (1, 2));
+        waiting.put(entries);
+        let more = waiting.with(vec![hit(130)]);
+        assert_eq!((more[0].count, more[0].time), (3, 100 * SECOND), "it waits no longer for that");
+        let kept: Vec<String> = more.iter().filter_map(|hit| hit.kept().1).collect();
+        waiting = Waiting::load(&[&kept[..], &["of another release".to_owned()]].concat());
+        let joinable: Vec<join::Hit> = waiting.joinable().collect();
+        let like = join::Hit::of(&Record { is_hit: true, ..sample(100 * SECOND) }).unwrap();
+        assert_eq!(joinable, [like]);
+        assert_eq!(over(&mut waiting, 159), [] as [bool; 0]);
+        assert_eq!(over(&mut waiting, 160), [false]);
+        // The clock was ahead when it was asked.
+        assert_eq!(over(&mut waiting, 0), [false]);
+    }
+
+    #[test]
+    fn who_comes_again_within_the_minute_has_come() {
+        let mut waiting = Waiting::default();
+        waiting.note(hit(100).key(), 101 * SECOND);
+        let entries = waiting.with(vec![hit(135)]);
+        waiting.put(entries);
+        assert_eq!(over(&mut waiting, 195), [true]);
+        let mut waiting = Waiting::default();
+        waiting.note(hit(100).key(), 101 * SECOND);
+        let entries = waiting.with(vec![hit(170)]);
+        waiting.put(entries);
+        assert_eq!(over(&mut waiting, 230), [false]);
+        waiting.note(hit(100).key(), 171 * SECOND);
+        assert_eq!(over(&mut waiting, 230), [true]);
     }
 }

@@ -10,9 +10,10 @@ use rustix::process::setpriority_process;
 
 use super::growing::Growing;
 use super::hits::{Hit, Hits, Waiting, is_by_address};
+use super::recall::recall;
 use super::scan::{Scans, WINDOW};
 use super::seen::Seen;
-use super::who::who;
+use super::who::{holder_soon_after, who};
 use super::{Facts, Means};
 use crate::cases::{
     Case, CaseFilter, Class, Desk, DeskError, Effect, Evidence, Notes, Sighting, State, Subject,
@@ -52,8 +53,8 @@ const CONTACTS: &str = "contacts";
 const FINDS: &str = "finds";
 /// How far a segment of the log was: likewise, one each, with its process, number and writer behind it.
 const LOG: &str = "log ";
-/// So many marks of segments are forgotten again where those are done.
-const MOST_MARKS: usize = 64;
+/// Fewer marks of segments are not looked through for those that are gone.
+const FEW_MARKS: usize = 64;
 /// Contacts, or finds, that are taken in at once.
 const PART: usize = 500;
 /// How long contacts wait for the hits that led to them, where there are more of those than can be read.
@@ -128,6 +129,12 @@ struct Open {
     /// Contacts that wait until the log is read as far as it was when they were found.
     came: Came,
     growing: Growing,
+    /// Trouble with what comes beside the log, which holds that up no longer than need be.
+    beside: Option<Trouble>,
+    /// When the hits that waited were last looked through.
+    ended: Instant,
+    /// Whether hits of before are known.
+    recalls: bool,
     /// The number up to which finds were taken in, and the one that is noted.
     finds: (i64, i64),
     recent: Recent,
@@ -185,6 +192,9 @@ impl Intake {
                 contacts: None,
                 came: Came::default(),
                 growing: Growing::default(),
+                beside: None,
+                ended: Instant::now(),
+                recalls: false,
                 recent: Recent::new(Rules::default()),
                 by_address: HashSet::new(),
                 book: Book::open(&identity_folder(data_dir))?,
@@ -214,9 +224,14 @@ impl Intake {
         }
         let (Some(follower), Some(open)) = (&mut self.follower, &mut self.open) else { return ROUND };
         let is_aligned = std::mem::replace(&mut self.is_aligned, true);
-        let aligned = if is_aligned { Ok(()) } else { open.align(follower) };
+        let aligned = if is_aligned { Ok(()) } else { open.align(follower, &self.means) };
         match aligned.and_then(|()| open.round(follower, &self.means, &mut self.refused)) {
-            Ok(wait) => wait,
+            Ok(wait) => {
+                if let Some(trouble) = open.beside.take() {
+                    self.tell(&trouble);
+                }
+                wait
+            }
             Err(trouble) => {
                 self.go_back();
                 self.tell(&trouble);
@@ -229,7 +244,7 @@ impl Intake {
         let until = Instant::now() + GRACE;
         while Instant::now() < until && self.round().is_zero() {}
         if let (Some(follower), Some(open)) = (&mut self.follower, &mut self.open) {
-            let _ = open.take_growth();
+            let _ = open.take_growth(clock::now());
             let _ = follower.save();
         }
     }
@@ -267,13 +282,14 @@ impl Open {
         if self.rounded.is_none_or(|rounded| rounded.elapsed() >= ROUND) {
             self.rounded = Some(Instant::now());
             if self.contacts.is_none() {
-                self.contacts = match Reader::open(&means.data_dir.join("contacts")) {
-                    Err(ContactsError::Missing { .. }) => None,
-                    opened => Some(opened?),
-                };
+                match Reader::open(&means.data_dir.join("contacts")) {
+                    Ok(opened) => self.contacts = Some(opened),
+                    Err(ContactsError::Missing { .. }) => {}
+                    Err(error) => self.beside = Some(error.into()),
+                }
             }
-            self.end_waiting(means, now, refused)?;
-            self.take_growth()?;
+            let grown = self.take_growth(now);
+            self.without_contacts(grown)?;
             self.forget_marks(follower)?;
             self.take_finds(means, now, refused)?;
             self.recast(means, now)?;
@@ -285,7 +301,7 @@ impl Open {
             }
         }
         let facts = means.facts();
-        if self.came.contacts.is_empty() && self.find_contacts()? {
+        if self.came.contacts.is_empty() && self.find_contacts() {
             // A query's record is written before its answer, so the log has by now what led to them; be it in a new segment.
             follower.look()?;
         }
@@ -294,10 +310,7 @@ impl Open {
         let chunk = follower.read(&mut |record| {
             if let Some(hit) = join::Hit::of(record) {
                 if is_by_address(record) {
-                    if by_address.len() >= MOST_BY_ADDRESS {
-                        by_address.clear();
-                    }
-                    by_address.insert(Arc::clone(&hit.name));
+                    note_address(by_address, &hit);
                 }
                 hits.add(record);
                 recent.add(hit);
@@ -340,6 +353,12 @@ impl Open {
         }
         let is_more = (chunk.is_none() || self.came.since.is_some_and(|since| since.elapsed() >= BEHIND))
             && self.take_contacts(means, &facts, now, refused)?;
+        // Behind the contacts that may tell who asked.
+        let is_read = chunk.is_none() && self.came.contacts.is_empty() && !is_more;
+        if self.ended.elapsed() >= if is_read { ROUND } else { BEHIND } {
+            self.ended = Instant::now();
+            self.end_waiting(means, now, refused)?;
+        }
         if self.ticked.is_none_or(|ticked| ticked.elapsed() >= TICK) {
             self.ticked = Some(Instant::now());
             self.desk.tick(now)?;
@@ -349,12 +368,20 @@ impl Open {
     }
 
     /// Goes on behind what the desk has taken.
-    fn align(&mut self, follower: &mut Follower) -> Result<(), Trouble> {
+    fn align(&mut self, follower: &mut Follower, means: &Means) -> Result<(), Trouble> {
         self.mark = self.desk.mark(CONTACTS)?.unwrap_or(0).unsigned_abs();
         self.came = Came::default();
         let finds = self.desk.mark(FINDS)?.unwrap_or(0);
         self.finds = (finds, finds);
         self.waiting = Waiting::load(&self.desk.kept()?);
+        if !std::mem::replace(&mut self.recalls, true) {
+            for (hit, is_by_address) in recall(means, clock::now())? {
+                if is_by_address {
+                    note_address(&mut self.by_address, &hit);
+                }
+                self.recent.add(hit);
+            }
+        }
         for hit in self.waiting.joinable() {
             self.recent.add(hit);
         }
@@ -367,17 +394,19 @@ impl Open {
         Ok(())
     }
 
-    /// Forgets how far segments were taken that are done, now and then.
+    /// Forgets how far segments were taken of which nothing comes any more.
     fn forget_marks(&mut self, follower: &Follower) -> Result<(), Trouble> {
-        if self.marks.len() < MOST_MARKS {
+        if self.marks.len() < FEW_MARKS {
             return Ok(());
         }
         // So that its place knows.
         follower.save()?;
-        let open: HashSet<Key> = follower.open_keys().collect();
-        let done: Vec<String> = self.marks.difference(&open).map(|key| mark_of(*key)).collect();
-        self.desk.forget_marks(&done)?;
-        self.marks.retain(|key| open.contains(key));
+        let known: HashSet<Key> = follower.keys().collect();
+        let gone: Vec<String> = self.marks.difference(&known).map(|key| mark_of(*key)).collect();
+        if !gone.is_empty() {
+            self.desk.forget_marks(&gone)?;
+            self.marks.retain(|key| known.contains(key));
+        }
         Ok(())
     }
 
@@ -395,31 +424,49 @@ impl Open {
 
     /// Makes cases of agencies' own DNS servers of what nobody came for within a minute.
     fn end_waiting(&mut self, means: &Means, now: i64, refused: &mut u64) -> Result<(), Trouble> {
-        let over = self.waiting.before(now - WAIT);
+        let over = self.waiting.over(now, WAIT);
         if over.is_empty() {
             return Ok(());
         }
         let facts = means.facts();
         let mut sightings = Vec::new();
-        for hit in &over {
+        for (hit, _) in over.iter().filter(|(_, has_come)| !has_come) {
             let person = hit.asker.met(&self.book, hit.first, hit.agency.as_deref())?;
             sightings.push(hit.sighting(person, Evidence::Query, &facts));
         }
+        let over: Vec<Hit> = over.into_iter().map(|(hit, _)| hit).collect();
         self.take(&sightings, &kept_no_longer(&over), now, refused)?;
-        self.waiting.remove(&over);
+        self.waiting.remove(over.iter().map(Hit::key));
         Ok(())
     }
 
     /// Counts what came like a contact that was taken in, within its minute.
-    fn take_growth(&mut self) -> Result<(), Trouble> {
-        let (Some(contacts), Some(first)) = (&self.contacts, self.growing.first()) else { return Ok(()) };
-        let grown = self.growing.grown(&contacts.counts_from(first)?);
+    fn take_growth(&mut self, now: i64) -> Result<(), Trouble> {
+        let (Some(contacts), Some((first, last))) = (&self.contacts, self.growing.span()) else {
+            return Ok(());
+        };
+        let grown = self.growing.grown(&contacts.counts(first, last)?);
         if !grown.is_empty() {
-            self.desk.grown(&grown)?;
-            self.growing.count(&grown);
+            self.desk.grown(grown.iter().map(|it| &it.sighting))?;
+            self.growing.told(&grown);
+            for key in grown.into_iter().filter_map(|it| it.behind) {
+                self.waiting.note(key, now);
+            }
         }
         self.growing.end();
         Ok(())
+    }
+
+    /// Goes on without contacts where those cannot be read; they are opened anew in a moment.
+    fn without_contacts<T: Default>(&mut self, done: Result<T, Trouble>) -> Result<T, Trouble> {
+        match done {
+            Err(trouble @ Trouble::Contacts(_)) => {
+                self.contacts = None;
+                self.beside = Some(trouble);
+                Ok(T::default())
+            }
+            done => done,
+        }
     }
 
     /// What the desk is told of a hit; nothing where that would be of a machine that nobody knows, and there are too many cases.
@@ -466,10 +513,13 @@ impl Open {
     }
 
     /// Finds who came to the sinkhole since; returns whether anybody did.
-    fn find_contacts(&mut self) -> Result<bool, Trouble> {
-        let Some(contacts) = &self.contacts else { return Ok(false) };
-        self.came = Came { contacts: contacts.after(self.mark, PART)?, since: Some(Instant::now()) };
-        Ok(!self.came.contacts.is_empty())
+    fn find_contacts(&mut self) -> bool {
+        let Some(contacts) = &self.contacts else { return false };
+        let found = contacts.after(self.mark, PART).map_err(Trouble::from);
+        self.came.contacts = self.without_contacts(found).unwrap_or_default();
+        self.came.since =
+            if self.came.contacts.is_empty() { None } else { self.came.since.or(Some(Instant::now())) };
+        !self.came.contacts.is_empty()
     }
 
     /// Takes in who came to the sinkhole; returns whether there may be more.
@@ -489,7 +539,7 @@ impl Open {
             self.scans.add(contact, is_led);
         }
         let mut sightings = Vec::new();
-        let mut waited = Vec::new();
+        let (mut waited, mut behinds) = (Vec::new(), Vec::new());
         for contact in found {
             let agency = agency_of(contact.client);
             let matched = self.recent.hit_of(contact, agency.as_deref());
@@ -498,10 +548,11 @@ impl Open {
                 continue;
             }
             let is_scan = matched.is_none() && self.scans.is_scanning(contact.client, contact.time);
+            let mut behind = None;
             let (name, feed, family) = match matched {
                 Some(found) => {
                     if found.is_behind(contact) {
-                        waited.extend(self.waiting.get(found.hit.client, &found.hit.name).cloned());
+                        behind = Some((found.hit.client, found.hit.name.to_string()));
                     }
                     (Arc::clone(&found.hit.name), found.hit.feed.clone(), found.hit.family.clone())
                 }
@@ -525,6 +576,8 @@ impl Open {
             let hints = Hints { agency: agency.as_deref(), ..Hints::default() };
             let person = who(&self.book, contact.client, contact.time, &hints)?;
             let agency = person.agency.or(agency);
+            waited.extend(behind.as_ref().and_then(|key| self.waiting.get(key)).cloned());
+            behinds.push(behind);
             sightings.push(Sighting {
                 time: contact.time,
                 client: contact.client,
@@ -543,36 +596,40 @@ impl Open {
         let notes = Notes { marks: vec![(CONTACTS.to_owned(), mark)], ..kept_no_longer(&waited) };
         self.take(&sightings, &notes, now, refused)?;
         self.mark = last;
-        self.waiting.remove(&waited);
-        self.growing.begin(sightings);
+        self.waiting.remove(waited.iter().map(Hit::key));
+        for (sighting, key) in sightings.iter().zip(&behinds) {
+            key.iter().for_each(|key| self.waiting.note(key.clone(), sighting.time));
+        }
+        self.growing.begin(sightings.into_iter().zip(behinds).collect());
         let is_more = self.came.contacts.len() == PART;
-        self.came = Came::default();
+        self.came = Came { contacts: Vec::new(), since: self.came.since.filter(|_| is_more) };
         self.recast(means, now)?;
         Ok(is_more)
     }
 
     /// Makes one case of a scan of what its first steps looked like, and of what looks at the landing page do, which may be told to
     /// the desk behind the contact itself.
-    fn recast(&self, means: &Means, now: i64) -> Result<(), Trouble> {
+    fn recast(&mut self, means: &Means, now: i64) -> Result<(), Trouble> {
         let state = means.pipeline.state();
         for (client, time) in self.scans.scanning(now) {
             let agency = state.agencies.of(client).map(|agency| agency.id.to_string());
             let hints = Hints { agency: agency.as_deref(), ..Hints::default() };
             let subject = who(&self.book, client, time, &hints)?.subject;
             self.desk.recast_as_scan(subject, time - WINDOW, now)?;
+            self.growing.recast(client);
         }
         Ok(())
     }
 
     /// Looks through all open cases for what turned out since.
-    fn identify_all(&self, now: i64) -> Result<(), Trouble> {
+    fn identify_all(&mut self, now: i64) -> Result<(), Trouble> {
         let open = [State::New, State::Notified, State::Cleaned, State::Watched].to_vec();
         let filter = CaseFilter { states: open, limit: Some(LOOKED_UP), ..CaseFilter::default() };
         self.desk.list(&filter)?.iter().try_for_each(|case| self.identify(case, now))
     }
 
     /// Gives a case of an address to the machine that it turned out to be, and that of a machine that became another one to that.
-    fn identify(&self, case: &Case, now: i64) -> Result<(), Trouble> {
+    fn identify(&mut self, case: &Case, now: i64) -> Result<(), Trouble> {
         let (into, host) = match case.subject {
             Subject::Machine(id) => match self.book.machine(id)? {
                 Some(machine) if machine.id != id => (Subject::Machine(machine.id), machine.host),
@@ -580,19 +637,32 @@ impl Open {
             },
             Subject::Address(address) => {
                 let hints = Hints { agency: case.agency.as_deref(), ..Hints::default() };
-                let first = who(&self.book, address, case.course.first_hit, &hints)?;
+                let (first_hit, last_hit) = (case.course.first_hit, case.course.last_hit);
+                let first = who(&self.book, address, first_hit, &hints)?;
                 // Only where it was the same one all the time.
-                if first.subject == case.subject
-                    || first != who(&self.book, address, case.course.last_hit, &hints)?
-                {
-                    return Ok(());
-                }
-                (first.subject, first.host)
+                let person = if first.subject != case.subject {
+                    (first == who(&self.book, address, last_hit, &hints)?).then_some(first)
+                } else if first.host.is_none() {
+                    holder_soon_after(&self.book, address, (first_hit, last_hit))?
+                } else {
+                    None
+                };
+                let Some(person) = person else { return Ok(()) };
+                (person.subject, person.host)
             }
         };
         self.desk.identify(case.subject, into, host.as_deref(), &crate::cases::Actor::Server, now)?;
+        self.growing.identify(case.subject, into);
         Ok(())
     }
+}
+
+/// Notes that an address was met where this name led.
+fn note_address(by_address: &mut HashSet<Arc<str>>, hit: &join::Hit) {
+    if by_address.len() >= MOST_BY_ADDRESS {
+        by_address.clear();
+    }
+    by_address.insert(Arc::clone(&hit.name));
 }
 
 fn mark_of((run, id): Key) -> String {

@@ -71,12 +71,13 @@ impl Scans {
         }
     }
 
-    /// Who scanned lately, and when last; without those that hits led here at about that time, which are infected as well.
+    /// Who scanned lately, and when last; without those that hits led here at about that time or since, which are infected as well.
     pub(super) fn scanning(&self, now: i64) -> Vec<(IpAddr, i64)> {
         let is_lately = |time: i64| (now - time).abs() < LATE;
         let scanned = self.0.iter().filter_map(|(client, source)| {
             let time = source.scanned.filter(|time| is_lately(*time))?;
-            let is_led = source.led.is_some_and(|led| (time - led).abs() < WINDOW);
+            // Since a little before what would become part of the scan.
+            let is_led = source.led.is_some_and(|led| led > time - WINDOW - LATE);
             (!is_led).then_some((*client, time))
         });
         scanned.collect()
@@ -168,6 +169,9 @@ mod tests {
         let client = "10.1.0.5".parse().unwrap();
         assert_eq!(scans.scanning(100 * SECOND), [(client, 7 * SECOND)]);
         assert_eq!(scans.scanning(200 * SECOND), []);
+        // Led there behind its scan.
+        scans.add(&contact(70, "10.1.0.5", 80, "evil.example"), true);
+        assert_eq!(scans.scanning(100 * SECOND), []);
         // What hits lead to is no scan, however much it is.
         (0..50).for_each(|n| scans.add(&contact(n, "10.1.0.7", 20 + n as u16, ""), true));
         assert!(!scans.is_scanning("10.1.0.7".parse().unwrap(), 10 * SECOND));

@@ -31,7 +31,8 @@ impl Seen {
             self.noted.clear();
         }
         let asker = Asker::of(record);
-        if self.noted.len() < MOST && self.noted.insert(asker) {
+        // What is not told for long is kept short.
+        if self.noted.len() < MOST && self.untold.len() < MOST && self.noted.insert(asker) {
             self.untold.push((asker, record.agency.as_deref().map(Box::from), record.time));
         }
     }

@@ -45,6 +45,37 @@ pub(super) fn who(book: &Book, address: IpAddr, at: i64, hints: &Hints<'_>) -> R
     })
 }
 
+/// Within this time, in microseconds, a source speaks of a machine that had its address before: a list of leases says since when each
+/// was renewed last, or only that it was there when the list was made.
+const SOON: i64 = 3_600_000_000;
+
+/// Who had an address of which nobody knew at the time `hits`, from the first to the last: the one machine that sources speak of soon
+/// after, where no other one had it shortly before or since. `None` where that cannot be told.
+///
+/// # Errors
+/// [`BookError`].
+pub(super) fn holder_soon_after(
+    book: &Book,
+    address: IpAddr,
+    (first, last): (i64, i64),
+) -> Result<Option<Person>, BookError> {
+    let intervals = book.holders(address)?;
+    let mut near = intervals.iter().filter(|it| it.to.is_none_or(|to| to > first - SOON));
+    let Some(one) = near.next() else { return Ok(None) };
+    let Some(machine) = book.machine(one.machine)? else { return Ok(None) };
+    let mut from = one.from;
+    for other in near {
+        if book.machine(other.machine)?.is_none_or(|it| it.id != machine.id) {
+            return Ok(None);
+        }
+        from = from.min(other.from);
+    }
+    // Had it gone meanwhile, the hits were of somebody else.
+    let is_there_still = intervals.iter().any(|it| it.to.is_none_or(|to| to > last));
+    let is_soon = (first..=first.saturating_add(SOON)).contains(&from);
+    Ok((is_soon && is_there_still).then(|| machine.into()))
+}
+
 /// Who asked, as a record says it: the client, or whom a trusted forwarder asked for. `log --machine` takes the same for the same
 /// ([`Whereabouts::has`](crate::evidence::store::whereabouts::Whereabouts::has)).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]

@@ -4,17 +4,16 @@
 //! nothing that was written, a power cut the last seconds at the most, and never the whole. Ids only rise, so that whoever
 //! follows them misses nothing: a file that takes the place of a damaged one goes on above all ids of that.
 
-use std::fs;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
-use std::time::UNIX_EPOCH;
 
 use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension as _, Row as SqlRow, params, params_from_iter};
 
 use super::alike::Row;
 use super::{ClientCount, Contact, ContactFilter, ContactsError, Gap, MINUTE, Via, Why};
+use crate::clock;
 use crate::database::{self, DatabaseError, Durability, Layout};
 
 const LAYOUT: Layout = Layout {
@@ -62,26 +61,28 @@ impl Database {
             opened => opened,
         };
         let opened = opened.and_then(|connection| {
-            // A power cut may have taken back rows that somebody has seen: their ids must not be given again.
-            connection
-                .execute("UPDATE sqlite_sequence SET seq = seq + ?1 WHERE name = 'contacts'", [LOST])?;
+            // Ids that somebody has seen must not be given again. A power cut may have taken back rows, and where the file was damaged,
+            // removed or put back from a copy it says nothing of those: no more than a thousand a second since 1970 were given.
+            connection.execute(
+                "INSERT INTO sqlite_sequence SELECT 'contacts', 0 WHERE NOT EXISTS (SELECT 1 FROM sqlite_sequence WHERE name = 'contacts')",
+                [],
+            )?;
+            connection.execute(
+                "UPDATE sqlite_sequence SET seq = max(seq + ?1, ?2) WHERE name = 'contacts'",
+                [LOST, clock::now() / 1000],
+            )?;
             Ok(connection)
         });
         let failed = |error: DatabaseError| ContactsError::Open { path, why: error.to_string() };
         opened.map(|connection| Self { connection }).map_err(failed)
     }
 
-    /// Puts a damaged database aside. The ids of the one in its place are above all that it can have held by its last change, at a
-    /// thousand rows a second since 1970.
+    /// Puts a damaged database aside.
     fn begin_anew(path: &Path, error: &DatabaseError) -> Result<Connection, DatabaseError> {
-        let changed = fs::metadata(path)?.modified()?.duration_since(UNIX_EPOCH).unwrap_or_default();
-        let above = i64::try_from(changed.as_millis()).unwrap_or(i64::MAX / 2);
         let aside = database::put_aside(path)?;
         let (shown, aside) = (path.display(), aside.display());
         tracing::error!(path = %shown, %aside, %error, "the sinkhole's contacts are damaged; they are put aside, and new ones begun");
-        let connection = database::open(path, &LAYOUT)?;
-        connection.execute("INSERT INTO sqlite_sequence (name, seq) VALUES ('contacts', ?1)", [above])?;
-        Ok(connection)
+        database::open(path, &LAYOUT)
     }
 
     /// Opens it for reading; `None` where there is none.
@@ -194,11 +195,12 @@ impl Database {
         Ok(rows.collect::<Result<_, _>>()?)
     }
 
-    pub(super) fn counts_from(&self, id: u64) -> Result<Vec<(u64, u32)>, DatabaseError> {
-        let select = "SELECT id, count FROM contacts WHERE id >= ?1 ORDER BY id";
+    pub(super) fn counts(&self, first: u64, last: u64) -> Result<Vec<(u64, u32)>, DatabaseError> {
+        let select = "SELECT id, count FROM contacts WHERE id BETWEEN ?1 AND ?2 ORDER BY id";
         let mut statement = self.connection.prepare(select)?;
-        let rows = statement
-            .query_map([signed(id)], |row| Ok((row.get::<_, i64>(0)?.unsigned_abs(), row.get(1)?)))?;
+        let rows = statement.query_map([signed(first), signed(last)], |row| {
+            Ok((row.get::<_, i64>(0)?.unsigned_abs(), row.get(1)?))
+        })?;
         Ok(rows.collect::<Result<_, _>>()?)
     }
 

@@ -329,12 +329,12 @@ impl Reader {
         self.database().after(id, limit).map_err(|error| read_error(&self.path, &error))
     }
 
-    /// The counts of the contacts from this number on, by their numbers: rows are counted up for a minute.
+    /// The counts of the contacts with these numbers and those between: rows are counted up for a minute.
     ///
     /// # Errors
     /// [`ContactsError::Read`].
-    pub fn counts_from(&self, id: u64) -> Result<Vec<(u64, u32)>, ContactsError> {
-        self.database().counts_from(id).map_err(|error| read_error(&self.path, &error))
+    pub fn counts(&self, first: u64, last: u64) -> Result<Vec<(u64, u32)>, ContactsError> {
+        self.database().counts(first, last).map_err(|error| read_error(&self.path, &error))
     }
 
     /// As [`Contacts::find`].

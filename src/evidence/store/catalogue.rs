@@ -155,7 +155,7 @@ pub(in crate::evidence) struct Catalogue {
 }
 
 impl Catalogue {
-    fn path(folder: &Path) -> PathBuf {
+    pub(in crate::evidence) fn path(folder: &Path) -> PathBuf {
         folder.join("store.db")
     }
 

@@ -8,7 +8,8 @@ use crate::database::DatabaseError;
 use crate::evidence::record::Record;
 
 /// Visits finds behind the one with the number `after`, at most so many; returns up to which number all were visited. Numbers only
-/// rise, unless the catalogue is made anew: then what it has is visited from the beginning.
+/// rise, unless the catalogue is made anew: then what it has is visited from the beginning. Where there is none, or none of this
+/// release yet, nothing is visited.
 ///
 /// # Errors
 /// [`StoreError::Catalogue`].
@@ -21,7 +22,7 @@ pub fn finds_after(
     let folder = store_folder(log);
     let failed =
         |error: DatabaseError| StoreError::Catalogue { path: folder.clone(), why: error.to_string() };
-    let Some(catalogue) = Catalogue::read(&folder).map_err(failed)? else { return Ok(0) };
+    let Some(catalogue) = Catalogue::read(&folder).map_err(failed)? else { return Ok(after) };
     let newest = catalogue.last_hit().map_err(failed)?;
     let after = if after > newest { 0 } else { after };
     let finds = catalogue.finds(after, newest, most).map_err(failed)?;
@@ -32,6 +33,21 @@ pub fn finds_after(
         }
     }
     Ok(if finds.len() < most { newest } else { finds.last().map_or(newest, |(id, ..)| *id) })
+}
+
+/// The number of the newest hit, 0 where there is no catalogue yet; `None` where it is yet to become one of this release.
+///
+/// # Errors
+/// [`StoreError::Catalogue`].
+pub fn newest(log: &Path) -> Result<Option<i64>, StoreError> {
+    let folder = store_folder(log);
+    let failed =
+        |error: DatabaseError| StoreError::Catalogue { path: folder.clone(), why: error.to_string() };
+    if !Catalogue::path(&folder).exists() {
+        return Ok(Some(0));
+    }
+    let catalogue = Catalogue::read(&folder).map_err(failed)?;
+    catalogue.map(|catalogue| catalogue.last_hit()).transpose().map_err(failed)
 }
 
 #[cfg(test)]
@@ -64,5 +80,8 @@ mod tests {
         }
         assert_eq!(found(&[9500], &mut catalogue), 1);
         assert_eq!(after(3), (4, vec![9500]));
+        // One that is not there, or yet to be brought up to date, says nothing of how far anybody is.
+        std::fs::remove_dir_all(store_folder(folder.path())).unwrap();
+        assert_eq!(after(3), (3, vec![]));
     }
 }

@@ -69,6 +69,26 @@ fn journals(ledger: &Arc<Ledger>) -> Vec<Journal> {
     (0..2).map(|number| Journal::open(number, ledger)).collect()
 }
 
+#[test]
+fn a_folder_that_somebody_took_away_costs_nothing() {
+    let mut house = House::new();
+    let mut follower = house.follower();
+    house.write(0..10);
+    assert_eq!(read(&mut follower).0.len(), 10);
+    fs::remove_dir_all(place::run_folder(&house.own(), house.run)).unwrap();
+    house.write(10..20);
+    assert_eq!(in_order(read(&mut follower).0), (10..20).collect::<Vec<_>>());
+    fs::remove_dir_all(place::run_folder(&house.own(), house.run)).unwrap();
+    // Long enough for new segments.
+    house.write(20..3000);
+    assert_eq!(in_order(read(&mut follower).0), (20..3000).collect::<Vec<_>>());
+}
+
+fn in_order(mut times: Vec<i64>) -> Vec<i64> {
+    times.sort_unstable();
+    times
+}
+
 /// Reads all there is; the chunks are on their way.
 fn read(follower: &mut Follower) -> (Vec<i64>, Vec<Chunk>) {
     let (mut times, mut chunks) = (Vec::new(), Vec::new());
