@@ -74,6 +74,16 @@ impl Publisher {
         let digits: String = digest[..8].iter().map(|octet| format!("{octet:02x}")).collect();
         format!("{self} {digits}")
     }
+
+    /// The proxy on the way to it.
+    pub fn proxy(&self) -> Option<&http::Proxy> {
+        match self {
+            Self::Http(_, options) | Self::Taxii(_, options) | Self::Misp(_, options) => {
+                options.proxy.as_ref()
+            }
+            Self::Zone(_) => None,
+        }
+    }
 }
 
 /// As it is configured, but for secrets.

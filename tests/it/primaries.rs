@@ -56,6 +56,13 @@ fn a_zone_is_taken_whole_and_then_followed() {
     let fetched = server.house().run("feed fetch", &["zone"]).well();
     assert!(fetched.stdout.contains("(IXFR)"), "{fetched:?}");
     wait_until_sinkholed(&server, "third.example", true);
+
+    // Set back, as from a copy, with a lower serial.
+    drop(primary);
+    let primary = Primary::bind(address, ZONE, "fourth.example CNAME .\n", KEY, server.dns);
+    wait_for_line(&server, &primary, &["no differences can be had", "the primary has an older version"]);
+    wait_until_sinkholed(&server, "fourth.example", true);
+    wait_until_sinkholed(&server, "third.example", false);
 }
 
 #[test]

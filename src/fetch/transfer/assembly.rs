@@ -1,11 +1,12 @@
 //! What the messages of a transfer say, record by record: a whole zone (RFC 5936), or what has changed in one
 //! (RFC 1995). Octets in, [`Change`]s out; no sockets, no files.
 
+use std::cmp::Ordering;
 use std::fmt::Write as _;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use crate::name::{Name, Presentation};
-use crate::wire::{CLASS_IN, Part, Record, WireName, expand_record, is_name_at, rtype};
+use crate::wire::{self, CLASS_IN, Part, Record, WireName, expand_record, is_name_at, rtype};
 
 /// Types that speak of signed zones: no rule is made of them (CDS and CDNSKEY: RFC 7344; ZONEMD: RFC 8976).
 const DNSSEC: [u16; 9] =
@@ -74,6 +75,9 @@ pub enum AssemblyFault {
     /// Differences that do not follow each other.
     #[error("its differences do not fit together: one from {0} where it should be from {1}")]
     Chain(u32, u32),
+    /// The version here is the newer one: the primary has been set back.
+    #[error("the primary has an older version, {0}, than the one here, {1}")]
+    Older(u32, u32),
     /// More after the end.
     #[error("there is more behind its end")]
     Trailing,
@@ -146,6 +150,11 @@ impl Assembly {
                 let soa = *soa;
                 self.stage = Stage::Done;
                 Ok(Progress::Unchanged(soa))
+            }
+            (None, Stage::Second(soa, _), Some(held))
+                if wire::compare_serials(soa.serial, held) != Some(Ordering::Greater) =>
+            {
+                Err(AssemblyFault::Older(soa.serial, held).into())
             }
             _ => Ok(Progress::More),
         }
@@ -394,6 +403,9 @@ mod tests {
         check(None, &[&[seven, a, eight]], AssemblyFault::Changed);
         check(None, &[&[seven, a, seven, a]], AssemblyFault::Trailing);
         check(None, &[&[seven, a, seven], &[a]], AssemblyFault::Trailing);
+        // Set back: nothing follows, and the whole zone may.
+        check(Some(8), &[&[seven]], AssemblyFault::Older(7, 8));
+        check(Some(7), &[&["rpz.x SOA 4294967295"]], AssemblyFault::Older(u32::MAX, 7));
         check(Some(6), &[&[nine, seven, a, nine, a, nine]], AssemblyFault::Chain(7, 6));
         check(Some(7), &[&[nine, seven, a, eight, a, seven]], AssemblyFault::Chain(7, 8));
         // Differences that end before the newest version.
