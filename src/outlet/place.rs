@@ -33,6 +33,9 @@ pub(super) struct Place {
     pub(super) sent: u64,
     /// Records that were not, ever.
     pub(super) missed: u64,
+    /// The number of the last hit up to which those were handed over that were found later.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) finds: Option<i64>,
     pub(super) segments: Vec<Entry>,
 }
 
@@ -51,7 +54,7 @@ pub(super) struct Entry {
 impl Place {
     /// Before anything was sent.
     pub(super) fn new(run: i64, first: u64) -> Self {
-        Self { version: VERSION, run, first, sent: 0, missed: 0, segments: Vec::new() }
+        Self { version: VERSION, run, first, sent: 0, missed: 0, finds: None, segments: Vec::new() }
     }
 
     /// What is in the folder; `None` where nothing is, or nothing that can be understood.

@@ -16,6 +16,8 @@ use super::link::{Link, LinkError};
 use super::{Figures, Options, Stop};
 use crate::evidence::export::Origin;
 use crate::evidence::ledger::Ledger;
+use crate::evidence::record::Record;
+use crate::evidence::store::{StoreError, finds};
 
 /// How long nothing is looked for when there was nothing.
 const IDLE: Duration = Duration::from_millis(100);
@@ -28,6 +30,8 @@ const LONGEST_RETRY: Duration = Duration::from_secs(30);
 const SETTLED: Duration = Duration::from_secs(1);
 /// The least time between two reports of one trouble.
 const REPORT: Duration = Duration::from_secs(60);
+/// Hits that were found later, of one hand-over.
+const FINDS: usize = 200;
 /// Behind the workers, and behind most else.
 const NICE: i32 = 10;
 
@@ -42,6 +46,9 @@ pub(super) struct Work {
     figures: Arc<Figures>,
     /// `None` until its folder could be read.
     follower: Option<Follower>,
+    /// How far hits were read that were found later, and when last.
+    finds: Option<i64>,
+    sought: Option<Instant>,
     link: Option<Open>,
     batch: Batch,
     /// When connecting failed last, and how long it is not tried again since.
@@ -58,9 +65,27 @@ pub(super) struct Work {
 struct Open {
     link: Link,
     since: Instant,
-    /// The chunk that is being handed over.
-    pending: Option<Chunk>,
-    flights: VecDeque<(Instant, Chunk)>,
+    /// What is being handed over.
+    pending: Option<Portion>,
+    flights: VecDeque<(Instant, Portion)>,
+}
+
+/// What is handed over at once.
+#[derive(Debug, Clone, Copy)]
+enum Portion {
+    /// Records of the log.
+    Log(Chunk),
+    /// Hits that were found later, up to this number.
+    Finds(i64),
+}
+
+impl Portion {
+    fn land(self, follower: &mut Follower) {
+        match self {
+            Self::Log(chunk) => follower.land(chunk),
+            Self::Finds(to) => follower.finds = Some(to),
+        }
+    }
 }
 
 impl Work {
@@ -86,6 +111,8 @@ impl Work {
             stop,
             figures,
             follower,
+            finds: None,
+            sought: None,
             link: None,
             batch: Batch::default(),
             failed: None,
@@ -105,7 +132,7 @@ impl Work {
             // A panic is a bug; it must not end the sending.
             let wait = catch_unwind(AssertUnwindSafe(|| self.round(Instant::now())));
             let wait = wait.unwrap_or_else(|_| {
-                self.follower = None;
+                (self.follower, self.finds) = (None, None);
                 self.link = None;
                 ROUND
             });
@@ -153,6 +180,10 @@ impl Work {
                 self.fault(now, &error, "the outlet cannot read the query log");
                 ROUND
             }
+            Err(Trouble::Finds(error)) => {
+                self.fault(now, &error, "the outlet cannot read hits that were found later");
+                ROUND
+            }
         }
     }
 
@@ -160,6 +191,10 @@ impl Work {
     fn look(&mut self, now: Instant) {
         self.confirm(now);
         let Self { follower: Some(follower), encoder, .. } = self else { return };
+        if follower.finds.is_none() {
+            // Those of before are for whoever had an outlet then.
+            follower.finds = finds::newest(self.ledger.folder()).ok().flatten();
+        }
         let looked = follower.look();
         let bounded = follower.bound(self.options.backlog, self.ledger.is_scarce(), &|it| encoder.wants(it));
         let saved = follower.save();
@@ -192,10 +227,10 @@ impl Work {
                 Err(_) => return,
             },
         };
-        while let Some((sent, chunk)) = open.flights.front()
+        while let Some((sent, portion)) = open.flights.front()
             && now.saturating_duration_since(*sent) >= doubt
         {
-            follower.land(*chunk);
+            portion.land(follower);
             open.flights.pop_front();
         }
     }
@@ -224,23 +259,43 @@ impl Work {
             }
         }
         let (encoder, batch, framing) = (&mut self.encoder, &mut self.batch, open.link.framing());
-        let chunk = match open.pending {
-            Some(chunk) => chunk,
+        let portion = match open.pending {
+            Some(portion) => portion,
             None => {
                 batch.clear();
                 let read = follower.read(&mut |record| encoder.add(record, framing, batch));
-                let Some(chunk) = read.map_err(Trouble::Log)? else { return Ok(false) };
-                if batch.count() == 0 {
-                    return Ok(true);
+                match read.map_err(Trouble::Log)? {
+                    Some(_) if batch.count() == 0 => return Ok(true),
+                    Some(chunk) => {
+                        // From here on it may be lost, also when sending ends half-way.
+                        follower.launch(chunk);
+                        *open.pending.insert(Portion::Log(chunk))
+                    }
+                    None if self.sought.is_some_and(|last| now.saturating_duration_since(last) < ROUND) => {
+                        return Ok(false);
+                    }
+                    None => {
+                        self.sought = Some(now);
+                        let Some(at) = self.finds.or(follower.finds) else { return Ok(false) };
+                        let visit = &mut |record: &Record<'_>| encoder.add(record, framing, batch);
+                        let to = finds::finds_after(self.ledger.folder(), at, FINDS, visit);
+                        let to = *self.finds.insert(to.map_err(Trouble::Finds)?);
+                        if batch.count() == 0 {
+                            if open.flights.is_empty() {
+                                follower.finds = Some(to);
+                            }
+                            return Ok(false);
+                        }
+                        // There may be more.
+                        self.sought = None;
+                        *open.pending.insert(Portion::Finds(to))
+                    }
                 }
-                // From here on it may be lost, also when sending ends half-way.
-                follower.launch(chunk);
-                *open.pending.insert(chunk)
             }
         };
         if let Some(refused) = open.link.send(batch, &self.stop)? {
             open.pending = None;
-            open.flights.push_back((Instant::now(), chunk));
+            open.flights.push_back((Instant::now(), portion));
             let sent = batch.count() - refused;
             follower.sent += sent;
             follower.missed += refused;
@@ -267,6 +322,7 @@ impl Work {
         if let Some(follower) = &mut self.follower {
             follower.rewind();
         }
+        self.finds = None;
         if matches!(error, LinkError::Stopping) {
             return;
         }
@@ -283,9 +339,9 @@ impl Work {
         }
     }
 
-    fn land(&mut self, flights: VecDeque<(Instant, Chunk)>) {
+    fn land(&mut self, flights: VecDeque<(Instant, Portion)>) {
         if let Some(follower) = &mut self.follower {
-            flights.into_iter().for_each(|(_, chunk)| follower.land(chunk));
+            flights.into_iter().for_each(|(_, portion)| portion.land(follower));
         }
     }
 
@@ -328,7 +384,7 @@ impl Work {
     }
 
     /// Reports a trouble of our own, unless one was reported a short while ago.
-    fn fault(&mut self, now: Instant, error: &io::Error, what: &'static str) {
+    fn fault(&mut self, now: Instant, error: &dyn std::error::Error, what: &'static str) {
         if self.told_fault.is_none_or(|told| now.saturating_duration_since(told) >= REPORT) {
             self.told_fault = Some(now);
             tracing::error!(outlet = self.options.name, path = %self.own.display(), %error, "{what}");
@@ -340,6 +396,7 @@ impl Work {
 enum Trouble {
     Link(LinkError),
     Log(io::Error),
+    Finds(StoreError),
 }
 
 impl From<LinkError> for Trouble {

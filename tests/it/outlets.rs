@@ -233,6 +233,30 @@ fn a_socket_of_datagrams_gets_one_a_message() {
 }
 
 #[test]
+fn what_was_asked_before_it_was_listed_is_sent_once_too() {
+    let outlet = "[[outlet]]\nname = \"siem\"\nqueries = \"hits\"\nto = \"file:out.ecs\"\nformat = \"ecs\"\n";
+    let server = Setup::new(nsd::address()).feed("authority", "evil.example.test\n").more(outlet).serve();
+    let name = "later.example.test";
+    server.dig().ask(name, "A");
+    server.dig().ask("evil.example.test", "A");
+    let lines = |house: &House| read(house, "out.ecs").lines().filter(|line| line.contains(name)).count();
+    wait_until(|| read(server.house(), "out.ecs"), |text| text.lines().count() == 1);
+    let list = server.house().read("authority.txt");
+    server.house().write("authority.txt", &format!("{list}{name}\n"));
+    server.reload().well();
+    wait_until(|| lines(server.house()), |count| *count == 1);
+    let text = read(server.house(), "out.ecs");
+    let line = text.lines().find(|line| line.contains(name)).unwrap();
+    assert!(line.contains("\"before_listed\":true") && line.contains("\"name\":\"authority\""), "{line}");
+    // Nor again behind a kill.
+    let stopped = server.stop(Signal::TERM);
+    let server = stopped.house.serve();
+    server.dig().ask("other.evil.example.test", "A");
+    wait_until(|| read(server.house(), "out.ecs"), |text| text.contains("other.evil"));
+    assert_eq!(lines(server.house()), 1);
+}
+
+#[test]
 fn the_log_command_writes_the_same_forms() {
     let server = setup("to = \"file:out.ecs\"\nformat = \"ecs\"\n").serve();
     ask(&server, "n", 6);

@@ -20,7 +20,7 @@ pub fn write(out: &mut impl Write, record: &Record<'_>, origin: &Origin) -> io::
         "CEF:0|{PRODUCT}|{PRODUCT}|{}|{}|{}|{}|",
         Header(VERSION),
         record.outcome.as_str(),
-        summary(record.outcome),
+        summary(record),
         severity(record)
     );
     let mut extension = Extension { line: &mut line, is_first: true };
@@ -60,12 +60,14 @@ pub fn write(out: &mut impl Write, record: &Record<'_>, origin: &Origin) -> io::
     extension.custom("cs6", "Answers", (!answers.is_empty()).then(|| answers.join(" ")));
     extension.custom("cn1", "Latency in Microseconds", Some(record.latency));
     extension.custom("flexString1", "Transport", Some(record.transport.as_str()));
+    extension.custom("flexString2", "Found", record.is_before_listed().then_some("before-listed"));
     line.push('\n');
     out.write_all(line.as_bytes())
 }
 
-fn summary(outcome: Outcome) -> &'static str {
-    match outcome {
+fn summary(record: &Record<'_>) -> &'static str {
+    match record.outcome {
+        _ if record.is_before_listed() => "DNS query of what was listed later",
         Outcome::Forward => "DNS query resolved",
         Outcome::Sinkhole => "DNS query led to the sinkhole",
         Outcome::Nxdomain | Outcome::Nodata | Outcome::Cname | Outcome::LocalData => {

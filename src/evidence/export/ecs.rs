@@ -157,6 +157,9 @@ struct Related {
 struct Own<'a> {
     action: &'static str,
     hit: bool,
+    /// A list took up the name or address later.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    before_listed: bool,
     cached: bool,
     transport: &'static str,
     latency_us: u32,
@@ -224,6 +227,7 @@ pub fn write(out: &mut impl Write, record: &Record<'_>, origin: &Origin) -> io::
         sachdns: Own {
             action: record.outcome.as_str(),
             hit: record.is_hit,
+            before_listed: record.is_before_listed(),
             cached: record.is_cached,
             transport: record.transport.as_str(),
             latency_us: record.latency,

@@ -214,6 +214,8 @@ enum Verdict {
 
 fn verdict(record: &Record<'_>) -> Verdict {
     match record.outcome {
+        // Known too late to stand in the way.
+        _ if record.is_before_listed() => Verdict::Noticed,
         Outcome::Forward | Outcome::Local | Outcome::Malformed => Verdict::None,
         Outcome::Passthru => Verdict::Allowed,
         Outcome::Shadow => Verdict::Noticed,

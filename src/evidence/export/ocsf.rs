@@ -197,6 +197,9 @@ struct Unmapped<'a> {
     transport: &'static str,
     cached: bool,
     latency_us: u32,
+    /// A list took up the name or address later.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    before_listed: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     agency: Option<&'a str>,
     /// The network of the forwarder's client.
@@ -350,6 +353,7 @@ fn unmapped<'a>(record: &'a Record<'_>) -> Unmapped<'a> {
         transport: record.transport.as_str(),
         cached: record.is_cached,
         latency_us: record.latency,
+        before_listed: record.is_before_listed(),
         agency: record.agency.as_deref(),
         client_subnet: record.subnet,
     }

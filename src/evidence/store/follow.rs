@@ -6,12 +6,14 @@ use std::io;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
-use super::{Filter, StoreError};
+use super::{Filter, StoreError, finds};
 use crate::evidence::record::Record;
 use crate::evidence::segment::{self, Id, Records};
 
 /// Octets that are read at once.
 const PART: usize = 4 << 20;
+/// Hits that were found later, which are read at once.
+const FINDS: usize = 1000;
 
 /// Follows the log in a folder.
 #[derive(Debug)]
@@ -19,12 +21,14 @@ pub struct Follower {
     folder: PathBuf,
     /// Each segment that is there, and up to where it was read.
     open: HashMap<Id, (File, u64)>,
+    /// Up to which number hits were read that were found later; `None` until there can be any.
+    finds: Option<i64>,
 }
 
 impl Follower {
-    /// Follows the log in `folder` from its beginning.
+    /// Follows the log in `folder` from its beginning; hits that are found later, from now on.
     pub fn new(folder: &Path) -> Self {
-        Self { folder: folder.to_owned(), open: HashMap::new() }
+        Self { folder: folder.to_owned(), open: HashMap::new(), finds: None }
     }
 
     /// Passes over what is there.
@@ -76,6 +80,18 @@ impl Follower {
                     break;
                 }
             }
+        }
+        if let Some(at) = self.finds {
+            let to = finds::finds_after(&self.folder, at, FINDS, &mut |record| {
+                if filter.takes(record) {
+                    let mut octets = Vec::new();
+                    record.encode(record.time, &mut octets);
+                    found.push((record.time, octets));
+                }
+            })?;
+            self.finds = Some(to);
+        } else {
+            self.finds = finds::newest(&self.folder)?;
         }
         // One that is gone was read to its end.
         self.open.retain(|id, _| listed.iter().any(|segment| segment.id == *id));
