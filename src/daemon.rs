@@ -154,6 +154,8 @@ pub fn run(config: Config, ready: impl FnOnce(&Listening)) -> Result<(), DaemonE
     let rules = rules::Rules::start(&config.data_dir, &pipeline, &press)?;
     press.print(&config);
     let stand = publish::Stand::new(&pipeline, &config);
+    // Before those who read them: a damaged file is put aside.
+    let contacts = Arc::new(Contacts::open(&contacts::folder(&config.data_dir), &config.watch.contacts)?);
     let cases = Arc::new(cases::Cases::start(&config, &ledger, &pipeline, clock::now())?);
     let reception = landing::reception(&config, design, &pipeline, &cases)?;
     let control = control::bind(&config.data_dir)?;
@@ -183,7 +185,6 @@ pub fn run(config: Config, ready: impl FnOnce(&Listening)) -> Result<(), DaemonE
     let archiver = Archiver::start(&ledger, &config.archive)?;
     let book = Arc::new(Book::open(&identity_folder(&config.data_dir))?);
     let registry = Arc::new(identity::Registry::start(Arc::clone(&book), config.identity.clone())?);
-    let contacts = Arc::new(Contacts::open(&contacts::folder(&config.data_dir), &config.watch.contacts)?);
 
     let config = Arc::new(config);
     let reloader = Reloader {

@@ -115,7 +115,8 @@ fn settings<'a>(
         .copied()
         .collect();
     for feed in &mut feeds {
-        feed.addresses = Addresses { own: own.clone(), shortest, ..feed.addresses.clone() };
+        let clients = server.allow.clone();
+        feed.addresses = Addresses { own: own.clone(), shortest, clients, ..feed.addresses.clone() };
     }
     let export = super::export::read(reader, &mut top);
     let console = super::console::read(reader, &mut top, &fetching);

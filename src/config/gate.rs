@@ -1,26 +1,28 @@
 //! `[gate]`: what no feed may do, and the names of this server's own.
 
 use std::net::IpAddr;
-use std::path::{Path, PathBuf};
+
+use url::Url;
 
 use super::file::file_path;
 use super::reader::{Reader, Table, factor, integer, list};
 use super::{Config, Origin};
+use crate::cases::notify::Receiver;
 use crate::feed::gate::{Options, Own, OwnName};
+use crate::feed::source::FeedAction;
 use crate::name::Name;
+use crate::outlet::To;
+use crate::policy::action::Action;
+use crate::publish::rpz::Sinkholed;
 use crate::resolve::forward;
 use crate::resolve::upstream::Protocol;
-
-/// Lists that come with this program, used where they are there.
-const PROTECTED: &str = "zones/protected.txt";
-const POPULAR: &str = "zones/popular.txt";
 
 /// Takes the table `[gate]`; the server's own names are added once all else is known.
 pub(super) fn read<'a>(reader: &mut Reader<'a>, top: &mut Table<'a>) -> Options {
     let mut table = reader.sub_table(top, "gate");
     let default = Options::default();
-    let protected = reader.take(&mut table, "protected", present(PROTECTED), list(file_path));
-    let popular = reader.take(&mut table, "popular", present(POPULAR), list(file_path));
+    let protected = reader.take(&mut table, "protected", default.protected, list(file_path));
+    let popular = reader.take(&mut table, "popular", default.popular, list(file_path));
     let max_shrink = reader.take(
         &mut table,
         "max_shrink",
@@ -37,11 +39,7 @@ pub(super) fn read<'a>(reader: &mut Reader<'a>, top: &mut Table<'a>) -> Options 
     let bounds_from = reader.take(&mut table, "bounds_from", default.bounds_from, &count);
     let max_set_aside = reader.take(&mut table, "max_set_aside", default.max_set_aside, &count);
     reader.finish(table, &[]);
-    Options { max_shrink, max_growth, bounds_from, max_set_aside, protected, popular, ..default }
-}
-
-fn present(path: &str) -> Vec<PathBuf> {
-    Path::new(path).is_file().then(|| path.into()).into_iter().collect()
+    Options { max_shrink, max_growth, bounds_from, max_set_aside, protected, popular, own: Vec::new() }
 }
 
 /// The names that a policy must leave alone if this server is to do its work.
@@ -54,17 +52,57 @@ pub(super) fn own_names(config: &Config) -> Vec<OwnName> {
     let credentials = config.server.transports.credentials.iter();
     names.extend(credentials.filter_map(|credentials| credentials.name.as_ref()).map(own(Own::Server)));
     let upstreams = routes.iter().map(|route| &route.upstreams).chain([&config.forward.upstreams]);
-    names.extend(upstreams.flat_map(upstream_names).map(|name| OwnName { name, what: Own::Upstream }));
-    names.extend(
-        config
-            .feeds
-            .iter()
-            .filter_map(|feed| host(&feed.origin))
-            .map(|name| OwnName { name, what: Own::Feed }),
-    );
+    names.extend(upstreams.flat_map(upstream_names).map(own_name(Own::Upstream)));
+    names.extend(pages(config).map(own_name(Own::Server)));
+    names.extend(services(config).filter_map(|host| Name::from_host(&host).ok()).map(own_name(Own::Service)));
+    names.extend(config.feeds.iter().filter_map(|feed| host(&feed.origin)).map(own_name(Own::Feed)));
     // To protect the root would leave nothing to feeds.
     names.retain(|own| !own.name.is_root());
     names
+}
+
+fn own_name(what: Own) -> impl Fn(Name) -> OwnName {
+    move |name| OwnName { name, what }
+}
+
+/// Where people are led: to the landing page by an alias, and to the console.
+fn pages(config: &Config) -> impl Iterator<Item = Name> {
+    let of_feeds = config.feeds.iter().filter_map(|feed| match &feed.action {
+        FeedAction::Always(Action::Cname(target)) => Some(target.clone()),
+        _ => None,
+    });
+    let of_zones = config.publish.iter().filter_map(|zone| match &zone.options.sinkholed {
+        Sinkholed::Cname(target) => Some(target.clone()),
+        _ => None,
+    });
+    let console = config.console.url.as_deref().and_then(of_url).and_then(|host| Name::from_host(&host).ok());
+    of_feeds.chain(of_zones).chain(console)
+}
+
+/// The hosts of what this server cannot do without; addresses may be among them.
+fn services(config: &Config) -> impl Iterator<Item = String> {
+    let notices = &config.cases.notices;
+    let signs_in = config.console.outside.iter().filter_map(|outside| of_url(&outside.provider.issuer));
+    let relay = notices.mail.iter().map(|mail| mail.relay.host.clone());
+    let webhooks = notices.webhooks.iter().filter_map(|webhook| webhook.url.host_str().map(str::to_owned));
+    let clickhouse = config.clickhouse.iter().filter_map(|it| it.url.host_str().map(str::to_owned));
+    let outlets = config.outlets.iter().filter_map(|outlet| match &outlet.to {
+        To::Tls(_, identity) => Some(identity.name().to_string()),
+        _ => None,
+    });
+    let syslog = notices.syslog.iter().filter_map(|receiver| match receiver {
+        Receiver::Tls(_, identity) => Some(identity.name().to_string()),
+        _ => None,
+    });
+    let proxies = config.remotes.iter().filter_map(|remote| remote.publisher.proxy());
+    let proxies = proxies.filter_map(|proxy| proxy.url.host_str().map(str::to_owned));
+    let all =
+        signs_in.chain(relay).chain(webhooks).chain(clickhouse).chain(outlets).chain(syslog).chain(proxies);
+    all.filter(|host| host.parse::<IpAddr>().is_err() && !host.starts_with('['))
+}
+
+fn of_url(text: &str) -> Option<String> {
+    text.parse::<Url>().ok()?.host_str().map(str::to_owned)
 }
 
 fn upstream_names(set: &forward::Options) -> impl Iterator<Item = Name> {

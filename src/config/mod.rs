@@ -303,7 +303,8 @@ impl Config {
         for (setting, paths) in
             [("gate.protected", &self.gate.protected), ("gate.popular", &self.gate.popular)]
         {
-            faults.extend(paths.iter().filter_map(|path| fault(path, setting, setting)));
+            let edited = paths.iter().filter(|path| !feed_gate::is_as_it_came(path));
+            faults.extend(edited.filter_map(|path| fault(path, setting, setting)));
         }
         if faults.is_empty() { Ok(()) } else { Err(Faults(faults)) }
     }

@@ -266,7 +266,10 @@ fn the_gate_has_bounds_and_knows_this_servers_own_names() {
         "[resolver]\nupstreams = [\"tls://192.0.2.53#dns.example\", \"192.0.2.54\"]\n\
          [policy]\ncanaries = [\"canary.example\"]\n\
          [[route]]\ndomain = \"agency.example.vn\"\nupstreams = [\"https://doh.example/q#192.0.2.1\"]\n\
-         [[zone]]\nname = \"internal.example.vn\"\nfile = \"x.zone\"\n",
+         [[zone]]\nname = \"internal.example.vn\"\nfile = \"x.zone\"\n\
+         [[feed]]\nname = \"walled\"\nsource = \"x\"\naction = \"cname:landing.example.vn.\"\n\
+         [console]\nlisten = [\"127.0.0.1:0\"]\nurl = \"https://console.example.vn\"\n\
+         [log.clickhouse]\nurl = \"http://clickhouse.example.vn:8123\"\n",
     )
     .unwrap();
     let mut own: Vec<String> =
@@ -275,6 +278,9 @@ fn the_gate_has_bounds_and_knows_this_servers_own_names() {
     let expected = [
         "canary canary.example",
         "route agency.example.vn",
+        "server console.example.vn",
+        "server landing.example.vn",
+        "service clickhouse.example.vn",
         "upstream dns.example",
         "upstream doh.example",
         "zone internal.example.vn",

@@ -19,7 +19,12 @@ pub struct Addresses {
     pub own: Vec<IpAddr>,
     /// Networks with fewer bits, IPv4 and IPv6, are mistakes.
     pub shortest: (u8, u8),
+    /// Whom this server answers: what takes a large part of one of these networks takes DNS away there.
+    pub clients: Vec<IpNet>,
 }
+
+/// A zone's rule on clients may hold less of a network that is served than its part of this many bits: a sixteenth.
+const PART: u8 = 4;
 
 /// Whether bare addresses are rules.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -61,7 +66,7 @@ impl FromStr for Treatment {
 impl Default for Addresses {
     fn default() -> Self {
         // Nobody was ever given an IPv4 network of more than a /8, and of IPv6 a /16 is far beyond that.
-        Self { treatment: Treatment::default(), own: Vec::new(), shortest: (8, 16) }
+        Self { treatment: Treatment::default(), own: Vec::new(), shortest: (8, 16), clients: Vec::new() }
     }
 }
 
@@ -100,16 +105,41 @@ impl Addresses {
     /// # Errors
     /// The [`Fault`] of one that would take our own addresses, local ones, or far too many.
     pub fn check(&self, net: IpNet) -> Result<(), Fault> {
+        self.check_reach(net)?;
+        match is_special(net) {
+            true => Err(Fault::SpecialAddress),
+            false => Ok(()),
+        }
+    }
+
+    /// … by somebody who knows which trigger it is, as a zone does: local addresses may be meant there.
+    ///
+    /// # Errors
+    /// As [`Self::check`].
+    pub fn check_reach(&self, net: IpNet) -> Result<(), Fault> {
         let shortest = if net.addr().is_ipv4() { self.shortest.0 } else { self.shortest.1 };
         if net.prefix_len() < shortest {
             return Err(Fault::Wide(shortest));
         }
-        if self.own.iter().any(|own| net.contains(own)) {
-            return Err(Fault::OwnAddress);
-        }
-        match is_special(net) {
-            true => Err(Fault::SpecialAddress),
+        match self.own.iter().any(|own| net.contains(own)) {
+            true => Err(Fault::OwnAddress),
             false => Ok(()),
+        }
+    }
+
+    /// Whether a rule can be made of a network of clients.
+    ///
+    /// # Errors
+    /// [`Fault::Clients`].
+    pub fn check_clients(&self, net: IpNet) -> Result<(), Fault> {
+        let takes = |served: &IpNet| {
+            let is_large =
+                served.contains(&net) && net.prefix_len() < served.prefix_len().saturating_add(PART);
+            net.prefix_len() < net.max_prefix_len() && (net.contains(served) || is_large)
+        };
+        match self.clients.iter().find(|served| takes(served)) {
+            Some(served) => Err(Fault::Clients(*served)),
+            None => Ok(()),
         }
     }
 }

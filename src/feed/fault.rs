@@ -44,6 +44,11 @@ pub enum Fault {
     /// An address that this server's own answers lead to.
     #[error("an address of the sinkhole itself, or a network that holds it")]
     OwnAddress,
+    /// Clients of this server, a large part of a network that it answers.
+    #[error(
+        "a rule on clients that takes a large part of {0}, which this server answers; set gate = false where that is meant"
+    )]
+    Clients(IpNet),
     /// A number after an address and a slash that is no length of a prefix.
     #[error("not the length of a prefix")]
     PrefixLength,

@@ -18,9 +18,8 @@ mod names;
 mod tests;
 
 use std::fmt;
-use std::fs::File;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use sha2::{Digest as _, Sha256};
 
@@ -34,6 +33,10 @@ pub use names::{Conflict, Own, OwnName};
 
 use names::{Kind, Names};
 
+/// The list of protected names that comes with this program, and may be edited there.
+pub const PROTECTED: &str = "zones/protected.txt";
+/// … and that of popular ones.
+pub const POPULAR: &str = "zones/popular.txt";
 /// Reasons of a kind that are told whole; all are counted.
 const EXAMPLES: usize = 5;
 
@@ -63,8 +66,8 @@ impl Default for Options {
             max_growth: 4.0,
             bounds_from: 100,
             max_set_aside: 100,
-            protected: Vec::new(),
-            popular: Vec::new(),
+            protected: vec![PROTECTED.into()],
+            popular: vec![POPULAR.into()],
             own: Vec::new(),
         }
     }
@@ -182,11 +185,15 @@ pub fn digest(options: &Options) -> Result<Digest, GateError> {
         hasher.update([what]);
     }
     for path in protected.iter().chain(popular) {
-        let failed = |source| GateError::Open { path: path.clone(), source };
-        hasher.update(File::open(path).and_then(Digest::of).map_err(failed)?.0);
+        hasher.update(Sha256::digest(&names::list(path)?));
     }
     hasher.update((protected.len() as u64).to_le_bytes());
     Ok(Digest(hasher.finalize().into()))
+}
+
+/// Whether a list is one that comes with this program, and is used as it came.
+pub fn is_as_it_came(path: &Path) -> bool {
+    (path == Path::new(PROTECTED) || path == Path::new(POPULAR)) && !path.exists()
 }
 
 /// How strictly a version is judged.
@@ -241,6 +248,11 @@ impl fmt::Display for Examples {
 }
 
 impl Trial<'_> {
+    /// Whether its feed is taken as it comes.
+    pub fn is_open(&self) -> bool {
+        self.standing == Standing::Ungated
+    }
+
     /// Counts an indicator; tells whether it may become a rule with this action.
     pub fn admits(&mut self, indicator: &Indicator, action: &Action) -> bool {
         match (&indicator.value, indicator.trigger) {

@@ -199,10 +199,8 @@ pub struct Reckoning<'p, 'a, D, O> {
     asker: Asker<'a>,
     /// Of rules that are on anything but bare addresses.
     named: Weighing<'p>,
-    /// Of bare addresses: guarded ones count as enforced …
+    /// Of bare addresses.
     bare: Weighing<'p>,
-    /// … and here they do not.
-    firm: Option<Ruling<'p>>,
     is_guarded: bool,
     observer: &'a mut O,
 }
@@ -211,7 +209,7 @@ impl<'p, 'a, D: AsRef<[u8]>, O: Observer<'p>> Reckoning<'p, 'a, D, O> {
     /// Nothing was told yet but who asks.
     pub fn new(layers: Layers<'p, D>, asker: Asker<'a>, observer: &'a mut O) -> Self {
         let (named, bare) = (Weighing::default(), Weighing::default());
-        let mut reckoning = Self { layers, asker, named, bare, firm: None, is_guarded: false, observer };
+        let mut reckoning = Self { layers, asker, named, bare, is_guarded: false, observer };
         if let Some(client) = asker.client {
             let fact = Fact { address: Some(client.to_canonical()), ..Fact::default() };
             reckoning.network(Trigger::ClientIp, fact);
@@ -268,30 +266,27 @@ impl<'p, 'a, D: AsRef<[u8]>, O: Observer<'p>> Reckoning<'p, 'a, D, O> {
         trigger: Trigger,
         fact: Fact,
     ) {
-        let Self { asker, named, bare, firm, observer, .. } = self;
+        let Self { asker, named, bare, observer, .. } = self;
         let Some(address) = fact.address else { return };
         let mut scale = Scale { audience: asker.audience, observer: *observer };
         index.walk_networks(trigger, address, |len, rules| {
             for rule in rules {
                 let Some(ruling) = ruling(layer, index, rule, len, fact) else { continue };
-                if rule.trigger != Trigger::Address {
-                    named.meet(ruling, true, &mut scale);
-                } else if bare.meet(ruling, true, &mut scale)
-                    && rule.mode == Mode::Enforced
-                    && firm.is_none_or(|best| ruling.outranks(&best))
-                {
-                    *firm = Some(ruling);
-                }
+                let weighing = if rule.trigger == Trigger::Address { &mut *bare } else { &mut *named };
+                weighing.meet(ruling, true, &mut scale);
             }
         });
     }
 
     /// What came of all that was told.
     pub fn decision(&self) -> Decision<'p> {
-        let acting = if self.is_guarded { self.firm } else { self.bare.enforced };
+        let acting = |of: &Weighing<'p>| if self.is_guarded { of.firm } else { of.enforced };
         let on_trial = first_of(self.named.on_trial, self.bare.on_trial);
         let is_held_back = |mode| mode == Mode::Shadow || mode == Mode::Guarded && self.is_guarded;
-        Decision { ruling: first_of(self.named.enforced, acting), shadow: told(on_trial, is_held_back) }
+        Decision {
+            ruling: first_of(acting(&self.named), acting(&self.bare)),
+            shadow: told(on_trial, is_held_back),
+        }
     }
 }
 
@@ -348,7 +343,7 @@ pub fn decide_many<'p, D: AsRef<[u8]>, const N: usize>(
             }
         }
     }
-    weighings.map(|Weighing { enforced, on_trial }| Decision {
+    weighings.map(|Weighing { enforced, on_trial, .. }| Decision {
         ruling: enforced,
         shadow: told(on_trial, |mode| mode == Mode::Shadow),
     })
@@ -392,7 +387,10 @@ struct Scale<'a, O> {
 /// The rules that a query has met so far.
 #[derive(Debug, Clone, Copy, Default)]
 struct Weighing<'p> {
+    /// Guarded rules count here as enforced …
     enforced: Option<Ruling<'p>>,
+    /// … and here they do not.
+    firm: Option<Ruling<'p>>,
     /// What would have won, were the feeds in shadow enforced.
     on_trial: Option<Ruling<'p>>,
 }
@@ -429,8 +427,7 @@ impl<'p> Weighing<'p> {
         }
     }
 
-    /// Tells whether the rule is met.
-    fn meet(&mut self, ruling: Ruling<'p>, covers: bool, scale: &mut Scale<'_, impl Observer<'p>>) -> bool {
+    fn meet(&mut self, ruling: Ruling<'p>, covers: bool, scale: &mut Scale<'_, impl Observer<'p>>) {
         let fit = if !covers {
             Fit::OutOfScope
         } else if scale.audience.has(ruling.layer, ruling.rule.feed) {
@@ -442,12 +439,14 @@ impl<'p> Weighing<'p> {
         if fit == Fit::Met {
             self.add(ruling);
         }
-        fit == Fit::Met
     }
 
     fn add(&mut self, ruling: Ruling<'p>) {
         if ruling.rule.mode != Mode::Shadow && self.enforced.is_none_or(|best| ruling.outranks(&best)) {
             self.enforced = Some(ruling);
+        }
+        if ruling.rule.mode == Mode::Enforced && self.firm.is_none_or(|best| ruling.outranks(&best)) {
+            self.firm = Some(ruling);
         }
         if self.on_trial.is_none_or(|best| ruling.outranks(&best)) {
             self.on_trial = Some(ruling);
@@ -455,7 +454,7 @@ impl<'p> Weighing<'p> {
     }
 
     fn join(&mut self, other: &Self) {
-        for ruling in other.enforced.into_iter().chain(other.on_trial) {
+        for ruling in [other.enforced, other.firm, other.on_trial].into_iter().flatten() {
             self.add(ruling);
         }
     }

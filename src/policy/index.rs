@@ -154,7 +154,7 @@ impl<D: AsRef<[u8]>> Index<D> {
             let wanted = rule_sets.iter().flatten().filter(|rule| is_wanted(rule)).map(|rule| rule.feed);
             wanted.collect::<BTreeSet<_>>().into_iter().collect()
         };
-        let on_response = feeds_with(&|rule| rule.trigger.is_on_response() && rule.mode == Mode::Enforced);
+        let on_response = feeds_with(&|rule| rule.trigger.is_on_response() && rule.mode != Mode::Shadow);
         let on_servers = feeds_with(&|rule| matches!(rule.trigger, Trigger::Nsdname | Trigger::Nsip));
         let has_guarded = rule_sets.iter().flatten().any(|rule| rule.mode == Mode::Guarded);
         Ok(Self { servers, networks, on_response, on_servers, has_guarded, names, rule_sets, provenance })

@@ -95,6 +95,7 @@ struct OrderedFeed {
     addresses: String,
     own: Vec<IpAddr>,
     shortest: (u8, u8),
+    clients: Vec<String>,
     sinkhole: Option<Vec<IpAddr>>,
     is_gated: bool,
 }
@@ -339,6 +340,7 @@ impl Order {
                     treatment: feed.addresses.parse().expect(same),
                     own: feed.own.clone(),
                     shortest: feed.shortest,
+                    clients: feed.clients.iter().map(|net| net.parse().expect(same)).collect(),
                 },
                 sinkhole: feed.sinkhole.as_deref().map(Into::into),
                 gate: if feed.is_gated { Gating::Gated } else { Gating::AsItComes },
@@ -356,7 +358,8 @@ impl From<&Source> for OrderedFeed {
     fn from(source: &Source) -> Self {
         let Source { name, origin, format, columns, urls, family, severity, action, timing, signed, .. } =
             source;
-        let Source { addresses: Addresses { treatment, own, shortest }, sinkhole, gate, .. } = source;
+        let Source { addresses: Addresses { treatment, own, shortest, clients }, sinkhole, gate, .. } =
+            source;
         let (file, fetched) = match origin {
             Origin::File(path) => (Some(path.clone()), None),
             Origin::Fetched(url) => (None, Some(url.clone())),
@@ -376,6 +379,7 @@ impl From<&Source> for OrderedFeed {
             addresses: treatment.as_str().to_owned(),
             own: own.clone(),
             shortest: *shortest,
+            clients: clients.iter().map(ToString::to_string).collect(),
             sinkhole: sinkhole.as_deref().map(<[_]>::to_vec),
             is_gated: *gate == Gating::Gated,
         }

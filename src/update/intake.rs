@@ -88,16 +88,28 @@ impl Intake<'_> {
     }
 
     /// Why an indicator is none that a rule could be made of.
-    fn fault(&self, indicator: &Indicator) -> Option<Fault> {
-        let net = match (&indicator.value, indicator.trigger) {
-            (Value::Ip(address), None) => IpNet::from(*address),
-            (Value::Net(net), None) => *net,
-            _ => return None,
+    fn fault(&self, indicator: &Indicator, action: &Action) -> Option<Fault> {
+        let net = match &indicator.value {
+            Value::Ip(address) => IpNet::from(*address),
+            Value::Net(net) => *net,
+            Value::Name(..) | Value::Url(_) => return None,
         };
-        match self.source.addresses.treatment {
-            Treatment::Ignore => None,
-            Treatment::Guarded | Treatment::Enforced => self.source.addresses.check(net).err(),
+        let addresses = &self.source.addresses;
+        match (indicator.trigger, addresses.treatment) {
+            (None, Treatment::Ignore) => None,
+            (None, Treatment::Guarded | Treatment::Enforced) => addresses.check(net).err(),
+            // An exception cannot take anything away, and who opens the gate to a zone answers for it.
+            (Some(_), _) if self.trial.is_open() || *action == Action::Passthru => None,
+            (Some(Trigger::ClientIp), _) => addresses.check_clients(net).err(),
+            (Some(_), _) => addresses.check_reach(net).err(),
         }
+    }
+
+    /// How firm a rule is whose trigger is none by the name itself: many names are led by one address, or served by one server.
+    fn firmness(&self, trigger: Option<Trigger>, action: &Action, mode: Mode) -> Mode {
+        let is_indirect = matches!(trigger, Some(Trigger::Ip | Trigger::Nsdname | Trigger::Nsip));
+        let is_held = is_indirect && !self.trial.is_open() && *action != Action::Passthru;
+        if is_held && mode == Mode::Enforced { Mode::Guarded } else { mode }
     }
 
     /// What came of it, but for what follows from the verdict.
@@ -110,14 +122,15 @@ impl Intake<'_> {
 
 impl Sink for Intake<'_> {
     fn indicator(&mut self, indicator: Indicator) {
-        if let Some(fault) = self.fault(&indicator) {
+        let (action, mode) = self.source.action.of(indicator.action.clone());
+        if let Some(fault) = self.fault(&indicator, &action) {
             let (line, text) = (indicator.line, indicator.value.to_string());
             return self.diagnostic(Diagnostic { line, fault, text });
         }
-        let (action, mode) = self.source.action.of(indicator.action.clone());
         if !self.trial.admits(&indicator, &action) {
             return;
         }
+        let mode = self.firmness(indicator.trigger, &action, mode);
         let Indicator { value, trigger, family, severity, expires, .. } = indicator;
         self.next_expiry = self.next_expiry.into_iter().chain(expires).min();
         let feed = self.feed;

@@ -154,7 +154,7 @@ fn an_address_is_blocked_and_allowed() {
         ("zone.test", "is in a local zone"),
         ("www.zone.test", "is in a local zone, as all of zone.test"),
         ("test", "takes zone.test"),
-        ("com.vn", "public suffix"),
+        ("com.la", "public suffix"),
         ("http://evil.test/x", "of a URL give the host"),
     ] {
         let refused = give(server.house(), "block", &[subject]);

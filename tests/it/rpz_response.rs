@@ -17,6 +17,53 @@ fn plain(query: &Seen) -> Vec<u8> {
 }
 
 #[test]
+fn one_line_of_a_zone_takes_the_province_off_dns_only_where_that_was_allowed() {
+    const MEANT: &str = "gate = false";
+    let upstream = Scripted::answering(plain);
+    for (line, told) in [
+        ("1.0.0.0.128.rpz-ip CNAME .\n", "a network larger than"),
+        ("8.0.0.0.127.rpz-client-ip CNAME .\n", "a large part of"),
+        ("11.0.0.32.127.rpz-client-ip CNAME .\n", "a large part of"),
+        ("32.10.10.10.10.rpz-ip CNAME .\n", "the sinkhole itself"),
+    ] {
+        let zone = format!("evil.test CNAME .\n{line}");
+        let setup = |more: &str| {
+            Setup::new(upstream.address).allow(r#"["127.0.0.0/8"]"#).rpz("list", "given", more, &zone)
+        };
+        let server = setup("").serve();
+        let reply = server.dig().ask("www.good.test", "A");
+        assert_eq!(reply.rdata("A"), ["192.0.2.66"], "{line}: {}", reply.raw);
+        assert_eq!(server.dig().ask("evil.test", "A").status, "NXDOMAIN");
+        assert!(server.stderr().text().contains(told), "{line}: {}", server.stderr().text());
+        if !line.contains("10.10.10.10") {
+            let reply = setup(MEANT).serve().dig().ask("www.good.test", "A");
+            assert_eq!(reply.status, "NXDOMAIN", "{line}: {}", reply.raw);
+        }
+    }
+    // Of a few clients a zone may say what it likes.
+    let few = "32.77.0.0.127.rpz-client-ip CNAME .\n";
+    let server =
+        Setup::new(upstream.address).allow(r#"["127.0.0.0/8"]"#).rpz("list", "given", "", few).serve();
+    assert_eq!(server.dig().from("127.0.0.77").ask("www.good.test", "A").status, "NXDOMAIN");
+    assert_eq!(server.dig().ask("www.good.test", "A").status, "NOERROR");
+}
+
+#[test]
+fn what_leads_a_protected_name_to_a_listed_address_only_shows() {
+    let upstream = Scripted::answering(plain);
+    let zone = "32.66.2.0.192.rpz-ip CNAME .\n";
+    let names = "[gate]\nprotected = [\"protected.txt\"]\n";
+    let of = |settings: &str| {
+        let setup = Setup::new(upstream.address).file("protected.txt", "ministry.test\n");
+        setup.more(names).rpz("list", "given", settings, zone).serve()
+    };
+    let server = of("");
+    assert_eq!(server.dig().ask("www.ministry.test", "A").rdata("A"), ["192.0.2.66"]);
+    assert_eq!(server.dig().ask("www.other.test", "A").status, "NXDOMAIN");
+    assert_eq!(of("gate = false").dig().ask("www.ministry.test", "A").status, "NXDOMAIN");
+}
+
+#[test]
 fn an_answer_in_the_cache_is_judged_by_the_rules_of_now() {
     let upstream = Scripted::answering(plain);
     let server = Setup::new(upstream.address).rpz("list", "sinkhole", "", "other.test CNAME .\n").serve();
@@ -239,7 +286,7 @@ fn explain_shows_the_rules_on_clients_and_answers() {
                  32.1.2.0.192.rpz-nsip CNAME .\n";
     let house = Setup::new(nsd::address())
         .allow(r#"["10.0.0.0/8"]"#)
-        .rpz("list", "given", "", rules)
+        .rpz("list", "given", "gate = false", rules)
         .rpz("late", "sinkhole", "", "www.example.test CNAME .\n")
         .lay();
     let check = |arguments: &[&str], expected: &[&str]| {

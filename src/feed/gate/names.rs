@@ -2,9 +2,10 @@
 //!
 //! Names only: what follows from a conflict is the gate's.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
-use std::fs;
 use std::path::Path;
+use std::{fs, io};
 
 use psl::Psl as _;
 
@@ -14,6 +15,13 @@ use crate::policy::trigger::Scope;
 
 /// How much of a line that is no name is shown.
 const SHOWN: usize = 80;
+/// Lists that come with this program, used where the file is not there.
+const OURS: [(&str, &str); 2] = [
+    (super::PROTECTED, include_str!("../../../zones/protected.txt")),
+    (super::POPULAR, include_str!("../../../zones/popular.txt")),
+];
+/// What stands before a site's name.
+const WWW: &[u8] = b"www";
 /// The most labels that a public suffix has.
 const SUFFIX_LABELS: usize = 8;
 
@@ -35,8 +43,10 @@ pub enum Own {
     Route,
     /// The name of an upstream's certificate.
     Upstream,
-    /// The name on this server's certificate, or of the landing page.
+    /// The name on this server's certificate, of the landing page, or of the console.
     Server,
+    /// Of what this server cannot do without: the sign-in, the mail relay, a webhook, ClickHouse, a proxy, an outlet.
+    Service,
     /// Where a feed is fetched from.
     Feed,
     /// A name that is NXDOMAIN whatever the feeds say.
@@ -44,7 +54,8 @@ pub enum Own {
 }
 
 impl Own {
-    const ALL: [Self; 6] = [Self::Zone, Self::Route, Self::Upstream, Self::Server, Self::Feed, Self::Canary];
+    const ALL: [Self; 7] =
+        [Self::Zone, Self::Route, Self::Upstream, Self::Server, Self::Service, Self::Feed, Self::Canary];
 
     /// Its word between processes.
     pub fn as_str(self) -> &'static str {
@@ -53,6 +64,7 @@ impl Own {
             Self::Route => "route",
             Self::Upstream => "upstream",
             Self::Server => "server",
+            Self::Service => "service",
             Self::Feed => "feed",
             Self::Canary => "canary",
         }
@@ -70,6 +82,7 @@ impl Own {
             Self::Route => "in the domain of a [[route]]",
             Self::Upstream => "the name of an upstream",
             Self::Server => "this server's own name",
+            Self::Service => "the name of a service that this server needs",
             Self::Feed => "where a feed comes from",
             Self::Canary => "a canary",
         }
@@ -150,8 +163,8 @@ impl Names {
 
     /// Adds the names of a file: one a line, also behind a rank and a comma; comments behind `#`.
     pub(super) fn read(&mut self, path: &Path, kind: Kind) -> Result<(), GateError> {
-        let text = fs::read(path).map_err(|source| GateError::Open { path: path.to_owned(), source })?;
-        let text = String::from_utf8_lossy(&text);
+        let octets = list(path)?;
+        let text = String::from_utf8_lossy(&octets);
         for (number, line) in (1..).zip(text.trim_start_matches('\u{feff}').lines()) {
             let entry = line.split('#').next().unwrap_or_default().trim();
             if entry.is_empty() {
@@ -189,6 +202,11 @@ impl Names {
                 found |= if scope == Scope::Below { 0 } else { marks.here };
                 found |= if scope == Scope::Exact { 0 } else { marks.below };
             }
+        }
+        if scope != Scope::Below && labels(name.as_wire()).next() == Some(WWW) {
+            // What browsers are given in place of the name itself.
+            let site = name.parent().and_then(|site| self.marks.get(site.as_wire()).copied());
+            found |= site.unwrap_or_default().here & POPULAR;
         }
         if found & (ZONE | OWN) != 0 {
             Some(Conflict::Own)
@@ -231,9 +249,32 @@ impl Names {
                 format!("is {}, as all of {other}", words(*kind))
             };
         }
+        if conflict == Conflict::Popular
+            && let Some((site, _)) = candidates().find(|(site, _)| name.parent().as_ref() == Some(site))
+        {
+            return format!("is popular, as {site} is");
+        }
         match candidates().find(|(other, _)| other.is_within(name)) {
             Some((other, kind)) => format!("takes {other}, which is {}", words(*kind)),
             None => "is a public suffix, below which are many owners' names".to_owned(),
+        }
+    }
+}
+
+/// The octets of a list; those that it came with where it is one of ours and not there.
+pub(super) fn list(path: &Path) -> Result<Cow<'static, [u8]>, GateError> {
+    list_or_ours(path, fs::read(path))
+}
+
+pub(super) fn list_or_ours(path: &Path, read: io::Result<Vec<u8>>) -> Result<Cow<'static, [u8]>, GateError> {
+    match read {
+        Ok(octets) => Ok(octets.into()),
+        Err(source) => {
+            let ours = OURS.iter().find(|(of, _)| Path::new(of) == path);
+            match ours.filter(|_| source.kind() == io::ErrorKind::NotFound) {
+                Some((_, text)) => Ok(text.as_bytes().into()),
+                None => Err(GateError::Open { path: path.to_owned(), source }),
+            }
         }
     }
 }

@@ -73,6 +73,12 @@ fn names_are_protected_from_above_and_from_below() {
     check("github.com", Subtree, Some(Popular));
     check("github.com", Exact, Some(Popular));
     check("github.com", Below, None);
+    // As browsers ask for it; other names below it are anybody's.
+    check("www.github.com", Subtree, Some(Popular));
+    check("www.github.com", Exact, Some(Popular));
+    check("www.github.com", Below, None);
+    check("www.malware.github.com", Exact, None);
+    assert_eq!(gate.objection(&name("www.zing.vn"), Exact).unwrap(), "is popular, as zing.vn is");
     check("dns.upstream.example", Below, None);
     // IDN suffixes too, in their A-label form.
     check("xn--p1ai", Exact, Some(Suffix));
@@ -235,6 +241,22 @@ fn what_judgements_depend_on_shows_in_the_digest() {
     assert_eq!(digest, gate(|options| options.own.reverse()).digest());
     assert_ne!(digest, gate(|options| options.max_growth = 5.0).digest());
     assert_ne!(digest, gate(|options| options.own[0].name = name("other.vn")).digest());
+}
+
+#[test]
+fn the_lists_that_come_with_the_program_need_no_files() {
+    // Tests run where the files are, so these are asked for from elsewhere.
+    for path in [PROTECTED, POPULAR] {
+        let edited = fs::read(path).unwrap();
+        assert_eq!(
+            names::list_or_ours(Path::new(path), Err(io::ErrorKind::NotFound.into())).unwrap(),
+            edited
+        );
+        assert!(names::list_or_ours(Path::new(path), Err(io::ErrorKind::PermissionDenied.into())).is_err());
+    }
+    let gate = Gate::load(&Options::default()).unwrap();
+    assert_eq!(gate.conflict(&name("www.google.com"), Scope::Exact), Some(Conflict::Popular));
+    assert_eq!(gate.conflict(&name("portal.danang.gov.vn"), Scope::Exact), Some(Conflict::Protected));
 }
 
 #[test]

@@ -340,9 +340,10 @@ fn any_stated() -> impl Strategy<Value = Stated> {
                 Thing::Network(_, net) if layer == Layer::Own => Thing::Network(Trigger::Address, net),
                 thing => thing,
             };
-            let is_bare = matches!(thing, Thing::Network(Trigger::Address, _));
+            let (Thing::Name(trigger, ..) | Thing::Network(trigger, _)) = &thing;
+            let is_indirect = trigger.is_on_response() || *trigger == Trigger::Address;
             let mode = match mode {
-                Mode::Enforced if is_bare && !is_firm => Mode::Guarded,
+                Mode::Enforced if is_indirect && !is_firm => Mode::Guarded,
                 mode => mode,
             };
             Stated { layer, feed, mode, thing, action }
