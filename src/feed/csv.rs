@@ -193,8 +193,47 @@ mod tests {
             &["1 name evil.example subtree", "2 url https://evil.example", "3! Kind(\"sha256\")"],
         );
         check("1,http://x.example/,evil.example\n", &["1 name evil.example subtree"]);
+        check(
+            "a.example,192.0.2.1,Emotet\nb.example,,Emotet\n,192.0.2.3,x\n",
+            &["1 name a.example subtree", "1 ip 192.0.2.1", "2 name b.example subtree", "3 ip 192.0.2.3"],
+        );
+        check(
+            "a.example, b.example\nc.example\n",
+            &["1 name a.example subtree", "1 name b.example subtree", "2 name c.example subtree"],
+        );
+        let long = format!("{}d.example, e.example, f.example\n", "a.example, b.example\n".repeat(60));
+        let mut parsed = crate::feed::Parsed::default();
+        crate::feed::parse(long.as_bytes(), &as_is(Format::Csv), &mut parsed).unwrap();
+        assert_eq!(parsed.indicators.len(), 123);
         check("1,two,three\n", &["1! NoValueColumn"]);
         check("\n\n", &[]);
+    }
+
+    #[test]
+    fn headings_nobody_understands_leave_no_choice() {
+        let check = |text: &str, expected: &[&str]| check(Format::Csv, text, expected);
+        check("STT,Cái này,Cái kia\n1,pc1.agency.example,evil.example\n", &["1! NoValueColumn"]);
+        check("STT,Cái này,Cái kia\n1,pc1.agency.example,\"a.example; b.example\"\n", &["1! NoValueColumn"]);
+        check("STT,Cái này,Cái kia\n1,pc1.agency.example,http://evil.example/\n", &["1! NoValueColumn"]);
+        check("Loại gì,Cái này,Cái kia\nip,192.0.2.9,192.0.2.1\n", &["1! NoValueColumn"]);
+        check("STT,Danh sách tên miền\n1,evil.example\n", &["2 name evil.example subtree"]);
+        check(
+            "Danh sách tên miền,tháng 8\nSTT,Tên miền,Mã độc\n1,evil.example,Emotet\n",
+            &["3 name evil.example subtree family=Emotet"],
+        );
+        // One column alone leaves no doubt, and what stands beside it is known by its heading.
+        check(
+            "STT,Cái kia,Mã độc,Mức độ,Hết hạn\n1,evil.example,Emotet,Cao,2026-12-01\n",
+            &["2 name evil.example subtree family=Emotet severity=high expires=1796169600"],
+        );
+        check(
+            "No,Infected machine,Whatever,Malware\n1,pc1.agency.example,evil.example,Emotet\n",
+            &["2 name evil.example subtree family=Emotet"],
+        );
+        check(
+            "Loại gì,Cái kia,Máy bị nhiễm,Mã độc\ndomain,evil.example,pc1.agency.example,Emotet\nip,-,192.0.2.9,x\nmd5,ab,-,x\n",
+            &["2 name evil.example subtree family=Emotet", "3! NoValue", "4! Kind(\"md5\")"],
+        );
     }
 
     #[test]

@@ -7,8 +7,9 @@
 //! ```
 //!
 //! Columns are those of the configuration, else those that a known heading names, else those whose cells look
-//! like names and addresses. Cells are read as tokens, with the kind that the row says; where the cells lie
-//! in a file is not known here.
+//! like names and addresses: all of them where no row of headings stands above, but only one where headings do
+//! that nobody understands, since another may be the victims'. Cells are read as tokens, with the kind that the
+//! row says; where the cells lie in a file is not known here.
 
 use super::output::{Output, Traits, excerpt};
 use super::words::{self, Heading, Kind};
@@ -37,6 +38,8 @@ struct Layout {
     /// The header, to know it again.
     header: Vec<String>,
     values: Vec<usize>,
+    /// Whether the cells behind those are values too: rows of nothing else, each as long as it likes.
+    is_list: bool,
     kind: Option<usize>,
     family: Option<usize>,
     severity: Option<usize>,
@@ -130,31 +133,38 @@ impl Layout {
             return layout.of_configured(columns, cells);
         }
         // A row that lists something may hold the word `domain` too, as the kind of it.
-        let is_data = |cell: &str| token::read(cell).is_ok() || words::time(cell).is_some();
         if cells.iter().any(|cell| is_data(cell.trim())) {
             return None;
         }
         // A title above the table speaks of names too.
-        let mut filled = cells.iter().filter(|cell| !cell.trim().is_empty());
-        if let (Some(only), None) = (filled.next(), filled.next())
-            && !words::is_whole_heading(only)
-        {
+        let mut filled = filled(cells);
+        let is_title = match (filled.next(), filled.next(), filled.next()) {
+            (Some(only), None, _) => !words::is_whole_heading(only),
+            (Some(first), Some(second), None) => words::is_title(first) || words::is_title(second),
+            _ => false,
+        };
+        if is_title {
             return None;
         }
+        layout.take_headings();
+        (!layout.values.is_empty()).then_some(layout)
+    }
+
+    /// Takes what the words of the header say.
+    fn take_headings(&mut self) {
         let mut lesser = None;
-        for (at, cell) in cells.iter().enumerate() {
-            match words::heading(cell) {
-                None => {}
-                Some(Heading::Role(Role::Value)) => layout.values.push(at),
+        for at in 0..self.header.len() {
+            match words::heading(&self.header[at]) {
+                None | Some(Heading::Other) => {}
+                Some(Heading::Role(Role::Value)) => self.values.push(at),
                 Some(Heading::Role(role)) => {
-                    layout.place(role).get_or_insert(at);
+                    self.place(role).get_or_insert(at);
                 }
                 Some(Heading::LesserFamily) => lesser = lesser.or(Some(at)),
-                Some(Heading::Path) => layout.path = layout.path.or(Some(at)),
+                Some(Heading::Path) => self.path = self.path.or(Some(at)),
             }
         }
-        layout.family = layout.family.or(lesser);
-        (!layout.values.is_empty()).then_some(layout)
+        self.family = self.family.or(lesser);
     }
 
     /// The columns that the configuration names; `None` where one of its headings is not in this row.
@@ -186,31 +196,60 @@ impl Layout {
             }
             return Ok(layout);
         }
-        let width = rows.iter().map(|(_, cells)| cells.len()).max().unwrap_or(0);
+        let (above, below) = rows.split_at(first_listing(rows).ok_or(Fault::NoValueColumn)?);
+        let width = below.iter().map(|(_, cells)| cells.len()).max().unwrap_or(0);
+        layout.header = headings(above);
         let count = |is_one: &dyn Fn(&[String], &str) -> bool, at: usize| {
-            let cells = rows.iter().filter_map(|(_, cells)| Some((cells, cells.get(at)?)));
+            let cells = below.iter().filter_map(|(_, cells)| Some((cells, cells.get(at)?)));
             cells.filter(|(cells, cell)| is_one(cells, cell.trim())).count()
         };
         let kinds = |at| count(&|_, cell| words::kind(cell).is_some(), at);
-        layout.kind = best(width, kinds).filter(|at| 2 * kinds(*at) >= rows.len());
-        let is_host =
-            |cell: &str| matches!(token::read(cell), Ok(Value::Name(..) | Value::Ip(_) | Value::Net(_)));
-        let is_url = |cell: &str| matches!(token::read(cell), Ok(Value::Url(_)));
-        let value = match layout.kind {
-            Some(kind) => {
-                let fits = |cells: &[String], cell: &str| match cells.get(kind).and_then(|it| words::kind(it))
-                {
-                    Some(Kind::Host) => is_host(cell),
-                    Some(Kind::Url) => is_url(cell),
-                    Some(Kind::Unseen) | None => false,
-                };
-                best(width, |at| count(&fits, at))
-            }
-            None => best(width, |at| count(&|_, cell| is_host(cell), at))
-                .or_else(|| best(width, |at| count(&|_, cell| is_url(cell), at))),
+        let kind = best(width, kinds).filter(|at| 2 * kinds(*at) >= below.len());
+        if kind.is_some_and(|kind| layout.heading(kind).is_some_and(|it| words::kind(it).is_some())) {
+            // Another row, of things that no query shows.
+            layout.header.clear();
+        }
+        layout.take_headings();
+        let told = std::mem::take(&mut layout.values);
+        // What a heading says to hold something else lists nothing.
+        let is_open = |at: usize| match told.is_empty() {
+            true => !layout.heading(at).is_some_and(words::lists_nothing),
+            false => told.contains(&at),
         };
-        layout.values.push(value.ok_or(Fault::NoValueColumn)?);
+        let fits = |cells: &[String], cell: &str| match kind.and_then(|at| words::kind(cells.get(at)?)) {
+            Some(Kind::Host) => is_host(cell),
+            Some(Kind::Url) => is_url(cell),
+            Some(Kind::Unseen) => false,
+            None => kind.is_none() && (is_host(cell) || is_url(cell)),
+        };
+        let filled = |at| count(&|_, cell| !words::is_nothing(cell), at);
+        let of_most = |is_one: &dyn Fn(&[String], &str) -> bool| -> Vec<usize> {
+            let is_most = |at: &usize| 2 * count(is_one, *at) > filled(*at);
+            (0..width).filter(|at| is_open(*at)).filter(is_most).collect()
+        };
+        let rivals = of_most(&fits);
+        if told.is_empty() && rivals.len() > 1 && rivals.iter().any(|at| layout.heading(*at).is_some()) {
+            return Err(Fault::NoValueColumn);
+        }
+        let hosts = if kind.is_none() { of_most(&|_, cell| is_host(cell)) } else { Vec::new() };
+        let is_list = hosts.len() > 1 && (0..width).all(|at| filled(at) == 0 || hosts.contains(&at));
+        let mut values = hosts;
+        if values.is_empty() {
+            let best = |is_one: &dyn Fn(&[String], &str) -> bool| {
+                best(width, |at| if is_open(at) { count(is_one, at) } else { 0 })
+            };
+            let value = if kind.is_some() { None } else { best(&|_, cell| is_host(cell)) };
+            values.push(value.or_else(|| best(&fits)).ok_or(Fault::NoValueColumn)?);
+        }
+        layout.values = values;
+        layout.kind = kind.or(layout.kind);
+        layout.is_list = is_list && layout.header.is_empty();
         Ok(layout)
+    }
+
+    /// What stands above this column.
+    fn heading(&self, at: usize) -> Option<&str> {
+        self.header.get(at).map(String::as_str).filter(|heading| !heading.is_empty())
     }
 
     /// Whether the columns that are known by their numbers have headings in this row.
@@ -254,11 +293,16 @@ impl Layout {
             expires: filled(self.expires).and_then(words::time),
         };
         // The header again, whole or where its cells go down over two rows.
-        if !self.header.is_empty() && self.values.iter().all(|&at| cells.get(at) == self.header.get(at)) {
+        if self
+            .values
+            .iter()
+            .all(|&at| self.heading(at).is_some_and(|it| cells.get(at).is_some_and(|cell| cell == it)))
+        {
             return;
         }
         let mut has_value = false;
-        for &at in &self.values {
+        let behind = self.values.last().filter(|_| self.is_list).map_or(0..0, |last| last + 1..cells.len());
+        for at in self.values.iter().copied().chain(behind) {
             let Some(text) = filled(Some(at)) else { continue };
             has_value = true;
             // A path of `/` alone is one too: it is a URL that is listed.
@@ -279,10 +323,8 @@ impl Layout {
     /// Reads a cell: one value, or several if each of them is one.
     fn values_of(&self, text: &str, kind: Option<Kind>, traits: &Traits, out: &mut Output<'_>) {
         let read = if kind == Some(Kind::Url) { token::url_of } else { token::read };
-        let is_between = |char: char| char.is_whitespace() || matches!(char, ',' | ';');
-        if kind != Some(Kind::Url) && text.contains(is_between) {
-            let parts = text.split(is_between).filter(|part| !part.is_empty());
-            let values: Vec<_> = parts.map(|part| (part, read(part))).collect();
+        if kind != Some(Kind::Url) && parts(text).next() != Some(text) {
+            let values: Vec<_> = parts(text).map(|part| (part, read(part))).collect();
             if values.iter().all(|(_, value)| value.is_ok()) {
                 for (part, value) in values {
                     self.hand_on(value, part, traits, out);
@@ -299,6 +341,60 @@ impl Layout {
             Err(fault) => out.fault(fault, text),
         }
     }
+}
+
+/// What divides the values of one cell.
+fn parts(text: &str) -> impl Iterator<Item = &str> {
+    text.split(|char: char| char.is_whitespace() || matches!(char, ',' | ';')).filter(|part| !part.is_empty())
+}
+
+/// Whether this is the heading of the rows' numbers: it could be a name.
+fn is_numbering(cell: &str) -> bool {
+    ["S.No", "Sr.No", "Sl.No"].iter().any(|heading| cell.eq_ignore_ascii_case(heading))
+}
+
+fn is_data(cell: &str) -> bool {
+    !is_numbering(cell) && (token::read(cell).is_ok() || words::time(cell).is_some())
+}
+
+/// Whether a cell is a name, an address or a network, or several of them.
+fn is_host(cell: &str) -> bool {
+    let is_one = |part| matches!(token::read(part), Ok(Value::Name(..) | Value::Ip(_) | Value::Net(_)));
+    parts(cell).next().is_some() && parts(cell).all(is_one)
+}
+
+fn is_url(cell: &str) -> bool {
+    matches!(token::read(cell), Ok(Value::Url(_)))
+}
+
+/// The cells of a row that hold something.
+fn filled(cells: &[String]) -> impl Iterator<Item = &str> {
+    cells.iter().map(|cell| cell.trim()).filter(|cell| !cell.is_empty())
+}
+
+/// The first row that lists something and is as wide as a row; a title may name somebody's web site.
+fn first_listing(rows: &[(u64, Vec<String>)]) -> Option<usize> {
+    let width = rows.iter().map(|(_, cells)| filled(cells).count()).max().unwrap_or(0);
+    let is_listing = |cells: &[String]| {
+        filled(cells).count() >= width.min(2)
+            && filled(cells).any(|cell| !is_numbering(cell) && (is_host(cell) || is_url(cell)))
+    };
+    rows.iter().position(|(_, cells)| is_listing(cells))
+}
+
+/// The headings right above the rows that list something, the lower ones of a header of several rows.
+fn headings(above: &[(u64, Vec<String>)]) -> Vec<String> {
+    let is_heading = |cell: &str| cell.contains(char::is_alphabetic) && !is_data(cell);
+    let is_header = |cells: &[String]| filled(cells).count() >= 2 && filled(cells).all(is_heading);
+    let rows = above.iter().rev().map(|(_, cells)| cells).skip_while(|cells| filled(cells).next().is_none());
+    let mut headings = Vec::<String>::new();
+    for cells in rows.take_while(|cells| is_header(cells)) {
+        headings.resize(headings.len().max(cells.len()), String::new());
+        for (heading, cell) in headings.iter_mut().zip(cells).filter(|(heading, _)| heading.is_empty()) {
+            cell.clone_into(heading);
+        }
+    }
+    headings
 }
 
 /// The column of which there is most, the first of several; `None` where none has any.

@@ -22,7 +22,53 @@ pub(super) fn heading(text: &str) -> Option<Heading> {
         return Some(*heading);
     }
     // Spreadsheets say more: "Tên miền máy chủ điều khiển (C&C)".
-    PHRASES.iter().find(|(phrase, _)| bare.starts_with(phrase)).map(|(_, heading)| *heading)
+    let begun = PHRASES.iter().find(|(phrase, _)| bare.starts_with(phrase)).map(|(_, heading)| *heading);
+    match begun.or_else(|| is_of_listed(&bare).then_some(VALUE)) {
+        Some(VALUE) if is_of_others(&bare) => Some(Heading::Other),
+        heading => heading,
+    }
+}
+
+/// Whether a column with this heading is none of what is listed, though its cells may be names or addresses.
+pub(super) fn lists_nothing(text: &str) -> bool {
+    heading(text).is_some_and(|heading| heading != VALUE) || is_of_others(&bare(text))
+}
+
+/// Whether a heading is made of words for what is listed and of no others: `IOC (Domain/IP)`, `Máy chủ C&C`.
+fn is_of_listed(bare: &str) -> bool {
+    // `url_host` is only part of what is listed, and may be anybody's.
+    if bare.starts_with("url ") {
+        return false;
+    }
+    let mut rest = bare;
+    let mut is_listed = false;
+    while !rest.is_empty() {
+        let after = |terms: &[&str]| {
+            let behind =
+                |term: &&str| rest.strip_prefix(*term).filter(|it| it.is_empty() || it.starts_with(' '));
+            terms.iter().find_map(behind)
+        };
+        match (after(&LISTED), after(&BESIDE)) {
+            (Some(next), _) => (rest, is_listed) = (next.trim_start(), true),
+            (None, Some(next)) => rest = next.trim_start(),
+            (None, None) => return false,
+        }
+    }
+    is_listed
+}
+
+/// Whether a heading speaks of victims, of those who reported something, or of anything else that is not malicious.
+fn is_of_others(bare: &str) -> bool {
+    let has = |term: &&str| {
+        let is_apart = |end: Option<u8>| end.is_none_or(|octet| octet == b' ');
+        let octet = |at: usize| bare.as_bytes().get(at).copied();
+        bare.match_indices(*term)
+            .any(|(at, _)| is_apart(at.checked_sub(1).and_then(octet)) && is_apart(octet(at + term.len())))
+    };
+    let is_source = ["nguon", "source", "src"].contains(&bare.split(' ').next().unwrap_or_default());
+    // What victims connect to is no victim.
+    let is_of_attackers = bare.ends_with("ket noi den") || ATTACKERS.iter().any(&has);
+    (is_source || OTHERS.iter().any(has)) && !is_of_attackers
 }
 
 /// Whether this is a heading and nothing else: `Tên miền`, not the title `Tên miền độc hại tháng 8`.
@@ -30,6 +76,11 @@ pub(super) fn is_whole_heading(text: &str) -> bool {
     let bare = bare(text);
     HEADINGS.iter().any(|(words, _)| words.contains(&bare.as_str()))
         || PHRASES.iter().any(|(phrase, _)| bare == *phrase)
+}
+
+/// Whether this may be the title of a table as well as a heading in it.
+pub(super) fn is_title(text: &str) -> bool {
+    bare(text).starts_with("danh sach")
 }
 
 /// What a column holds, by its heading.
@@ -41,6 +92,8 @@ pub(super) enum Heading {
     LesserFamily,
     /// A path, which belongs to the host in another column.
     Path,
+    /// Names and addresses that are never listed: those of victims.
+    Other,
 }
 
 const VALUE: Heading = Heading::Role(Role::Value);
@@ -92,6 +145,7 @@ const HEADINGS: [(&[&str], Heading); 7] = [
             "lien ket",
             "may chu",
             "may chu dieu khien",
+            "ket noi den",
             "dau hieu",
             "chi so",
         ],
@@ -147,6 +201,103 @@ const PHRASES: [(&str, Heading); 13] = [
     ("thoi han", EXPIRES),
     ("thoi gian het han", EXPIRES),
 ];
+
+/// Words for what is listed.
+const LISTED: [&str; 22] = [
+    "domains",
+    "domain",
+    "fqdn",
+    "hostname",
+    "hosts",
+    "host",
+    "ips",
+    "ip",
+    "ipv4",
+    "ipv6",
+    "c2",
+    "c&c",
+    "c & c",
+    "cnc",
+    "iocs",
+    "ioc",
+    "indicators",
+    "indicator",
+    "ten mien",
+    "dia chi",
+    "may chu",
+    "duong dan",
+];
+/// Words that may stand beside them.
+const BESIDE: [&str; 26] = [
+    "names",
+    "name",
+    "addresses",
+    "address",
+    "servers",
+    "server",
+    "values",
+    "value",
+    "url",
+    "malicious",
+    "phishing",
+    "malware",
+    "botnet",
+    "remote",
+    "danh sach",
+    "doc hai",
+    "nguy hiem",
+    "dieu khien",
+    "ma doc",
+    "lua dao",
+    "gia mao",
+    "ket noi den",
+    "ket noi",
+    "dich",
+    "va",
+    "hoac",
+];
+/// Words of headings under which stands what is not malicious itself.
+const OTHERS: [&str; 37] = [
+    "bi nhiem",
+    "may nhiem",
+    "ip nhiem",
+    "chi nhiem",
+    "chu nhiem",
+    "may tram",
+    "may tinh",
+    "may khach",
+    "nan nhan",
+    "bi hai",
+    "bi tan cong",
+    "noi bo",
+    "ip nguon",
+    "chi nguon",
+    "may nguon",
+    "mien nguon",
+    "don vi",
+    "co quan",
+    "nguoi dung",
+    "client",
+    "clients",
+    "victim",
+    "victims",
+    "infected",
+    "affected",
+    "ip source",
+    "internal",
+    "workstation",
+    "user",
+    "agency",
+    "reporter",
+    "link",
+    "reference",
+    "tham khao",
+    "name server",
+    "name servers",
+    "registrar",
+];
+/// Those that make attackers of them: where attacks and malware come from.
+const ATTACKERS: [&str; 4] = ["nguon tan cong", "nguon phat tan", "nguon lay nhiem", "nguon doc hai"];
 
 /// What kind of thing a value is said to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -320,7 +471,43 @@ mod tests {
         check("ioc_type", Some(Heading::Role(Role::Type)));
         check("Mức độ nguy hiểm", Some(SEVERITY));
         check("Ngày hết hạn", Some(EXPIRES));
+        for text in [
+            "Domain độc hại",
+            "Domain C&C",
+            "C&C Server",
+            "C2",
+            "IOC (Domain/IP)",
+            "IP, Domain",
+            "Danh sách tên miền",
+            "Máy chủ C&C",
+            "Địa chỉ máy chủ điều khiển",
+            "Địa chỉ mã độc kết nối",
+            "Kết nối đến",
+            "IP máy chủ",
+            "Địa chỉ IP nguồn tấn công",
+            "Tên miền máy bị nhiễm kết nối đến",
+            "Tên miền độc hại (nguồn: NCSC)",
+        ] {
+            check(text, Some(VALUE));
+        }
+        for text in [
+            "Máy bị nhiễm",
+            "Địa chỉ IP máy bị nhiễm",
+            "Địa chỉ máy trạm",
+            "Địa chỉ IP nguồn",
+            "Nguồn",
+            "Tên miền của đơn vị",
+            "Source IP",
+            "src_ip",
+            "client",
+            "domain_name_servers",
+        ] {
+            assert!(lists_nothing(text) && heading(text) != Some(VALUE), "{text}");
+        }
+        check("Mã độc trên máy bị nhiễm", Some(FAMILY));
         check("STT", None);
+        check("c2_status", None);
+        check("url_host", None);
         check("urlhaus_link", None);
         check("", None);
     }
@@ -342,7 +529,18 @@ mod tests {
         check("1787422222000", Some("2026-08-22T18:10:22Z"));
         check("46357", Some("2026-12-02T00:00:00Z"));
         check("46357.5", Some("2026-12-01T12:00:00Z"));
-        for text in ["", "soon", "12", "99/99/2026", "NaN", "1e400", "2026-13-01"] {
+        for text in [
+            "",
+            "soon",
+            "12",
+            "99/99/2026",
+            "NaN",
+            "1e400",
+            "2026-13-01",
+            "12/31/2026",
+            "1/12/26",
+            "01/12/2026 25:00",
+        ] {
             check(text, None);
         }
     }

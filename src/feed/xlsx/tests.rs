@@ -32,6 +32,41 @@ fn vietnamese_headings_below_a_title() {
 }
 
 #[test]
+fn the_machines_of_victims_are_never_listed() {
+    for heading in [
+        "Máy chủ C&amp;C",
+        "Domain độc hại",
+        "C&amp;C Server",
+        "IOC (Domain/IP)",
+        "Danh sách tên miền",
+        "Địa chỉ máy chủ điều khiển",
+        "IP máy chủ",
+        "Cái gì đó",
+    ] {
+        for victims in ["Máy bị nhiễm", "Địa chỉ IP máy trạm", "Nguồn", "Đơn vị", "Source IP", "Client"]
+        {
+            check_sheet(
+                &inline(&[
+                    &["DANH SÁCH TÊN MIỀN ĐỘC HẠI"],
+                    &["S.No", victims, heading, "Mã độc"],
+                    &["1", "pc1.agency.example", "evil.example", "Emotet"],
+                    &["2", "192.0.2.9", "192.0.2.1", "Emotet"],
+                ]),
+                &if heading == "Cái gì đó" {
+                    vec![
+                        "1! NoValue",
+                        "3 name evil.example subtree family=Emotet",
+                        "4 ip 192.0.2.1 family=Emotet",
+                    ]
+                } else {
+                    vec!["3 name evil.example subtree family=Emotet", "4 ip 192.0.2.1 family=Emotet"]
+                },
+            );
+        }
+    }
+}
+
+#[test]
 fn cells_of_every_kind() {
     let texts = "<si><t>Domain</t></si><si><r><t>evil</t></r><r><t>.example</t></r><rPh><t>x</t></rPh></si><si/>\
                  <si><t>Expires</t></si>";
