@@ -103,6 +103,12 @@ pub enum Fault {
     /// STIX: an indicator that its author took back.
     #[error("revoked by its author")]
     Revoked,
+    /// STIX: an indicator of what is harmless.
+    #[error("said to be benign")]
+    Benign,
+    /// STIX: an indicator whose time has not come.
+    #[error("valid only from a later time on")]
+    NotYet,
     /// STIX: a pattern of another language.
     #[error("a pattern of type {0:?}, not of STIX's own")]
     PatternType(String),

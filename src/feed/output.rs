@@ -46,6 +46,11 @@ impl<'a> Output<'a> {
         &self.reading.columns
     }
 
+    /// The time at which the feed is read, in microseconds since 1970.
+    pub(super) fn now(&self) -> i64 {
+        self.reading.now
+    }
+
     /// Hands on an indicator of the current line.
     pub(super) fn indicator(&mut self, value: Value, traits: Traits, action: Option<Action>) {
         self.hand_on(value, traits, None, action);

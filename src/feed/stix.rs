@@ -8,9 +8,10 @@
 //!   {"type": "relationship", "relationship_type": "indicates", "source_ref": "indicator--1", "target_ref": "malware--1"}]}
 //! ```
 //!
-//! An indicator's pattern is `pattern`'s to read. It ends with `valid_until` and is nothing once revoked. The family
-//! is what the indicator indicates: malware, else a tool, else those who use it. Objects stand in any order, so
-//! indicators wait for the end of the document.
+//! An indicator's pattern is `pattern`'s to read. It ends with `valid_until` and is nothing once revoked, before
+//! `valid_from`, or where all that it is called (`indicator_types`; `labels` in 2.0) is benign. The family is what the
+//! indicator indicates: malware, else a tool, else those who use it. Objects stand in any order, so indicators wait for
+//! the end of the document.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -26,6 +27,10 @@ const MAX_OBJECTS: usize = 200_000;
 
 /// Octets of an identifier; those of STIX have at most some eighty.
 const MAX_ID: usize = 200;
+
+/// How far an indicator's beginning may lie ahead, in microseconds: a day. Clocks and zones differ, and a version is
+/// read once, so that what begins within hours would be missed until there is another.
+const AHEAD: i64 = 86_400_000_000;
 
 /// Reads the objects of one document.
 pub(super) struct Reader<'a, 'b> {
@@ -55,12 +60,52 @@ struct Object {
     name: String,
     pattern: Option<String>,
     pattern_type: String,
+    valid_from: String,
     valid_until: String,
+    /// Of `indicator_types`.
+    types: Words,
+    labels: Words,
     severity: String,
     relationship_type: String,
     source: String,
     target: String,
     is_revoked: bool,
+}
+
+/// What an object is called.
+#[derive(Default)]
+struct Words {
+    benign: usize,
+    others: usize,
+}
+
+impl Words {
+    fn note(&mut self, word: &str) {
+        if word == "benign" { self.benign += 1 } else { self.others += 1 }
+    }
+
+    fn is_benign(&self) -> bool {
+        self.benign > 0 && self.others == 0
+    }
+}
+
+impl Object {
+    fn is_benign(&self) -> bool {
+        let has_types = self.types.benign + self.types.others > 0;
+        if has_types { self.types.is_benign() } else { self.labels.is_benign() }
+    }
+
+    /// What is wrong with an indicator, whatever it looks for.
+    fn fault(&self, now: i64) -> Option<Fault> {
+        if self.is_revoked {
+            return Some(Fault::Revoked);
+        }
+        if self.is_benign() {
+            return Some(Fault::Benign);
+        }
+        let is_ahead = words::time(&self.valid_from).is_some_and(|start| start > now.saturating_add(AHEAD));
+        is_ahead.then_some(Fault::NotYet)
+    }
 }
 
 impl<'a, 'b> Reader<'a, 'b> {
@@ -102,12 +147,15 @@ impl Steps for Reader<'_, '_> {
             "id" => &mut object.id,
             "name" => &mut object.name,
             "pattern_type" => &mut object.pattern_type,
+            "valid_from" => &mut object.valid_from,
             "valid_until" => &mut object.valid_until,
             "severity" | "x_severity" => &mut object.severity,
             "relationship_type" => &mut object.relationship_type,
             "source_ref" => &mut object.source,
             "target_ref" => &mut object.target,
             "pattern" => object.pattern.get_or_insert_default(),
+            "indicator_types" => return object.types.note(text),
+            "labels" => return object.labels.note(text),
             "revoked" => return object.is_revoked = text == "true",
             _ => return,
         };
@@ -147,8 +195,8 @@ impl Reader<'_, '_> {
             severity: words::severity(&object.severity),
             expires: words::time(&object.valid_until),
         };
-        let found = if object.is_revoked {
-            Err(Fault::Revoked)
+        let found = if let Some(fault) = object.fault(self.out.now()) {
+            Err(fault)
         } else if matches!(object.pattern_type.as_str(), "" | "stix") {
             pattern::read(text)
         } else {
@@ -214,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_over_is_told() {
+    fn what_is_over_not_yet_or_benign_is_told() {
         let indicator = |more: &str| {
             bundle(&[&format!(
                 r#"{{"type": "indicator", "pattern": "[ipv4-addr:value='192.0.2.1']", {more}}}"#
@@ -226,6 +274,13 @@ mod tests {
         };
         check(r#""revoked": false"#, "1 ip 192.0.2.1");
         check(r#""revoked": true"#, "1! Revoked");
+        check(r#""valid_from": "2001-09-10T01:00:00Z""#, "1 ip 192.0.2.1");
+        check(r#""valid_from": "2001-09-11T00:00:00Z""#, "1! NotYet");
+        check(r#""indicator_types": ["benign"]"#, "1! Benign");
+        check(r#""indicator_types": ["benign", "malicious-activity"]"#, "1 ip 192.0.2.1");
+        check(r#""labels": ["benign"]"#, "1! Benign");
+        check(r#""labels": ["benign"], "indicator_types": ["malicious-activity"]"#, "1 ip 192.0.2.1");
+        check(r#""labels": ["tlp:clear"], "indicator_types": ["benign"]"#, "1! Benign");
         check(r#""valid_until": "2001-01-01T00:00:00Z""#, "1! Expired");
         check(r#""valid_until": "2031-01-01T00:00:00Z""#, "1 ip 192.0.2.1 expires=1924992000");
         check(r#""pattern_type": "snort""#, "1! PatternType(\"snort\")");
