@@ -62,6 +62,15 @@ impl<K> Held<K> {
         self.items.get_mut(count..).unwrap_or_default()
     }
 
+    /// Makes a fault of what those list that came after the first `count`.
+    pub(super) fn refuse_since(&mut self, count: usize, fault: &Fault) {
+        for item in self.since(count) {
+            if let Ok(value) = &item.value {
+                item.value = Err((fault.clone(), excerpt(&value.to_string())));
+            }
+        }
+    }
+
     /// Lets all of them go, each after `complete` has seen it.
     pub(super) fn release(&mut self, out: &mut Output<'_>, mut complete: impl FnMut(&mut Item<K>)) {
         let now = out.line;

@@ -139,6 +139,10 @@ impl Steps for Reader<'_, '_> {
             Kind::Cluster => self.cluster(&frame.of_type, &frame.value),
             Kind::Attribute => self.attribute(&frame),
             Kind::Object => {
+                // Where `deleted` stands behind the attributes, they were held for listed.
+                if frame.is_deleted {
+                    self.held.refuse_since(frame.start, &Fault::Deleted);
+                }
                 for item in self.held.since(frame.start) {
                     complete(&mut item.traits, &frame);
                 }
@@ -151,6 +155,8 @@ impl Steps for Reader<'_, '_> {
             let complete_all =
                 |item: &mut Item<()>| events.clone().for_each(|event| complete(&mut item.traits, event));
             self.held.release(self.out, complete_all);
+            // Nothing waits in front of those that still come.
+            self.frames.iter_mut().for_each(|frame| frame.start = 0);
         }
     }
 
@@ -295,13 +301,17 @@ mod tests {
                 {"type": "domain", "value": "b.example", "to_ids": "1", "deleted": true},
                 {"type": "domain", "value": "c.example"},
                 {"type": "text", "value": "d.example", "to_ids": false}],
-              "Object": [{"deleted": "1", "Attribute": [{"type": "ip-dst", "value": "192.0.2.1"}]}]}"#,
+              "Object": [{"deleted": "1", "Attribute": [{"type": "ip-dst", "value": "192.0.2.1"}]},
+                {"Attribute": [{"type": "domain", "value": "e.example"}], "deleted": false},
+                {"Attribute": [{"type": "domain", "value": "f.example"}], "deleted": true}]}"#,
             &[
                 "2! NotForDetection",
                 "3! Deleted",
                 "4 name c.example subtree",
                 "5! Kind(\"text\")",
                 "6! Deleted",
+                "7 name e.example subtree",
+                "8! Deleted",
             ],
         );
     }
