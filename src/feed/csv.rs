@@ -253,6 +253,26 @@ mod tests {
     }
 
     #[test]
+    fn ends_that_cannot_be_read_are_told() {
+        let text = "Tên miền,Ngày hết hạn,Thu hồi\na.example,05/01/2001 10:00,\nb.example,05-01-2001,\n\
+                    c.example,2001-1-5,\nd.example,12/31/2001,\ne.example,Vĩnh viễn,không\nf.example,,có\n";
+        let reading = Reading { now: 1_000_000_000_000_000, ..as_is(Format::Csv) };
+        check_read(
+            &reading,
+            text.as_bytes(),
+            &[
+                "2! Expired",
+                "3! Expired",
+                "4! Expired",
+                "5 name d.example subtree",
+                "5! Expiry(\"12/31/2001\")",
+                "6 name e.example subtree",
+                "7! Revoked",
+            ],
+        );
+    }
+
+    #[test]
     fn quotes_that_never_close_cost_their_line() {
         let check = |text: &str, expected: &[&str]| check(Format::Csv, text, expected);
         check(

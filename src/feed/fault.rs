@@ -1,4 +1,4 @@
-//! Faults: why a line gave no indicator.
+//! Faults: why a line gave no indicator, or less of one than it says.
 //!
 //! Every reason of every format, and its words. The reading itself is in the formats' own files.
 
@@ -97,10 +97,10 @@ pub enum Fault {
     /// MISP: an attribute for people to read.
     #[error("not meant for detection (to_ids is false)")]
     NotForDetection,
-    /// MISP: an attribute or object that was deleted.
+    /// MISP, tables: an attribute, an object or a row that was deleted.
     #[error("deleted by its author")]
     Deleted,
-    /// STIX: an indicator that its author took back.
+    /// STIX, tables: an indicator that its author took back.
     #[error("revoked by its author")]
     Revoked,
     /// STIX: an indicator of what is harmless.
@@ -131,6 +131,9 @@ pub enum Fault {
     /// Tables: a column that the configuration names.
     #[error("no column has the heading {0:?}; see the feed's columns")]
     NoColumn(String),
+    /// Tables: a cell that should say when what the row lists ends; it is listed all the same.
+    #[error("listed without an end, since {0:?} is no time that can be read")]
+    Expiry(String),
     /// Tables: a row without anything to list.
     #[error("no name or address in this row")]
     NoValue,

@@ -118,7 +118,7 @@ impl fmt::Display for Value {
     }
 }
 
-/// A line that gave no indicator, though it is neither blank nor a comment.
+/// A line that gave no indicator, though it is neither blank nor a comment, or one that ends nowhere.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Diagnostic {
     /// The line, from 1. What concerns the whole file is said of line 1.

@@ -131,6 +131,11 @@ mod tests {
             r#"{"status": "ok", "data": [{"domain": "evil.example", "tags": ["a.example"]}]}"#,
             &["1 name evil.example subtree"],
         );
+        check(
+            r#"[{"domain": "a.example", "revoked": true}, {"domain": "b.example", "deleted": 1},
+                {"domain": "c.example", "revoked": false, "deleted": "0"}]"#,
+            &["1! Revoked", "1! Deleted", "2 name c.example subtree"],
+        );
         check(r#"[{"name": "evil.example"}]"#, &["1! NoValue"]);
         check("{}", &[]);
     }
@@ -160,5 +165,6 @@ mod tests {
         let reading = Reading { columns, ..as_is(Format::Json) };
         let text = br#"[{"what": "emotet", "name": "evil.example"}]"#;
         check_read(&reading, text, &["1 name evil.example subtree family=emotet"]);
+        check_read(&reading, br#"[{"what": "x", "name": "evil.example", "revoked": true}]"#, &["1! Revoked"]);
     }
 }

@@ -45,6 +45,8 @@ struct Layout {
     severity: Option<usize>,
     expires: Option<usize>,
     path: Option<usize>,
+    revoked: Option<usize>,
+    deleted: Option<usize>,
 }
 
 impl<'a> Table<'a> {
@@ -162,6 +164,8 @@ impl Layout {
                 }
                 Some(Heading::LesserFamily) => lesser = lesser.or(Some(at)),
                 Some(Heading::Path) => self.path = self.path.or(Some(at)),
+                Some(Heading::Revoked) => self.revoked = Some(at),
+                Some(Heading::Deleted) => self.deleted = Some(at),
             }
         }
         self.family = self.family.or(lesser);
@@ -181,6 +185,9 @@ impl Layout {
             };
             self.set(role, at);
         }
+        // What is told is what the columns hold, not that what was taken back counts.
+        let find = |heading| cells.iter().position(|cell| words::heading(cell) == Some(heading));
+        (self.revoked, self.deleted) = (find(Heading::Revoked), find(Heading::Deleted));
         has_heading.then_some(self)
     }
 
@@ -287,10 +294,16 @@ impl Layout {
                 kind => kind,
             },
         };
+        for (at, fault) in [(self.revoked, Fault::Revoked), (self.deleted, Fault::Deleted)] {
+            if filled(at).is_some_and(words::is_yes) {
+                return out.fault(fault, &cells.join(","));
+            }
+        }
+        let expires = filled(self.expires);
         let traits = Traits {
             family: filled(self.family).filter(|family| is_family(family)).map(|family| out.family(family)),
             severity: filled(self.severity).and_then(words::severity),
-            expires: filled(self.expires).and_then(words::time),
+            expires: expires.and_then(words::time),
         };
         // The header again, whole or where its cells go down over two rows.
         if self
@@ -317,6 +330,10 @@ impl Layout {
         }
         if !has_value {
             out.fault(Fault::NoValue, &cells.join(","));
+        } else if traits.expires.is_none()
+            && let Some(text) = expires.filter(|text| !words::is_endless(text))
+        {
+            out.fault(Fault::Expiry(excerpt(text)), &cells.join(","));
         }
     }
 

@@ -2,7 +2,7 @@
 //!
 //! Only what a word means; where it stands is for the formats to know.
 
-use jiff::civil::{Date, DateTime};
+use jiff::civil::{Date, DateTime, Time};
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 
@@ -92,6 +92,10 @@ pub(super) enum Heading {
     LesserFamily,
     /// A path, which belongs to the host in another column.
     Path,
+    /// Whether the row was taken back by its author.
+    Revoked,
+    /// Whether the row was deleted.
+    Deleted,
     /// Names and addresses that are never listed: those of victims.
     Other,
 }
@@ -102,7 +106,7 @@ const SEVERITY: Heading = Heading::Role(Role::Severity);
 const EXPIRES: Heading = Heading::Role(Role::Expires);
 
 /// Whole headings, as [`bare`] makes them.
-const HEADINGS: [(&[&str], Heading); 7] = [
+const HEADINGS: [(&[&str], Heading); 9] = [
     (
         &[
             "value",
@@ -183,6 +187,8 @@ const HEADINGS: [(&[&str], Heading); 7] = [
         EXPIRES,
     ),
     (&["path"], Heading::Path),
+    (&["revoked", "is revoked", "thu hoi", "da thu hoi"], Heading::Revoked),
+    (&["deleted", "is deleted", "da xoa"], Heading::Deleted),
 ];
 
 /// What headings begin with.
@@ -377,6 +383,37 @@ pub(super) fn is_nothing(text: &str) -> bool {
             .any(|word| text.eq_ignore_ascii_case(word))
 }
 
+/// Words that stand for a truth.
+pub(super) fn is_yes(text: &str) -> bool {
+    ["true", "1", "yes", "co"].contains(&bare(text).as_str())
+}
+
+/// Words that stand for no end, and the last year there is.
+pub(super) fn is_endless(text: &str) -> bool {
+    let bare = bare(text);
+    bare.starts_with("9999")
+        || bare.ends_with("9999")
+        || [
+            "never",
+            "forever",
+            "permanent",
+            "unlimited",
+            "indefinite",
+            "false",
+            "0",
+            "vinh vien",
+            "lau dai",
+            "vo han",
+            "vo thoi han",
+            "khong thoi han",
+            "khong co thoi han",
+            "khong het han",
+            "khong gioi han",
+            "khong xac dinh",
+        ]
+        .contains(&bare.as_str())
+}
+
 /// Reads how bad something is.
 pub(super) fn severity(text: &str) -> Option<Severity> {
     let bare = bare(text);
@@ -393,8 +430,8 @@ pub(super) fn severity(text: &str) -> Option<Severity> {
 
 /// Reads a time, in microseconds since 1970; without a zone it is UTC, and a day ends with its end.
 ///
-/// RFC 3339, `2026-12-01 10:00:00 UTC`, `2026-12-01`, `01/12/2026` (the day in front), seconds or milliseconds
-/// since 1970, and a spreadsheet's count of days since 1900.
+/// RFC 3339, `2026-12-01 10:00:00 UTC`, `2026-12-1`, `01/12/2026` or `1-12-2026 10:00` (the day in front of the month),
+/// seconds or milliseconds since 1970, and a spreadsheet's count of days since 1900.
 pub(super) fn time(text: &str) -> Option<i64> {
     let text = text.trim();
     let text = text.strip_suffix("UTC").unwrap_or(text).trim_end();
@@ -404,13 +441,9 @@ pub(super) fn time(text: &str) -> Option<i64> {
     if let Ok(number) = text.parse::<f64>() {
         return number_time(number);
     }
-    let time = match text.split_once(['/', '.']).and_then(|_| day_first(text)) {
-        Some(day) => end_of(day)?,
-        // `2026-12-01` would be its first moment as a DateTime.
-        None => match text.parse::<Date>().ok().filter(|_| text.len() <= 10) {
-            Some(day) => end_of(day)?,
-            None => text.parse::<DateTime>().ok()?,
-        },
+    let time = match civil(text) {
+        Some(time) => time,
+        None => text.parse::<DateTime>().ok()?,
     };
     microseconds(time)
 }
@@ -430,17 +463,41 @@ fn number_time(number: f64) -> Option<i64> {
     }
 }
 
-fn day_first(text: &str) -> Option<Date> {
-    let mut parts = text.split(['/', '.']);
-    let (day, month, year) = (parts.next()?, parts.next()?, parts.next()?);
+/// Reads a day, with or without a time in front of it or behind.
+fn civil(text: &str) -> Option<DateTime> {
+    let mut words = text.split_whitespace();
+    let (first, second) = (words.next()?, words.next());
+    if words.next().is_some() {
+        return None;
+    }
+    match second {
+        None => end_of(day(first)?),
+        Some(second) if first.contains(':') => Some(day(second)?.to_datetime(clock(first)?)),
+        Some(second) => Some(day(first)?.to_datetime(clock(second)?)),
+    }
+}
+
+fn day(text: &str) -> Option<Date> {
+    let mut parts = text.split(['/', '.', '-']);
+    let (first, month, last) = (parts.next()?, parts.next()?, parts.next()?);
+    let (day, year) = if first.len() == 4 { (last, first) } else { (first, last) };
     if parts.next().is_some() || year.len() != 4 {
         return None;
     }
     Date::new(year.parse().ok()?, month.parse().ok()?, day.parse().ok()?).ok()
 }
 
+fn clock(text: &str) -> Option<Time> {
+    let mut parts = text.split(':').map(|part| part.parse().ok());
+    let (hour, minute, second) = (parts.next()??, parts.next()??, parts.next().unwrap_or(Some(0))?);
+    if parts.next().is_some() {
+        return None;
+    }
+    Time::new(hour, minute, second, 0).ok()
+}
+
 fn end_of(day: Date) -> Option<DateTime> {
-    Some(day.tomorrow().ok()?.to_datetime(jiff::civil::Time::midnight()))
+    Some(day.tomorrow().ok()?.to_datetime(Time::midnight()))
 }
 
 fn microseconds(time: DateTime) -> Option<i64> {
@@ -525,6 +582,12 @@ mod tests {
         check("2026-12-01", Some("2026-12-02T00:00:00Z"));
         check("01/12/2026", Some("2026-12-02T00:00:00Z"));
         check("1.12.2026", Some("2026-12-02T00:00:00Z"));
+        check("01-12-2026", Some("2026-12-02T00:00:00Z"));
+        check("2026-12-1", Some("2026-12-02T00:00:00Z"));
+        check("2026/12/01", Some("2026-12-02T00:00:00Z"));
+        check("01/12/2026 10:00", Some("2026-12-01T10:00:00Z"));
+        check("10:00:30 1/12/2026", Some("2026-12-01T10:00:30Z"));
+        check("2026-12-1 9:05", Some("2026-12-01T09:05:00Z"));
         check("1787422222", Some("2026-08-22T18:10:22Z"));
         check("1787422222000", Some("2026-08-22T18:10:22Z"));
         check("46357", Some("2026-12-02T00:00:00Z"));
@@ -547,6 +610,10 @@ mod tests {
 
     #[test]
     fn kinds_and_severities() {
+        for text in ["Vĩnh viễn", "never", "9999-12-31", "31/12/9999", "Không xác định"] {
+            assert!(is_endless(text) && time(text).is_none(), "{text}");
+        }
+        assert!(!is_endless("30 ngày"));
         assert_eq!(kind("ip:port"), Some(Kind::Host));
         assert_eq!(kind("Tên miền"), Some(Kind::Host));
         assert_eq!(kind("URL"), Some(Kind::Url));
