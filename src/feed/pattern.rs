@@ -227,7 +227,11 @@ impl<'a> Parser<'a> {
     }
 
     fn word(&mut self) -> Option<Word<'a>> {
-        let rest = self.rest.trim_start();
+        let mut rest = self.rest.trim_start();
+        // An open comment is a word that nothing expects.
+        while let Some((_, after)) = rest.strip_prefix("/*").and_then(|comment| comment.split_once("*/")) {
+            rest = after.trim_start();
+        }
         let first = rest.chars().next()?;
         let (word, len) = match first {
             '[' | ']' | '(' | ')' | ',' => (Word::Mark(first), 1),
@@ -268,6 +272,7 @@ fn bare_len(text: &str) -> usize {
                 _ => break,
             },
             '[' | ']' | '(' | ')' | ',' | '=' | '!' | '<' | '>' | '\'' => break,
+            '/' if at > 0 && text[at..].starts_with("/*") => break,
             char if char.is_whitespace() => break,
             _ => {}
         }
@@ -315,7 +320,8 @@ enum Subject {
 impl Subject {
     fn of(path: &str) -> Option<Self> {
         Some(match path {
-            "domain-name:value" => Self::Name,
+            // The latter two are OpenCTI's own.
+            "domain-name:value" | "hostname:value" | "x-opencti-hostname:value" => Self::Name,
             "ipv4-addr:value" | "ipv6-addr:value" => Self::Address,
             "domain-name:resolves_to_refs[*].value"
             | "network-traffic:dst_ref.value"
@@ -384,6 +390,8 @@ mod tests {
             &["2001:db8::1", "192.0.2.0/24"],
         );
         check("[ipv4-addr:value ISSUBSET '192.0.2.0/24']", &["192.0.2.0/24"]);
+        check("[hostname:value = 'evil.example']", &["evil.example subtree"]);
+        check("[x-opencti-hostname:value = 'evil.example']", &["evil.example subtree"]);
         check("[domain-name:value LIKE '%.evil.example']", &["evil.example below"]);
         check("[domain-name:value LIKE 'evil.example']", &["evil.example subtree"]);
         check(r"[url:value = 'http://a.example/\'x\\']", &[r"http://a.example/'x\"]);
@@ -432,6 +440,22 @@ mod tests {
             "[domain-name:value = 'a.example' OR domain-name:value = 'b.example' AND domain-name:value != 'c.example']",
             &["a.example subtree", "Narrowed: b.example", "Negated: c.example"],
         );
+    }
+
+    #[test]
+    fn comments_are_blanks() {
+        for pattern in [
+            "/* x */[domain-name:value = 'a.example' /* 'b.example'] */]/**/ /***/",
+            "[/*x*/domain-name:value/*x*/=/*x*/'a.example'/*x*/]",
+            "[domain-name:value/* x\ny */IN('a.example')]",
+        ] {
+            check(pattern, &["a.example subtree"]);
+        }
+        check("[url:value = 'http://a.example/*b*/']", &["http://a.example/*b*/"]);
+        for pattern in ["[domain-name:value = 'a.example'] /* x", "[domain-name:value = 'a.example' */ x */]"]
+        {
+            check(pattern, &["PatternSyntax"]);
+        }
     }
 
     #[test]
