@@ -34,7 +34,7 @@ fuzz_target!(|data: &[u8]| {
     });
     let Some((&choice, file)) = data.split_first() else { return };
     let format = Format::ALL[usize::from(choice & !GZIP) % Format::ALL.len()];
-    let mut checker = Checker { lines: file.split(|&byte| byte == b'\n').count() as u64 };
+    let mut checker = Checker { lines: file.split(|&byte| matches!(byte, b'\n' | b'\r')).count() as u64 };
     let reading = Reading { format, ..Reading::default() };
     let used = if choice & GZIP == 0 {
         // What is gzip or a workbook by itself has other lines than can be counted here.

@@ -176,6 +176,10 @@ mod tests {
             "host,path,message\nevil.example,,x\nevil.example,/a,x\nhost,path,message\n",
             &["2 name evil.example subtree", "3 url evil.example/a"],
         );
+        check(
+            "date,value\r2022-01-01,a.example\r2022-01-01,b.example\r",
+            &["2 name a.example subtree", "3 name b.example subtree"],
+        );
         check("domain\tip\na.example\t192.0.2.1\n", &["2 name a.example subtree", "2 ip 192.0.2.1"]);
         check(
             "domain,note\n\"a.example, b.example\",x\n\"a.example and more\",y",

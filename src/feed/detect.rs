@@ -27,6 +27,7 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
+use super::read::line_end;
 use super::table::Table;
 use super::{Columns, Format, defang, hosts, ip, plain, token};
 use crate::tabular::delimited;
@@ -56,8 +57,9 @@ pub(super) fn format(head: &[u8]) -> Format {
         return json(head);
     }
     let mut tally = Tally::default();
+    let end = char::from(line_end(head));
     let head = String::from_utf8_lossy(head);
-    for line in head.lines() {
+    for line in head.split(end) {
         tally.count(line.trim());
     }
     if tally.is_maltrail {
@@ -275,6 +277,7 @@ mod tests {
         check("{\"uuid\": \"x\", \"Attribute\": []}", Format::Misp);
         check("{\"version\": 3, \"rules\": []}", Format::Json);
         check("[\"a.example\"]", Format::Json);
+        check("date,domain\r2022-01-01,evil.example\r", Format::Csv);
         check("See evil[.]vn and\nothers\nbelow\n", Format::Text);
         check("evil[.]vn\nother[.]vn\n", Format::Plain);
     }

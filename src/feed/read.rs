@@ -85,6 +85,8 @@ pub(super) struct Lines<R> {
     input: BufReader<Input<R>>,
     content: Content,
     is_gzip: bool,
+    /// What ends a line.
+    end: u8,
     line: Vec<u8>,
     octets: u64,
     max_size: u64,
@@ -113,9 +115,10 @@ impl<R: Read> Lines<R> {
             head.drain(..UTF8_MARK.len());
             octets += UTF8_MARK.len() as u64;
         }
+        let end = line_end(&head);
         let input = Input { head: Cursor::new(head), error, body };
         let input = BufReader::with_capacity(HEAD, input);
-        Ok(Self { input, content, is_gzip, line: Vec::new(), octets, max_size })
+        Ok(Self { input, content, is_gzip, end, line: Vec::new(), octets, max_size })
     }
 
     /// What the file is.
@@ -133,16 +136,17 @@ impl<R: Read> Lines<R> {
         self.line.clear();
         let len = (&mut self.input)
             .take(MAX_LINE as u64 + 1)
-            .read_until(b'\n', &mut self.line)
+            .read_until(self.end, &mut self.line)
             .map_err(|error| failed(self.is_gzip, error, *number))?;
         let mut octets = len as u64;
         if len == 0 {
             return Ok(None);
         }
-        let is_ended = self.line.pop_if(|&mut last| last == b'\n').is_some();
+        let is_ended = self.line.pop_if(|&mut last| last == self.end).is_some();
         let is_too_long = !is_ended && len > MAX_LINE;
         if is_too_long {
-            octets += discard_line(&mut self.input).map_err(|error| failed(self.is_gzip, error, *number))?;
+            octets += discard_line(&mut self.input, self.end)
+                .map_err(|error| failed(self.is_gzip, error, *number))?;
         }
         self.octets += octets;
         if self.octets > self.max_size {
@@ -224,8 +228,14 @@ impl Content {
     }
 }
 
+/// What ends the lines of a text: LF with or without CR in front, or CR alone as on the first Macintoshes, whose way
+/// spreadsheets for the Mac still offer.
+pub(super) fn line_end(head: &[u8]) -> u8 {
+    if head.contains(&b'\r') && !head.contains(&b'\n') { b'\r' } else { b'\n' }
+}
+
 /// Skips to the end of the line and returns how many octets that took.
-fn discard_line(input: &mut impl BufRead) -> io::Result<u64> {
+fn discard_line(input: &mut impl BufRead, end: u8) -> io::Result<u64> {
     let mut skipped = 0;
     loop {
         let buffer = match input.fill_buf() {
@@ -233,11 +243,11 @@ fn discard_line(input: &mut impl BufRead) -> io::Result<u64> {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
             Err(error) => return Err(error),
         };
-        let end = buffer.iter().position(|&byte| byte == b'\n');
-        let len = end.map_or(buffer.len(), |end| end + 1);
+        let found = buffer.iter().position(|&byte| byte == end);
+        let len = found.map_or(buffer.len(), |end| end + 1);
         input.consume(len);
         skipped += len as u64;
-        if end.is_some() || len == 0 {
+        if found.is_some() || len == 0 {
             return Ok(skipped);
         }
     }

@@ -147,6 +147,8 @@ fn bytes_become_lines() {
     check_bytes(Format::Plain, b"\xef\xbb\xbf", &[]);
     check_bytes(Format::Plain, b"a.example", &one);
     check_bytes(Format::Plain, b"\xef\xbb\xbfa.example\r\nb.example", &two);
+    check_bytes(Format::Plain, b"a.example\rb.example", &two);
+    check_bytes(Format::Plain, &gzip(b"\xef\xbb\xbfa.example\rb.example\r"), &two);
     check_bytes(Format::Plain, &gzip(b"a.example\nb.example\n"), &two);
     let members = [gzip(b"a.example\nb.exa"), gzip(b"mple")].concat();
     check_bytes(Format::Plain, &members, &two);
@@ -403,7 +405,8 @@ proptest! {
     #[test]
     fn no_octets_panic(bytes in prop::collection::vec(any::<u8>(), 0..400), text in any_text()) {
         for input in [&bytes, &text] {
-            let lines = input.split(|&byte| byte == b'\n').count() as u64;
+            let end = read::line_end(input);
+            let lines = input.split(|&byte| byte == end).count() as u64;
             for format in Format::ALL {
                 let mut transcript = Transcript::default();
                 let _ = parse(&input[..], &as_is(format), &mut transcript);
