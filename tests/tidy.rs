@@ -39,7 +39,7 @@ const FOLDING: [(&str, &str); 5] = [
 
 /// The modules that may import only these of ours.
 const ONLY: &[(&str, &[&str])] = &[
-    ("cases", &["database", "fetch", "identity", "outlet"]),
+    ("cases", &["database", "fetch", "identity", "outlet", "tabular"]),
     ("clock", &[]),
     ("coverage", &["cases", "database", "identity", "mac", "tabular"]),
     (

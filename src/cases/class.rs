@@ -5,6 +5,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use crate::tabular::heading::folded;
+
 /// A kind of trouble.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Class {
@@ -52,8 +54,8 @@ impl FromStr for Class {
 
 /// Which families and feeds are of which class.
 ///
-/// A pattern is a text in which `*` stands for any; letters of ASCII count the same in either case. A family is looked up
-/// first, in the order C2, phishing, scan; then the feed.
+/// A pattern is a text in which `*` stands for any; letters count the same in either case, with marks or without, composed or
+/// not. A family is looked up first, in the order C2, phishing, scan; then the feed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Classes {
     /// Malware that calls its server.
@@ -81,7 +83,8 @@ impl Classes {
         let family = family.filter(|family| !family.is_empty());
         let lists = [(Class::C2, &self.c2), (Class::Phishing, &self.phishing), (Class::Scan, &self.scan)];
         for text in [family, feed].into_iter().flatten() {
-            let found = lists.iter().find(|(_, patterns)| patterns.iter().any(|it| fits(it, text)));
+            let text = folded(text);
+            let found = lists.iter().find(|(_, patterns)| patterns.iter().any(|it| fits(&folded(it), &text)));
             if let Some((class, _)) = found {
                 return *class;
             }
@@ -95,7 +98,7 @@ impl Classes {
     }
 }
 
-/// Whether a pattern takes a text; each `*` takes as little as it can, which is enough.
+/// Whether a pattern takes a text, both folded; each `*` takes as little as it can, which is enough.
 fn fits(pattern: &str, text: &str) -> bool {
     let (pattern, text) = (pattern.as_bytes(), text.as_bytes());
     let (mut at, mut from) = (0, 0);
@@ -106,7 +109,7 @@ fn fits(pattern: &str, text: &str) -> bool {
                 star = Some((at, from));
                 at += 1;
             }
-            Some(octet) if octet.eq_ignore_ascii_case(&text[from]) => (at, from) = (at + 1, from + 1),
+            Some(octet) if *octet == text[from] => (at, from) = (at + 1, from + 1),
             _ => match star {
                 Some((star_at, taken)) => {
                     star = Some((star_at, taken + 1));
@@ -136,6 +139,11 @@ mod tests {
         check("emotet", "openphish", false, Class::Phishing);
         check("Botnet phishing kit", "", false, Class::C2);
         check("Trang lừa đảo ngân hàng", "", false, Class::Phishing);
+        check("LỪA ĐẢO TRỰC TUYẾN", "", false, Class::Phishing);
+        check("Lừa Đảo", "", false, Class::Phishing);
+        check("Lua dao", "", false, Class::Phishing);
+        check("Gia\u{309} ma\u{323}o ngân hàng", "", false, Class::Phishing);
+        check("", "LU\u{31b}\u{300}A ĐA\u{309}O", false, Class::Phishing);
         check("masscanner", "", false, Class::Scan);
         check("", "bad-addresses", true, Class::Address);
         check("emotet", "bad-addresses", true, Class::C2);
@@ -146,7 +154,7 @@ mod tests {
     #[test]
     fn a_star_takes_anything() {
         fn check(pattern: &str, text: &str, expected: bool) {
-            assert_eq!(fits(pattern, text), expected, "{pattern:?} {text:?}");
+            assert_eq!(fits(&folded(pattern), &folded(text)), expected, "{pattern:?} {text:?}");
         }
         check("", "", true);
         check("*", "", true);

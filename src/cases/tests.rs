@@ -62,6 +62,28 @@ fn whats(desk: &Desk, id: CaseId) -> Vec<What> {
 }
 
 #[test]
+fn a_family_is_the_same_however_a_feed_writes_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let desk = desk(folder.path());
+    for (number, family) in
+        (0..).zip(["Emotet", "emotet", "EMOTET", "Lừa đảo", "LỪA ĐẢO", "Lu\u{31b}\u{300}a đảo"])
+    {
+        let seen = sighting(machine(17), family, NOON + number * SECOND);
+        desk.sighting(&seen, NOON + number * SECOND).unwrap();
+    }
+    let mut found: Vec<_> = desk
+        .list(&CaseFilter::default())
+        .unwrap()
+        .into_iter()
+        .map(|case| (case.family, case.queries))
+        .collect();
+    found.sort();
+    assert_eq!(found, [("Emotet".to_owned(), 3), ("Lừa đảo".to_owned(), 3)], "the first spelling stays");
+    let other = Sighting { class: Class::Phishing, ..sighting(machine(17), "emotet", NOON) };
+    assert_eq!(desk.sighting(&other, NOON).unwrap(), Effect::Opened, "another class is another case");
+}
+
+#[test]
 fn a_machine_and_a_family_are_one_case() {
     let folder = tempfile::tempdir().unwrap();
     let desk = desk(folder.path());
