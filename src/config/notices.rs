@@ -11,7 +11,7 @@ use super::cases::{Office, address};
 use super::faults::Problem;
 use super::file::{empty_or_text, identifier};
 use super::identity_files::{Files, Settings};
-use super::reader::{Reader, Table, Value, duration, list, parsed};
+use super::reader::{Reader, Table, Value, boolean, duration, list, parsed};
 use crate::cases::notify::{Agency, Mail, Options, Receiver, Relay, Security, Webhook};
 use crate::client;
 use crate::fetch::http;
@@ -171,6 +171,7 @@ fn webhooks<'a>(reader: &mut Reader<'a>, top: &mut Table<'a>) -> Vec<Webhook> {
         let ca = reader.take(&mut table, "ca", None, file);
         let line_of_secret = table.line_of("secret_file");
         let secret = reader.take(&mut table, "secret_file", None, file);
+        let notifies = reader.take(&mut table, "notifies", false, boolean);
         reader.finish(table, &[]);
         if let Some(path) = &secret
             && let Err(error) = read_secret(path)
@@ -190,7 +191,7 @@ fn webhooks<'a>(reader: &mut Reader<'a>, top: &mut Table<'a>) -> Vec<Webhook> {
             continue;
         }
         let http = http::Options { proxy: None, ca, credentials: None, max_size: 0, timeout: TIMEOUT };
-        webhooks.push(Webhook { name, url, http, secret });
+        webhooks.push(Webhook { name, url, http, secret, notifies });
     }
     webhooks
 }

@@ -4,6 +4,9 @@
 //! steps ──► collect: a message in the outbox for each that wants to know ──► deliver ──► told
 //! ```
 //!
+//! A case is told of once mail to its own agency was taken, or a webhook that `notifies`. What others get to read is for their
+//! eyes: nobody at the machine knows by it. Of a case without agency the readers of everything are those to be told.
+//!
 //! What is to be told is made of steps, once each, in the transaction that notes how far they were looked at, so that none is lost and none comes
 //! twice. A message that a receiver refuses or that cannot be brought is tried again, later and later, for three days.
 //! Where it is not known whether a mail arrived (the server took it and then said nothing, or we were killed), it is **not** sent again:
@@ -224,8 +227,7 @@ impl Postman {
             if outbox::has(&self.connection, &key)? {
                 continue;
             }
-            let (cases, _) = outbox::digest(&self.connection, agency, now - DAY, 1)?;
-            if !cases.is_empty() {
+            if !outbox::digest(&self.connection, agency, now - DAY, 1)?.is_empty() {
                 let kind = format!("{DIGEST}{}", agency.unwrap_or_default());
                 outbox::add(&self.connection, &key, &format!("{MAIL}{address}"), &kind, None, now)?;
             }
@@ -312,7 +314,7 @@ impl Postman {
         Ok(())
     }
 
-    /// What a mail says, and of which cases it tells; `None` where there is nothing any more.
+    /// What a mail says, and of which cases whoever is to be told is told by it; `None` where there is nothing any more.
     fn write(
         &self,
         address: &str,
@@ -332,17 +334,21 @@ impl Postman {
             if cases.is_empty() {
                 return Ok(None);
             }
-            let mut ids: Vec<CaseId> = cases.iter().map(|(case, _)| case.id).collect();
+            let told = cases.iter().map(|(case, _)| case).filter(|case| tells(options, address, case));
+            let mut ids: Vec<CaseId> = told.map(|case| case.id).collect();
             ids.dedup();
             return Ok(Some((wording::at_once(&cases, &reader, desk.quiet_days), ids)));
         };
         let agency = Some(agency).filter(|agency| !agency.is_empty());
-        let (cases, count) = outbox::digest(&self.connection, agency, now - DAY, MOST_DIGEST)?;
+        let since = now - DAY;
+        let cases = outbox::digest(&self.connection, agency, since, MOST_DIGEST)?;
         if cases.is_empty() {
             return Ok(None);
         }
-        let ids = cases.iter().filter(|case| case.course.is_open()).map(|case| case.id).collect();
-        Ok(Some((wording::digest(&cases, count, agency, &reader, now), ids)))
+        let figures = outbox::figures(&self.connection, agency, since)?;
+        let told = cases.iter().filter(|case| case.course.is_open() && tells(options, address, case));
+        let ids = told.map(|case| case.id).collect();
+        Ok(Some((wording::digest(&cases, &figures, agency, &reader, now), ids)))
     }
 
     async fn deliver_webhook(
@@ -372,7 +378,8 @@ impl Postman {
             let body = webhook::body(&options.node, &case, &step);
             match client.post(&message.key, body, now).await {
                 Outcome::Taken => {
-                    if step.what == What::Opened || step.what == What::Reopened {
+                    let is_news = step.what == What::Opened || step.what == What::Reopened;
+                    if is_news && webhook.notifies {
                         self.told(case.id, &format!("webhook {}", webhook.name), now)?;
                     }
                     outbox::settle(&self.connection, &[message.id], Fate::Sent, now, None)?;
@@ -488,6 +495,14 @@ fn channels(options: &Options, case: &Case, step: &Step) -> Vec<String> {
         }
     }
     channels
+}
+
+/// Whether mail to this address tells those whom a case concerns: its agency, or of one without, the readers of everything.
+fn tells(options: &Options, address: &str, case: &Case) -> bool {
+    match case.agency.as_deref() {
+        Some(id) => options.agencies.get(id).and_then(|agency| agency.email.as_deref()) == Some(address),
+        None => options.mail.as_ref().is_some_and(|mail| mail.to.iter().any(|to| to == address)),
+    }
 }
 
 /// Who reads mail: of everything, or of one agency.

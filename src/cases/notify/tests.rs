@@ -1,7 +1,7 @@
 //! What is told is told once, whatever receivers do; the clock is the test's, the receivers are sockets that follow a script.
 
 use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, LazyLock, Mutex};
 
 use ring::hmac;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
@@ -80,13 +80,17 @@ fn desk(folder: &Path) -> Desk {
 }
 
 fn hit(desk: &Desk, machine: u8, class: Class, now: i64) {
+    hit_of(desk, machine, Some("so-yt"), class, now);
+}
+
+fn hit_of(desk: &Desk, machine: u8, agency: Option<&str>, class: Class, now: i64) {
     let client = [10, 1, 0, machine].into();
     let sighting = Sighting {
         time: now,
         client,
         machine: Subject::Address(client),
         host: Some("MÁY-KẾ-TOÁN".to_owned()),
-        agency: Some("so-yt".to_owned()),
+        agency: agency.map(str::to_owned),
         family: "emotet".to_owned(),
         class,
         name: "c2.evil.example".to_owned(),
@@ -253,8 +257,85 @@ async fn what_may_have_arrived_is_not_sent_again_but_is_in_the_digest() {
         assert_eq!((mails.len(), state(&desk)), (1, State::Notified), "{deed:?}");
         let text = decoded(&mails[0]);
         assert!(text.contains("Tình hình xử lý mã độc của Sở Y tế, ngày 05/10/2024"), "{text}");
-        assert!(text.contains("Đang mở          1"), "{text}");
+        assert!(text.contains("máy chủ điều khiển mã độc (C2): 1 đang mở (1 mới trong ngày,"), "{text}");
     }
+}
+
+#[tokio::test]
+async fn only_mail_to_the_agency_itself_tells_of_a_case() {
+    let folder = tempfile::tempdir().unwrap();
+    let desk = desk(folder.path());
+    let mut postman = Postman::new(&desk).unwrap();
+    let (relay, got) = relay(&[]).await;
+    let mut options = options(relay);
+    let mail = options.mail.as_mut().unwrap();
+    (mail.to, mail.digest) = (vec!["attt@example.vn".to_owned()], Some(10 * 60));
+    let silent = Agency { name: "Sở Nội vụ".to_owned(), officer: None, email: None };
+    options.agencies.insert("so-nv".to_owned(), silent);
+    for (machine, agency) in [(1, Some("so-yt")), (2, Some("so-nv")), (3, Some("no-more")), (4, None)] {
+        hit_of(&desk, machine, agency, Class::C2, NOW);
+    }
+    let states = || {
+        let mut cases = desk.list(&CaseFilter::default()).unwrap();
+        cases.sort_by_key(|case| case.client);
+        cases.into_iter().map(|case| case.course.state).collect::<Vec<_>>()
+    };
+    // At once, and again in the digest.
+    let expected = [State::Notified, State::New, State::New, State::Notified];
+    for (hours, mails) in [(0, 2), (2, 4)] {
+        for second in 0..600 {
+            postman.round(&options, NOW + (hours * 3600 + second) * SECOND).await.unwrap();
+        }
+        assert_eq!((got.lock().unwrap().len(), states().as_slice()), (mails, &expected[..]), "{hours}");
+    }
+}
+
+#[tokio::test]
+async fn a_digest_counts_all_by_class_and_lists_some() {
+    let folder = tempfile::tempdir().unwrap();
+    let desk = desk(folder.path());
+    let mut postman = Postman::new(&desk).unwrap();
+    let (relay, got) = relay(&[]).await;
+    let mut options = options(relay);
+    options.mail.as_mut().unwrap().digest = Some(8 * 60);
+    // More than a digest lists, and those seen last are of one class.
+    for machine in 0..=250 {
+        let (class, later) = if machine < 30 { (Class::Phishing, 0) } else { (Class::C2, 1) };
+        hit(&desk, machine, class, NOW - 2 * DAY + later * SECOND);
+    }
+    hit(&desk, 251, Class::Scan, NOW - 2 * SECOND);
+    let cases = desk.list(&CaseFilter::default()).unwrap();
+    let by = Actor::Person("Lê Văn A".to_owned());
+    for case in cases.iter().filter(|case| case.class == Class::Phishing).take(3) {
+        desk.said_clean(case.id, "", &by, NOW - SECOND).unwrap();
+    }
+    options.mail.as_mut().unwrap().at_once = Vec::new();
+    postman.round(&options, NOW).await.unwrap();
+    let mails = got.lock().unwrap().clone();
+    assert_eq!(mails.len(), 1);
+    let text = decoded(&mails[0]);
+    for part in [
+        "(C2): 221 đang mở (0 mới trong ngày, 0 tái diễn, 0 đã báo làm sạch), 0 đã đóng",
+        "Người dùng mở trang lừa đảo: 30 đang mở (0 mới trong ngày, 0 tái diễn, 3 đã báo làm sạch), 0 đã đóng",
+        "Máy dò quét: 1 đang mở (1 mới trong ngày,",
+        "… và 22 phiếu khác",
+        "… và 30 phiếu khác",
+    ] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+    assert_eq!(text.matches("thấy lần cuối").count(), 200);
+    let subject = wording::digest(&[], &[], None, &reader_of_nothing(), NOW).subject;
+    assert_eq!(subject, "[SachDNS] Tổng hợp ngày 04/10/2024: đang mở 0 phiếu – toàn tỉnh");
+    let of = |class, open| outbox::Figures { class, open, new: 0, again: 0, said_clean: 0, closed: 0 };
+    let figures = [of(Class::Phishing, 3), of(Class::C2, 5), of(Class::Scan, 0)];
+    let subject = wording::digest(&[], &figures, None, &reader_of_nothing(), NOW).subject;
+    assert_eq!(subject, "[SachDNS] Tổng hợp ngày 04/10/2024: đang mở 5 C2, 3 lừa đảo – toàn tỉnh");
+}
+
+fn reader_of_nothing() -> wording::Reader<'static> {
+    static NONE: LazyLock<HashMap<String, Agency>> = LazyLock::new(HashMap::new);
+    static ZONE: jiff::tz::TimeZone = jiff::tz::TimeZone::UTC;
+    wording::Reader { address: "attt@example.vn", agencies: &NONE, zone: &ZONE }
 }
 
 #[tokio::test]
@@ -287,7 +368,7 @@ async fn webhooks_are_signed_and_keep_their_key() {
     let got = Arc::<Mutex<Vec<String>>>::default();
     let kept = Arc::clone(&got);
     tokio::spawn(async move {
-        for status in ["500 no", "204 yes", "204 yes", "204 yes"] {
+        for status in ["500 no", "204 yes", "204 yes", "204 yes", "204 yes"] {
             let (mut stream, _) = listener.accept().await.unwrap();
             let mut request = Vec::new();
             while !request.ends_with(b"}") {
@@ -310,8 +391,8 @@ async fn webhooks_are_signed_and_keep_their_key() {
         timeout: Duration::from_secs(10),
     };
     let url = format!("http://127.0.0.1:{port}/hook").parse().unwrap();
-    let webhook = Webhook { name: "soc".to_owned(), url, http, secret: Some(secret) };
-    let options = Options { webhooks: vec![webhook], node: "dns1".to_owned(), ..Options::default() };
+    let webhook = Webhook { name: "soc".to_owned(), url, http, secret: Some(secret), notifies: true };
+    let mut options = Options { webhooks: vec![webhook], node: "dns1".to_owned(), ..Options::default() };
     hit(&desk, 1, Class::C2, NOW);
     for second in 0..100 {
         postman.round(&options, NOW + second * SECOND).await.unwrap();
@@ -320,6 +401,15 @@ async fn webhooks_are_signed_and_keep_their_key() {
     let (opened, told) = (&requests[1], &requests[2]);
     assert_eq!(requests.len(), 3, "refused once, then taken, then that somebody was told: {requests:#?}");
     assert_eq!(state(&desk), State::Notified);
+    // One for people who are not at the machine tells nobody there.
+    options.webhooks[0].notifies = false;
+    hit(&desk, 2, Class::C2, NOW + 200 * SECOND);
+    for second in 200..300 {
+        postman.round(&options, NOW + second * SECOND).await.unwrap();
+    }
+    assert_eq!(got.lock().unwrap().len(), 4, "only that it was opened");
+    let new = CaseFilter { states: vec![State::New], ..CaseFilter::default() };
+    assert_eq!(desk.list(&new).unwrap().len(), 1);
     let field = |request: &str, name: &str| {
         let line = request
             .lines()

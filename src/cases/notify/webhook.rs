@@ -30,6 +30,8 @@ pub struct Webhook {
     pub http: http::Options,
     /// The file of the secret that messages are signed with.
     pub secret: Option<PathBuf>,
+    /// Whether the agency is told by it: a case of which it took the news is notified.
+    pub notifies: bool,
 }
 
 /// Posts to one program.

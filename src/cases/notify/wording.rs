@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use super::Agency;
+use crate::cases::store::outbox::Figures;
 use crate::cases::{Case, Class, State, Step, What};
 
 /// A mail's subject and text.
@@ -196,52 +197,48 @@ fn headline(what: What) -> &'static str {
 const SIGNATURE: &str =
     "\n--\nThư tự động của hệ thống SachDNS – mạng diện rộng của tỉnh. Thư này không bao giờ hỏi mật khẩu.\n";
 
-/// The mail of each morning. Of `count` cases, `cases` are in it.
+/// The mail of each morning: how many cases there are of each class, and those of `cases` one by one.
 pub(super) fn digest(
     cases: &[Case],
-    count: u64,
+    figures: &[Figures],
     agency: Option<&str>,
     reader: &Reader<'_>,
     now: i64,
 ) -> Letter {
-    let open = cases.iter().filter(|case| case.course.is_open());
-    let since = now - crate::cases::lifecycle::DAY;
-    let (mut new, mut remaining, mut said, mut again) = (0, 0, 0, 0);
-    for case in open {
-        remaining += 1;
-        new += u32::from(case.course.opened >= since);
-        again += u32::from(case.course.reopened > 0 && case.course.since >= since);
-        said += u32::from(matches!(case.course.state, State::Cleaned | State::Watched));
-    }
-    let closed = cases.len() - remaining;
     let whom = agency.map_or_else(|| "toàn tỉnh".to_owned(), |id| reader.agency_name(id));
     let day = Timestamp::from_microsecond(now).map_or_else(
         |_| String::new(),
         |it| it.to_zoned_datetime(reader.zone.clone()).strftime("%d/%m/%Y").to_string(),
     );
-    let subject = format!("[SachDNS] Tổng hợp ngày {day}: {remaining} phiếu đang mở – {whom}");
-    let mut text = format!(
-        "{}\n\nTình hình xử lý mã độc của {whom}, ngày {day}:\n\n  \
-         Đang mở          {remaining}\n  \
-         Mới trong ngày   {new}\n  \
-         Tái diễn         {again}\n  \
-         Đã báo làm sạch  {said}\n  \
-         Đã đóng          {closed}\n",
-        reader.greeting()
-    );
-    if count > cases.len() as u64 {
-        let _ = writeln!(text, "\nCó {count} phiếu; thư này nêu {} phiếu mới nhất.", cases.len());
-    }
     // C2 and phishing are never added up.
     let classes = [Class::C2, Class::Phishing, Class::Address, Class::Unknown, Class::Scan];
-    for class in classes {
-        let of_class: Vec<&Case> = cases.iter().filter(|case| case.class == class).collect();
-        if of_class.is_empty() {
-            continue;
-        }
-        let heading = trouble(class);
-        let _ = write!(text, "\n{}: {}\n", capital(heading), of_class.len());
-        for case in of_class {
+    let figures: Vec<&Figures> =
+        classes.iter().filter_map(|class| figures.iter().find(|it| it.class == *class)).collect();
+    let open: Vec<String> = figures
+        .iter()
+        .filter(|it| it.open > 0)
+        .map(|it| format!("{} {}", it.open, in_short(it.class)))
+        .collect();
+    let open = if open.is_empty() { "0 phiếu".to_owned() } else { open.join(", ") };
+    let subject = format!("[SachDNS] Tổng hợp ngày {day}: đang mở {open} – {whom}");
+    let mut text = format!("{}\n\nTình hình xử lý mã độc của {whom}, ngày {day}:\n\n", reader.greeting());
+    for it in &figures {
+        let _ = writeln!(
+            text,
+            "  {}: {} đang mở ({} mới trong ngày, {} tái diễn, {} đã báo làm sạch), {} đã đóng",
+            capital(trouble(it.class)),
+            it.open,
+            it.new,
+            it.again,
+            it.said_clean,
+            it.closed
+        );
+    }
+    for it in figures {
+        let _ = write!(text, "\n{}:\n", capital(trouble(it.class)));
+        let mut more = it.open + it.closed;
+        for case in cases.iter().filter(|case| case.class == it.class) {
+            more = more.saturating_sub(1);
             let _ = writeln!(
                 text,
                 "  {}  {}  {}  {}  {}  thấy lần cuối {}",
@@ -253,9 +250,23 @@ pub(super) fn digest(
                 reader.time(case.course.last_hit)
             );
         }
+        if more > 0 {
+            let _ = writeln!(text, "  … và {more} phiếu khác, không nêu trong thư này");
+        }
     }
     text.push_str(SIGNATURE);
     Letter { subject, text }
+}
+
+/// A class in a subject.
+fn in_short(class: Class) -> &'static str {
+    match class {
+        Class::C2 => "C2",
+        Class::Phishing => "lừa đảo",
+        Class::Address => "địa chỉ IP",
+        Class::Scan => "dò quét",
+        Class::Unknown => "chưa phân loại",
+    }
 }
 
 impl Reader<'_> {

@@ -3,7 +3,7 @@
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
 use super::{COLUMNS, Result, case_of, step_of};
-use crate::cases::{Case, CaseId, Step};
+use crate::cases::{Case, CaseId, Class, Step};
 
 /// How far a message is; the numbers are those in the database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -146,17 +146,56 @@ pub(in crate::cases) fn digest(
     agency: Option<&str>,
     closed_since: i64,
     most: u32,
-) -> Result<(Vec<Case>, u64)> {
-    let condition = "(state <> 'closed' OR closed >= ?1) AND (?2 IS NULL OR agency = ?2)";
+) -> Result<Vec<Case>> {
     let select = format!(
-        "SELECT {COLUMNS} FROM cases WHERE {condition} ORDER BY state = 'closed', last_hit DESC LIMIT ?3"
+        "SELECT {COLUMNS} FROM cases WHERE {OF_DIGEST} ORDER BY state = 'closed', last_hit DESC LIMIT ?3"
     );
     let mut statement = connection.prepare(&select)?;
-    let cases = statement
-        .query_map(params![closed_since, agency, most], case_of)?
-        .collect::<rusqlite::Result<_>>()?;
-    let count = format!("SELECT count(*) FROM cases WHERE {condition}");
-    let count =
-        connection.prepare(&count)?.query_row(params![closed_since, agency], |row| super::number(row, 0))?;
-    Ok((cases, count))
+    let cases = statement.query_map(params![closed_since, agency, most], case_of)?;
+    Ok(cases.collect::<rusqlite::Result<_>>()?)
+}
+
+/// The cases of a digest, by when closed ones were closed, and the agency.
+const OF_DIGEST: &str = "(state <> 'closed' OR closed >= ?1) AND (?2 IS NULL OR agency = ?2)";
+
+/// How many cases of one class a digest is of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::cases) struct Figures {
+    pub(in crate::cases) class: Class,
+    pub(in crate::cases) open: u64,
+    /// Of the open ones: opened since.
+    pub(in crate::cases) new: u64,
+    /// … opened again since, or belied.
+    pub(in crate::cases) again: u64,
+    /// … that somebody says are clean.
+    pub(in crate::cases) said_clean: u64,
+    /// Closed since.
+    pub(in crate::cases) closed: u64,
+}
+
+/// Counts the cases of [`digest`], whatever many, by their class.
+pub(in crate::cases) fn figures(
+    connection: &Connection,
+    agency: Option<&str>,
+    since: i64,
+) -> Result<Vec<Figures>> {
+    let select = format!(
+        "SELECT class, count(*) FILTER (WHERE state <> 'closed'),
+         count(*) FILTER (WHERE state <> 'closed' AND opened >= ?1),
+         count(*) FILTER (WHERE state <> 'closed' AND reopened > 0 AND since >= ?1),
+         count(*) FILTER (WHERE state IN ('cleaned', 'watched')), count(*) FILTER (WHERE state = 'closed')
+         FROM cases WHERE {OF_DIGEST} GROUP BY class"
+    );
+    let mut statement = connection.prepare(&select)?;
+    let figures = statement.query_map(params![since, agency], |row| {
+        Ok(Figures {
+            class: super::parsed(row, 0)?,
+            open: super::number(row, 1)?,
+            new: super::number(row, 2)?,
+            again: super::number(row, 3)?,
+            said_clean: super::number(row, 4)?,
+            closed: super::number(row, 5)?,
+        })
+    })?;
+    Ok(figures.collect::<rusqlite::Result<_>>()?)
 }
