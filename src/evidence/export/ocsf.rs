@@ -278,7 +278,7 @@ pub fn write_finding(out: &mut impl Write, record: &Record<'_>, origin: &Origin)
         metadata: metadata(origin, true),
         finding_info: FindingInfo {
             // The same each time that a record is sent: who gets it twice can tell.
-            uid: format!("{}-{}-{}-{}", origin.node, record.time, record.client, record.qtype),
+            uid: uid(record, &qname, origin),
             title,
             analytic: Analytic { name: record.feed.as_deref().unwrap_or(PRODUCT), type_id: 1, kind: "Rule" },
             created_time: time,
@@ -296,6 +296,13 @@ pub fn write_finding(out: &mut impl Write, record: &Record<'_>, origin: &Origin)
         unmapped: unmapped(record),
     };
     write_line(out, &line)
+}
+
+/// What a record is known by: queries of one batch have the same microsecond, and what a later list found is a find of its own.
+fn uid(record: &Record<'_>, qname: &str, origin: &Origin) -> String {
+    let Record { time, client, qtype, .. } = record;
+    let found = if record.is_before_listed() { "-before-listed" } else { "" };
+    format!("{}-{time}-{client}-{qtype}-{qname}{found}", origin.node)
 }
 
 fn write_line(out: &mut impl Write, line: &impl Serialize) -> io::Result<()> {
@@ -542,6 +549,21 @@ mod tests {
         let finding = check_required(Format::OcsfFinding, &sample(1_795_478_400_000_001));
         assert_eq!(finding["finding_info"]["title"], "Mã độc: a client asked for evil.example");
         assert_eq!(finding["evidences"][0]["src_endpoint"]["ip"], "10.1.2.3");
+    }
+
+    #[test]
+    fn records_of_one_microsecond_are_told_apart() {
+        let uid = |record: &Record<'_>| {
+            let finding = check_required(Format::OcsfFinding, record);
+            finding["finding_info"]["uid"].as_str().unwrap().to_owned()
+        };
+        let record = sample(7);
+        assert_eq!(uid(&record), "dns1.example.vn-7-10.1.2.3-1-evil.example");
+        let other = Record { qname: b"\x05other\x07example\0".to_vec().into(), ..record.clone() };
+        let late = Record { outcome: Outcome::Forward, ..record.clone() };
+        let uids = [uid(&record), uid(&other), uid(&late)];
+        assert_eq!(uids.iter().collect::<std::collections::HashSet<_>>().len(), 3, "{uids:?}");
+        assert_eq!(uid(&record), uids[0], "the same each time");
     }
 
     #[test]
