@@ -172,6 +172,9 @@ pub enum Fault {
     /// A sheet that is hidden.
     #[error("the sheet {0:?} is hidden, and left out")]
     HiddenSheet(String),
+    /// A heading that is none of ours.
+    #[error("the column {0:?} is not read: no heading is called so")]
+    Heading(String),
 }
 
 impl Batch {

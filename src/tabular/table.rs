@@ -90,9 +90,25 @@ pub enum TableError {
     /// A workbook of Excel 97, or one with a password.
     #[error("a workbook of Excel 97, or one with a password; save it as .xlsx without a password, or as CSV")]
     OldWorkbook,
-    /// No text.
+    /// No text that can be read.
+    #[error(transparent)]
+    Text(#[from] TextError),
+}
+
+/// Why octets are no text.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum TextError {
+    /// They are something else.
     #[error("it is neither text nor a workbook")]
     Binary,
+    /// They are text in another encoding, of which letters with marks would be lost.
+    #[error(
+        "line {line} is not UTF-8, and names in it would be ruined; save it in Excel as \"CSV UTF-8 (Comma delimited)\" or as .xlsx"
+    )]
+    Encoding {
+        /// The first line that is not.
+        line: usize,
+    },
 }
 
 /// The tables of a workbook or of delimited text.
@@ -106,11 +122,27 @@ pub fn read(octets: &[u8]) -> Result<Tables, TableError> {
     if workbook::is_archive(octets) {
         return Ok(of_workbook(octets)?);
     }
-    Ok(of_text(&text(octets).ok_or(TableError::Binary)?))
+    Ok(of_text(&text(octets)?))
 }
 
-/// The text in these octets (UTF-8, UTF-16 with its mark); `None` where they are none.
-pub fn text(octets: &[u8]) -> Option<Cow<'_, str>> {
+/// The text in these octets: UTF-8, or UTF-16 with its mark.
+///
+/// # Errors
+/// [`TextError`], where they are none, or in another encoding.
+pub fn text(octets: &[u8]) -> Result<Cow<'_, str>, TextError> {
+    let text = lossy_text(octets).ok_or(TextError::Binary)?;
+    let is_wide = matches!(octets, [0xff, 0xfe, ..] | [0xfe, 0xff, ..]);
+    match std::str::from_utf8(octets) {
+        Err(error) if !is_wide => {
+            let before = &octets[..error.valid_up_to()];
+            Err(TextError::Encoding { line: 1 + before.iter().filter(|octet| **octet == b'\n').count() })
+        }
+        _ => Ok(text),
+    }
+}
+
+/// As [`text`], with a mark in the place of each octet that is none of it; `None` where the octets are no text.
+pub fn lossy_text(octets: &[u8]) -> Option<Cow<'_, str>> {
     let wide = |octets: &[u8], unit: fn([u8; 2]) -> u16| {
         let units: Vec<u16> = octets.chunks_exact(2).map(|pair| unit([pair[0], pair[1]])).collect();
         String::from_utf16_lossy(&units).into()
@@ -277,6 +309,21 @@ mod tests {
         let rows: Vec<_> = found.tables[0].rows.iter().map(|(line, cells)| (*line, cells.len())).collect();
         assert_eq!(rows, [(1, 2), (2, 2), (4, 0)]);
         assert_eq!(found.unread, [(Place { sheet: None, line: 4 }, Unread::OpenQuote)]);
-        assert!(matches!(read(b"\0\0\0"), Err(TableError::Binary)));
+        assert!(matches!(read(b"\0\0\0"), Err(TableError::Text(TextError::Binary))));
+    }
+
+    #[test]
+    fn names_in_another_encoding_are_not_ruined() {
+        fn check(octets: &[u8], expected: &Result<&str, TextError>) {
+            assert_eq!(&text(octets).as_deref().map_err(Clone::clone), expected, "{octets:?}");
+        }
+        check("Tên;IP\n".as_bytes(), &Ok("Tên;IP\n"));
+        check("\u{feff}Tên".as_bytes(), &Ok("Tên"));
+        let wide: Vec<u8> = "\u{feff}Tên".encode_utf16().flat_map(u16::to_le_bytes).collect();
+        check(&wide, &Ok("Tên"));
+        // Windows-1258, and half a letter at the end.
+        check(b"IP;A\nT\xean;B\n", &Err(TextError::Encoding { line: 2 }));
+        check(b"IP\n\n\xe1\xba", &Err(TextError::Encoding { line: 3 }));
+        check(b"\0\xea", &Err(TextError::Binary));
     }
 }

@@ -11,7 +11,7 @@ use std::net::IpAddr;
 use super::super::claim::{About, Batch, Claim, Fault, excerpt, tidy};
 use super::Reading;
 use crate::mac::Mac;
-use crate::tabular::heading::bare;
+use crate::tabular::heading::{self, bare};
 use crate::tabular::table::{self, Table};
 
 /// Addresses and MACs of one row that are taken.
@@ -42,7 +42,6 @@ const HEADINGS: [(Role, &[&str]); 10] = [
             "ip address",
             "ipaddress",
             "address",
-            "dia chi",
             "ipv4",
             "ipv6",
             "ip may",
@@ -75,6 +74,7 @@ const HEADINGS: [(Role, &[&str]); 10] = [
             "machine",
             "name",
             "ten thiet bi",
+            "ten may tram",
             "ma may",
         ],
     ),
@@ -87,6 +87,8 @@ const HEADINGS: [(Role, &[&str]); 10] = [
             "can bo",
             "ho va ten",
             "ho ten",
+            "ten can bo",
+            "nhan vien",
             "ten nguoi su dung",
             "nguoi quan ly",
             "owner",
@@ -144,22 +146,16 @@ const HEADINGS: [(Role, &[&str]); 10] = [
     (Role::Until, &["den ngay", "until", "to", "ngay thu hoi", "ngay ket thuc"]),
 ];
 
+/// Headings that are these words and no more: `Địa chỉ cơ quan` and `Máy tính xách tay` are something else.
+const ALONE: [(Role, &[&str]); 2] = [(Role::Address, &["dia chi"]), (Role::Host, &["may tinh", "may tram"])];
+
+/// Headings of columns that number the rows.
+const NUMBERING: [&str; 5] = ["stt", "tt", "so tt", "so thu tu", "no"];
+
 fn role(heading: &str) -> Option<Role> {
-    // A heading is a few words; a paragraph above a table is none.
-    if heading.len() > 100 {
-        return None;
-    }
-    let heading = bare(heading);
-    let is_it = |(_, words): &&(Role, &[&str])| words.contains(&heading.as_str());
-    if let Some((role, _)) = HEADINGS.iter().find(is_it) {
-        return Some(*role);
-    }
-    // "Địa chỉ MAC (card mạng LAN)", "Tên máy tính (hostname)".
-    let long = ["dia chi ip", "dia chi mac", "ten may", "nguoi su dung", "don vi", "phan mem diet virus"];
-    let start = long
-        .into_iter()
-        .find(|start| heading.strip_prefix(start).is_some_and(|rest| rest.starts_with(' ')))?;
-    HEADINGS.iter().find(|(_, words)| words.contains(&start)).map(|(role, _)| *role)
+    let exact = bare(heading);
+    let alone = ALONE.iter().find(|(_, words)| words.contains(&exact.as_str()));
+    alone.map(|(role, _)| *role).or_else(|| heading::role(&HEADINGS, heading))
 }
 
 /// Whether a row is the header of an inventory.
@@ -170,7 +166,19 @@ pub(super) fn is_header(cells: &[String]) -> bool {
             roles.push(role);
         }
     }
-    roles.len() >= 2 && roles.iter().any(|role| matches!(role, Role::Address | Role::Mac | Role::Host))
+    // Words that begin as headings do stand in rows too, such as who has a machine.
+    let is_row = cells.iter().any(|cell| {
+        let cell = cell.trim();
+        cell.parse::<IpAddr>().is_ok() || cell.parse::<Mac>().is_ok()
+    });
+    !is_row
+        && roles.len() >= 2
+        && roles.iter().any(|role| matches!(role, Role::Address | Role::Mac | Role::Host))
+}
+
+/// Whether a heading is none of ours, and of more than numbers of rows: what stands below is not read.
+fn is_foreign(heading: &str) -> bool {
+    role(heading).is_none() && tidy(heading).is_some() && !NUMBERING.contains(&bare(heading).as_str())
 }
 
 pub(super) fn read(tables: &[Table], reading: &Reading, batch: &mut Batch) {
@@ -178,6 +186,11 @@ pub(super) fn read(tables: &[Table], reading: &Reading, batch: &mut Batch) {
     for table in tables {
         let Some((columns, rows)) = table::below_header(&table.rows, role, is_header) else { continue };
         has_header = true;
+        if let Some((line, header)) = table.rows.len().checked_sub(rows.len() + 1).map(|at| &table.rows[at]) {
+            for heading in header.iter().filter(|heading| is_foreign(heading)) {
+                batch.fault(*line, Fault::Heading(excerpt(heading.trim())));
+            }
+        }
         let cell = |cells: &[String], wanted| {
             let mut found =
                 columns.iter().filter(|(role, _)| *role == wanted).filter_map(|(_, at)| cells.get(*at));
@@ -197,7 +210,11 @@ pub(super) fn read(tables: &[Table], reading: &Reading, batch: &mut Batch) {
             }
             let time = |wanted, batch: &mut Batch| {
                 let text = cell(cells, wanted)?;
-                let time = order.read(&text, &reading.zone);
+                let time = match wanted {
+                    // Until a day: it is in.
+                    Role::Until => order.read_end(&text, &reading.zone),
+                    _ => order.read(&text, &reading.zone),
+                };
                 if time.is_none() {
                     batch.fault(*line, Fault::Time(excerpt(&text)));
                 }

@@ -31,6 +31,14 @@ pub(super) fn is_start(line: &str) -> bool {
         || line.starts_with("authoring-byte-order ")
 }
 
+/// Whether a text may be such a file: one statement of it, or nothing but remarks.
+pub(super) fn may_be(text: &str) -> bool {
+    const STATEMENTS: [&str; 3] = ["lease ", "ia-", "failover "];
+    let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
+    let is_statement = |line: &str| is_start(line) || STATEMENTS.iter().any(|word| line.starts_with(word));
+    lines.clone().next().is_none() || lines.any(is_statement)
+}
+
 pub(super) fn read(text: &str, _reading: &Reading, batch: &mut Batch) {
     let mut tokens = Tokens { rest: text, line: 1 };
     let mut words: Vec<Token<'_>> = Vec::new();

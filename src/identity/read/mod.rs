@@ -23,7 +23,7 @@ use std::str::FromStr;
 use jiff::tz::TimeZone;
 
 use super::claim::{Batch, Scope};
-use crate::tabular::table::{has_header, text};
+use crate::tabular::table::{self as tables, TextError, has_header, lossy_text};
 use crate::tabular::workbook::{self, WorkbookError};
 use times::Order;
 
@@ -103,9 +103,12 @@ pub enum ReadError {
     /// A workbook of Excel 97, or one with a password.
     #[error("a workbook of Excel 97, or one with a password; save it as .xlsx without a password, or as CSV")]
     OldWorkbook,
-    /// No text.
-    #[error("it is neither text nor a workbook")]
-    Binary,
+    /// No text that can be read.
+    #[error(transparent)]
+    Text(#[from] TextError),
+    /// Nothing in it is of the format that was said.
+    #[error("nothing in it is what {0} writes; --format auto (or format = \"auto\") finds out what it is")]
+    Foreign(&'static str),
 }
 
 /// Reads a file; tells in which format it is.
@@ -122,11 +125,25 @@ pub fn read(octets: &[u8], reading: &Reading) -> Result<(Format, Batch), ReadErr
         inventory::read(&tables.tables, reading, &mut batch);
         return Ok((Format::Inventory, batch));
     }
-    let text = text(octets).ok_or(ReadError::Binary)?;
+    let mut text = lossy_text(octets).ok_or(TextError::Binary)?;
     let format = match reading.format {
-        Format::Auto => detect(&text).ok_or(ReadError::Unknown)?,
+        Format::Auto => match detect(&text) {
+            Some(format) => format,
+            // A heading may be what is ruined.
+            None => return Err(tables::text(octets).map_or_else(ReadError::Text, |_| ReadError::Unknown)),
+        },
         format => format,
     };
+    // Tables are people's; an odd host name in a lease must not cost the other leases.
+    if matches!(format, Format::Windows | Format::Inventory) {
+        text = tables::text(octets)?;
+    }
+    match format {
+        Format::Kea if !text.lines().any(kea::is_header) => return Err(ReadError::Foreign("Kea")),
+        // A file without leases is empty, or has remarks only.
+        Format::Isc if !isc::may_be(&text) => return Err(ReadError::Foreign("ISC dhcpd")),
+        _ => {}
+    }
     let scope = match format {
         Format::Kea | Format::Isc | Format::Auto => Scope::Log,
         Format::Dnsmasq | Format::Windows => Scope::Leases,

@@ -234,9 +234,85 @@ fn what_is_none_of_them_says_so() {
     check(b"", unknown);
     check(b"hello\nworld\n", unknown);
     check(b"a\0b", "it is neither text nor a workbook");
+    let old = "line 1 is not UTF-8, and names in it would be ruined; save it in Excel as \"CSV UTF-8 (Comma delimited)\" or as .xlsx";
+    check(b"T\xean m\xe1y;IP\nPC;10.1.2.3\n", old);
+    check(b"Hostname;IP;MAC;\xd0\nPC;10.1.2.3;;\n", old);
     check(
         b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1",
         "a workbook of Excel 97, or one with a password; save it as .xlsx without a password, or as CSV",
+    );
+}
+
+#[test]
+fn a_file_of_another_format_says_so() {
+    fn check(format: Format, octets: &[u8], is_taken: bool) {
+        let read = read(octets, &Reading { format, ..reading() });
+        assert_eq!(read.is_ok(), is_taken, "{format}: {:?}", String::from_utf8_lossy(octets));
+    }
+    check(Format::Kea, b"", false);
+    check(Format::Kea, b"ip;mac\n10.1.2.3;00-1a-2b-3c-4d-5e\n", false);
+    check(Format::Kea, b"address,hwaddr,client_id,valid_lifetime,expire,subnet_id,fqdn_fwd,fqdn_rev\n", true);
+    check(Format::Isc, b"ip;mac\n10.1.2.3;00-1a-2b-3c-4d-5e\n", false);
+    check(Format::Isc, b"lease 10.1.2.3 { ends never; }", true);
+    // What a fresh server has.
+    check(Format::Isc, b"", true);
+    check(Format::Isc, b"# The format of this file is documented in dhcpd.leases(5).\n\n", true);
+    check(Format::Dnsmasq, b"", true);
+    // An octet of an old encoding costs one host name, not all leases.
+    check(Format::Dnsmasq, b"1795658400 00:1a:2b:3c:4d:5e 10.1.2.3 m\xe1y *\n", true);
+}
+
+#[test]
+fn headings_of_inventories() {
+    fn check(headings: &str, row: &str, expected: [Option<&str>; 2], unread: &[&str]) {
+        let text = format!("{headings}\n{row}\n");
+        let batch = read(text.as_bytes(), &Reading { format: Format::Inventory, ..reading() }).unwrap().1;
+        assert_eq!(batch.claims.len(), 1, "{headings}: {:?}", batch.faults);
+        let claim = &batch.claims[0];
+        assert_eq!([claim.host.as_deref(), claim.about.owner.as_deref()], expected, "{headings}");
+        let faults: Vec<_> = batch.faults.iter().map(|(line, fault)| (*line, fault.clone())).collect();
+        let unread: Vec<_> = unread
+            .iter()
+            .map(|heading| (1, super::super::claim::Fault::Heading((*heading).to_owned())))
+            .collect();
+        assert_eq!(faults, unread, "{headings}");
+    }
+    let both = [Some("PC-01"), Some("Trần Văn A")];
+    let row = "1;PC-01;10.1.2.3;Trần Văn A";
+    for host in ["Máy tính", "Máy trạm", "Tên máy trạm (hostname)", "Tên máy", "Hostname"] {
+        check(&format!("STT;{host};IP;Họ và tên cán bộ"), row, both, &[]);
+    }
+    for owner in ["Họ và tên người sử dụng", "Người sử dụng chính", "Họ tên", "Cán bộ"]
+    {
+        check(&format!("TT;Tên máy;Địa chỉ;{owner}"), row, both, &[]);
+    }
+    check("STT;Tên máy;IP;Số điện thoại", row, [Some("PC-01"), None], &["Số điện thoại"]);
+    check("STT;Tên máy;IP;Địa chỉ cơ quan", row, [Some("PC-01"), None], &["Địa chỉ cơ quan"]);
+    // What begins as headings do in a row of a machine is no header.
+    let row = "1;Máy tính;10.1.2.3;Cán bộ văn phòng";
+    check("STT;Tên máy;IP;Người dùng", row, [Some("Máy tính"), Some("Cán bộ văn phòng")], &[]);
+}
+
+#[test]
+fn the_last_day_of_an_inventory_is_in() {
+    let text = "Tên máy;IP;Từ ngày;Đến ngày\nPC-01;10.1.2.3;26/11/2026;26/11/2026\nPC-02;10.1.2.4;;26/11/2026 08:00\n";
+    check(
+        text.as_bytes(),
+        Format::Inventory,
+        &["2 10.1.2.3 - - PC-01 -28800..57600", "3 10.1.2.4 - - PC-02 -..0"],
+    );
+}
+
+#[test]
+fn reservations_of_the_dhcp_console() {
+    let text = "Client IP Address\tName\tLease Expiration\tType\tUnique ID\tDescription\r\n\
+        10.1.2.3\tpc-01\t26/11/2026 9:00:00 SA\tDHCP\t001a2b3c4d5e\t\r\n\
+        10.1.2.4\tin-01\tReservation (active)\tDHCP\t001a2b3c4d5f\tMáy in\r\n\
+        10.1.2.5\tx\tReservation (inactive)\tDHCP\t001a2b3c4d60\t\r\n";
+    check(
+        text.as_bytes(),
+        Format::Windows,
+        &["2 10.1.2.3 00:1a:2b:3c:4d:5e - pc-01 0..3600", "3 10.1.2.4 00:1a:2b:3c:4d:5f - in-01 0..-"],
     );
 }
 

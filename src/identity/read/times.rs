@@ -69,6 +69,15 @@ impl Order {
 
     /// Reads a date, or a date and a time; `None` where it is none.
     pub fn read(self, text: &str, zone: &TimeZone) -> Option<i64> {
+        self.instant(text, zone, Day::Begins)
+    }
+
+    /// As [`Order::read`], of when something ends: a date alone is the end of that day.
+    pub fn read_end(self, text: &str, zone: &TimeZone) -> Option<i64> {
+        self.instant(text, zone, Day::Ends)
+    }
+
+    fn instant(self, text: &str, zone: &TimeZone, day: Day) -> Option<i64> {
         let text = text.trim();
         if let Ok(time) = text.parse::<Timestamp>() {
             return Some(time.as_microsecond());
@@ -76,12 +85,16 @@ impl Order {
         let mut words = text.split(|char: char| char.is_whitespace() || matches!(char, ',' | 'T'));
         let mut words = words.by_ref().filter(|word| !word.is_empty());
         let date = words.next()?;
-        let date = match excel_days(date) {
+        let mut date = match excel_days(date) {
             Some(date) => date,
             None => self.date(date)?,
         };
         let (mut hour, mut minute, mut second) = (0, 0, 0);
-        if let Some(clock) = words.next() {
+        let clock = words.next();
+        if clock.is_none() && day == Day::Ends {
+            date = date.tomorrow().ok()?;
+        }
+        if let Some(clock) = clock {
             let mut parts = clock.split([':', '.']);
             hour = parts.next()?.parse::<i8>().ok()?;
             minute = parts.next()?.parse().ok()?;
@@ -114,6 +127,13 @@ impl Order {
         let year = if year < 100 { year + 2000 } else { year };
         Date::new(year, month.try_into().ok()?, day.try_into().ok()?).ok()
     }
+}
+
+/// What a date without a time of day means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Day {
+    Begins,
+    Ends,
 }
 
 /// A day as spreadsheets count them, from 1900.
@@ -157,6 +177,20 @@ mod tests {
         ] {
             check(Order::Dmy, text, None);
         }
+    }
+
+    #[test]
+    fn a_day_alone_is_in_where_something_ends() {
+        fn check(text: &str, expected: &str) {
+            let zone = TimeZone::fixed(jiff::tz::offset(7));
+            let read = Order::Dmy.read_end(text, &zone).unwrap();
+            assert_eq!(Timestamp::from_microsecond(read).unwrap().to_string(), expected, "{text:?}");
+        }
+        check("31/10/2026", "2026-10-31T17:00:00Z");
+        check("46326", "2026-10-31T17:00:00Z");
+        check("31/10/2026 00:00", "2026-10-30T17:00:00Z");
+        check("31/10/2026 17:30", "2026-10-31T10:30:00Z");
+        check("2026-10-31T08:00:00Z", "2026-10-31T08:00:00Z");
     }
 
     #[test]

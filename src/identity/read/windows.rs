@@ -3,6 +3,7 @@
 //! ```text
 //! "IPAddress","ScopeId","AddressState","ClientId","HostName","LeaseExpiryTime",…     Get-DhcpServerv4Lease | Export-Csv
 //! <Lease><IPAddress>…</IPAddress><ClientId>…</ClientId>…</Lease>                      Export-DhcpServer -Leases
+//! Client IP Address⇥Name⇥Lease Expiration⇥Type⇥Unique ID⇥Description                   the console's Export List…
 //! ```
 //!
 //! Dates are written as the server's country does, in its zone; reservations have none. When a lease began it does
@@ -148,8 +149,11 @@ fn lease(line: u64, fields: &Fields, order: Order, reading: &Reading) -> Result<
             (mac, client) = ClientId::read(&octets);
         }
     }
+    // The console's export of its list says it in the place of a time.
     let until = match value(fields, Role::Expiry) {
         None => None,
+        Some(text) if bare(text) == "reservation active" => None,
+        Some(text) if bare(text) == "reservation inactive" => return Ok(None),
         Some(text) => Some(order.read(text, &reading.zone).ok_or_else(|| Fault::Time(excerpt(text)))?),
     };
     Ok(Some(Claim {
