@@ -300,7 +300,8 @@ fn same_answers(engine: Engine) {
     let log = |filters: &[&str], lines| check("log", &[&["--format", "jsonl"], filters].concat(), lines);
     log(&[], all);
     log(&["--hits"], 7);
-    log(&["--client", "127.1.0.5"], 3);
+    // What it asked, and what was asked for it.
+    log(&["--client", "127.1.0.5"], 5);
     // Where it was, and where a forwarder tells it.
     log(&["--machine", "pc-01"], 5);
     log(&["--machine", "pc-01", "--hits"], 1);
@@ -393,7 +394,7 @@ fn clients_are_hidden_before_they_leave() {
     assert_eq!(clients("NOT hit"), "00000000000000000000FFFF7F000000\n00000000000000000000FFFF7F010000");
     assert!(clients("hit").contains("00000000000000000000FFFF7F010006"));
     // Here they are known for as long as log.anonymise_after says.
-    assert_eq!(server.log(&["--client", "127.1.0.5"]).len(), 3);
+    assert_eq!(server.log(&["--client", "127.1.0.5"]).len(), 5);
 }
 
 /// The log of a server that does not run, and its archive.

@@ -68,6 +68,12 @@ fn only_trusted_forwarders_are_believed() {
     house.run("identity import", &["leases", "--as-of", "2026-11-26T01:00:00Z"]).well();
     assert_eq!(server.log(&["--machine", "pc-01"]).len(), 5);
     assert_eq!(server.log(&["--machine", "m-1", "--hits"]).len(), 1);
+    // So is the address that was told whole, alone and with what else is asked for; and the forwarder's own.
+    assert_eq!(server.log(&["--client", "10.1.2.3"]).len(), 5);
+    assert_eq!(server.log(&["--client", "10.1.2.3", "--hits"]).len(), 1);
+    assert_eq!(server.log(&["--client", "127.0.0.9"]).len(), 6);
+    // An address of which no source speaks is that address.
+    assert_eq!(server.log(&["--machine", "127.0.0.8"]).len(), 1);
     let traces = house.read("data/audit.jsonl");
     assert!(
         traces.contains("\"machine\":\"pc-01\"") && traces.contains("\"client\":\"10.1.2.3\""),

@@ -39,7 +39,7 @@ pub(in crate::cli) struct GapFilters {
 
 #[derive(Debug, Clone, Args)]
 pub(in crate::cli) struct Filters {
-    /// Only queries of this client address. That somebody looked is itself recorded (audit.jsonl in data_dir).
+    /// Only queries of this client address, also those that a trusted forwarder asked for it. That somebody looked is itself recorded (audit.jsonl in data_dir).
     #[arg(long, value_name = "IP")]
     client: Option<IpAddr>,
     /// Only queries of this machine, wherever it was: a number such as m-17, a MAC, a host name, or an address that it has now.
@@ -115,7 +115,7 @@ impl Filters {
         let around = self.around.map(|time| {
             (time.saturating_sub(self.within), time.saturating_add(self.within).saturating_add(1))
         });
-        let filter = Filter {
+        let mut filter = Filter {
             client: self.client,
             agency: self.agency.clone(),
             name: self.name.clone(),
@@ -128,8 +128,12 @@ impl Filters {
             until: around.map(|(_, until)| until).or(self.until),
             kind: if self.hits { Kind::Hits } else { Kind::All },
             sought: None,
-            machine: self.machine.as_deref().map(|what| whereabouts(config, what)).transpose()?,
+            machine: self.machine.as_deref().map(|what| whereabouts(config, what)).transpose()?.flatten(),
         };
+        if let (None, Some(what)) = (&filter.machine, &self.machine) {
+            eprintln!("note: no source speaks of {what}: this is what that address asked, whoever had it");
+            filter.client = what.trim().parse().ok();
+        }
         if let Some(client) = filter.client {
             audit_look(&config.data_dir, command, client, &filter)?;
         }
@@ -147,11 +151,15 @@ impl Filters {
     }
 }
 
-/// Where a machine was, as people call it.
-fn whereabouts(config: &Config, what: &str) -> Result<Arc<Whereabouts>, CliError> {
+/// Where a machine was, as people call it; nothing where it is an address that nobody knows.
+fn whereabouts(config: &Config, what: &str) -> Result<Option<Arc<Whereabouts>>, CliError> {
+    let what = what.trim();
     let book = identity::open(config)?;
     let machines = identity::called(&book, what, clock::now())?;
     if machines.is_empty() {
+        if what.parse::<IpAddr>().is_ok() {
+            return Ok(None);
+        }
         return Err(CliError::NoMachine { what: what.to_owned() });
     }
     let mut found = Whereabouts::default();
@@ -160,7 +168,7 @@ fn whereabouts(config: &Config, what: &str) -> Result<Arc<Whereabouts>, CliError
         let spans = book.addresses(machine.id)?;
         found.spans.extend(spans.into_iter().map(|it| (it.address, it.from, it.to.unwrap_or(i64::MAX))));
     }
-    Ok(Arc::new(found))
+    Ok(Some(Arc::new(found)))
 }
 
 fn audit_look(data_dir: &Path, command: &str, client: IpAddr, filter: &Filter) -> Result<(), CliError> {

@@ -169,6 +169,9 @@ fn filters() -> Vec<Filter> {
         hits(),
         Filter { client: Some("10.1.3.3".parse().unwrap()), ..base() },
         Filter { client: Some("2001:db8::1".parse().unwrap()), ..hits() },
+        // One of whom forwarders told.
+        Filter { client: Some("10.3.2.1".parse().unwrap()), ..base() },
+        Filter { client: Some("10.3.2.1".parse().unwrap()), ..hits() },
         Filter { agency: Some("so-1".into()), ..base() },
         Filter { name: name("n3.0.example"), ..base() },
         Filter { name: name("1.example"), ..base() },

@@ -7,6 +7,7 @@
 mod summaries;
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use rusqlite::types::Value;
@@ -697,10 +698,23 @@ fn insert_count(
     Ok(())
 }
 
+/// The octets of a network of one address, as a record has them.
+fn whole(address: IpAddr) -> Vec<u8> {
+    match address {
+        IpAddr::V4(address) => [&address.octets()[..], &[32]].concat(),
+        IpAddr::V6(address) => [&address.octets()[..], &[128]].concat(),
+    }
+}
+
 /// What finds the hits that a filter takes, as far as SQLite can tell, and its values; an order and a limit may follow.
 fn selection(filter: &Filter, scope: HitScope) -> (String, Vec<Value>) {
     let mut parts = vec!["1".to_owned()];
     let mut values: Vec<Value> = Vec::new();
+    if let Some(client) = filter.client.map(|client| client.to_canonical()) {
+        // Of whom a forwarder told is in the record alone: its address and all of its bits.
+        values.extend([client.to_string().into(), whole(client).into()]);
+        parts.push("(client = ?1 OR instr(record, ?2) > 0)".to_owned());
+    }
     let mut add = |part: &str, value: Value| {
         values.push(value);
         parts.push(format!("{part} ?{}", values.len()));
@@ -710,9 +724,6 @@ fn selection(filter: &Filter, scope: HitScope) -> (String, Vec<Value>) {
     }
     if let Some(until) = filter.until {
         add("time <", until.into());
-    }
-    if let Some(client) = filter.client {
-        add("client =", client.to_canonical().to_string().into());
     }
     for (part, value) in
         [("agency =", &filter.agency), ("feed =", &filter.feed), ("family =", &filter.family)]

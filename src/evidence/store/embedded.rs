@@ -362,7 +362,7 @@ impl Store for Embedded {
     }
 
     fn sightings(&self, filter: &Filter, watch: &mut dyn Watch) -> Result<(Vec<Sighting>, Scan), StoreError> {
-        let (mut scan, mut sum) = (Scan::default(), Sum::default());
+        let (mut scan, mut sum) = (Scan::default(), Sum::of(filter));
         let Some(needles) = needles_of(filter) else { return Ok((Vec::new(), scan)) };
         let mut view = self.view()?;
         let mut halves = Halves::of(filter, watch);

@@ -51,7 +51,7 @@ pub(in crate::evidence) use view::Found;
 /// Which records are asked for; everything that is set must fit.
 #[derive(Debug, Clone, Default)]
 pub struct Filter {
-    /// Records of this client.
+    /// Records of queries of this address: those that it asked, and those of a forwarder that told it whole.
     pub client: Option<IpAddr>,
     /// Records of clients of the agency with this id.
     pub agency: Option<String>,
@@ -98,7 +98,7 @@ impl Filter {
         (self.kind == Kind::All || record.is_hit)
             && self.since.is_none_or(|since| record.time >= since)
             && self.until.is_none_or(|until| record.time < until)
-            && self.client.is_none_or(|client| record.client == client.to_canonical())
+            && self.client.is_none_or(|client| is_of(record, client.to_canonical()))
             && is(&self.agency, &record.agency)
             && is(&self.feed, &record.feed)
             && is(&self.family, &record.family)
@@ -114,6 +114,11 @@ impl Filter {
     fn may_take(&self, earliest: i64, latest: i64) -> bool {
         self.since.is_none_or(|since| latest >= since) && self.until.is_none_or(|until| earliest < until)
     }
+}
+
+/// Whether this address asked, or is the one that a forwarder told whole of who asked it.
+fn is_of(record: &Record<'_>, client: IpAddr) -> bool {
+    record.client == client || record.source() == client
 }
 
 /// Which part of an answer is wanted.
@@ -256,7 +261,7 @@ pub trait Store {
     /// # Errors
     /// [`StoreError`], when the records cannot be read, or there are too many sightings to add up.
     fn sightings(&self, filter: &Filter, watch: &mut dyn Watch) -> Result<(Vec<Sighting>, Scan), StoreError> {
-        let mut sum = sightings::Sum::default();
+        let mut sum = sightings::Sum::of(filter);
         let Some(needles) = view::needles_of(filter) else { return Ok((Vec::new(), Scan::default())) };
         let scan = self.newest_first(filter, Page::default(), watch, &mut |record| {
             sum.add_record(record, &needles);

@@ -47,6 +47,8 @@ type Key = (IpAddr, Option<Box<str>>, What);
 /// What was added up so far.
 #[derive(Debug, Default)]
 pub(super) struct Sum {
+    /// Of this client alone. It is who asked: of whom forwarders told, summaries do not know.
+    client: Option<IpAddr>,
     sightings: HashMap<Key, Seen>,
     is_full: bool,
 }
@@ -60,6 +62,11 @@ struct Seen {
 }
 
 impl Sum {
+    /// Nothing yet, of what a filter takes.
+    pub(super) fn of(filter: &Filter) -> Self {
+        Self { client: filter.client.map(|client| client.to_canonical()), ..Self::default() }
+    }
+
     pub(super) fn add(&mut self, sighting: &Sighting) {
         let Sighting { client, agency, what, first, last, count, was_hit } = sighting;
         let key = (*client, agency.as_deref().map(Into::into), what.clone());
@@ -79,6 +86,9 @@ impl Sum {
     }
 
     fn join(&mut self, key: Key, seen: Seen) {
+        if self.client.is_some_and(|client| client != key.0) {
+            return;
+        }
         if let Some(known) = self.sightings.get_mut(&key) {
             known.first = known.first.min(seen.first);
             known.last = known.last.max(seen.last);

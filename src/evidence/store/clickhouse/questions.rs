@@ -628,7 +628,7 @@ impl Store for ClickHouse {
 
     fn sightings(&self, filter: &Filter, watch: &mut dyn Watch) -> Result<(Vec<Sighting>, Scan), StoreError> {
         let Some(needles) = needles_of(filter) else { return Ok((Vec::new(), Scan::default())) };
-        let (mut scan, mut sum) = (Scan::default(), Sum::default());
+        let (mut scan, mut sum) = (Scan::default(), Sum::of(filter));
         let watching = Watching::new(watch);
         let (mut view, finds, theirs) = self.split(filter.kind)?;
         let _ = view.narrow(filter, &mut scan, &mut Unwatched);

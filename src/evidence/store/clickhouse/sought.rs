@@ -84,8 +84,16 @@ pub(super) fn conditions(filter: &Filter, columns: &[Column], dialect: Dialect) 
         Kind::All => "late = 0".to_owned(),
         Kind::Hits => "hit = 1".to_owned(),
     });
-    if let Some(client) = client {
-        all.add(is_client(client.to_canonical(), dialect));
+    if let Some(client) = client.map(|client| client.to_canonical()) {
+        let asked = is_client(client, dialect);
+        // A table that nobody may change lacks what a later release added.
+        let subnet = rows::Text::Subnet;
+        all.add(if columns.contains(&Column::Text(subnet)) {
+            let net = IpNet::from(client).to_string();
+            format!("{asked} OR {} = {}", subnet.name(), Text(net.as_bytes()))
+        } else {
+            asked
+        });
     }
     let mut is = |column: &str, word: Option<&[u8]>| {
         if let Some(word) = word {

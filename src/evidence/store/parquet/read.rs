@@ -366,17 +366,10 @@ impl Stored {
     /// The rows of a group that `filter` takes.
     fn select(&self, group: &Group<'_>, filter: &Filter) -> Result<Selection, FileError> {
         let mut selection = whole(group.rows);
-        let client = filter.client.map(|client| client.to_canonical().to_string());
-        if let Some(client) = &client {
-            let pages = self.pages(group, Column::Text(Text::Client), |index, page| match index {
-                ColumnIndexMetaData::BYTE_ARRAY(index) => {
-                    index.min_value(page).is_none_or(|min| min <= client.as_bytes())
-                        && index.max_value(page).is_none_or(|max| max >= client.as_bytes())
-                }
-                _ => true,
-            });
-            selection = intersect(&selection, &pages);
-            selection = narrow_text(group, Text::Client, &selection, |text| text == Some(client.as_str()))?;
+        if let Some(client) = filter.client.map(|client| client.to_canonical()) {
+            let asked = self.with(group, Text::Client, &client.to_string())?;
+            let told = self.with(group, Text::Subnet, &IpNet::from(client).to_string())?;
+            selection = intersect(&selection, &unite(asked, told));
         }
         if filter.since.is_some() || filter.until.is_some() {
             let (since, until) = (filter.since.unwrap_or(i64::MIN), filter.until.unwrap_or(i64::MAX));
@@ -428,6 +421,19 @@ impl Stored {
             selection = of_machine(group, &selection, machine)?;
         }
         Ok(selection)
+    }
+
+    /// The rows of a group that have this text in a column; pages that cannot have it are not read.
+    fn with(&self, group: &Group<'_>, column: Text, wanted: &str) -> Result<Selection, FileError> {
+        let pages = self.pages(group, Column::Text(column), |index, page| match index {
+            ColumnIndexMetaData::BYTE_ARRAY(index) => {
+                // A page without any has neither.
+                index.min_value(page).is_some_and(|min| min <= wanted.as_bytes())
+                    && index.max_value(page).is_some_and(|max| max >= wanted.as_bytes())
+            }
+            _ => true,
+        });
+        narrow_text(group, column, &pages, |text| text == Some(wanted))
     }
 
     /// The pages of a column that may hold what is wanted; all where there is no index.
