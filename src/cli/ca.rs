@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, IsTerminal as _, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand, ValueEnum};
 
@@ -40,7 +40,7 @@ pub(super) struct ExportArgs {
     /// In which form.
     #[arg(long, value_enum, default_value_t = Form::Pem)]
     format: Form,
-    /// Write it there; standard output otherwise.
+    /// Write it there; to standard output otherwise, or where it is `-`.
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
 }
@@ -97,12 +97,12 @@ fn export(arguments: &ExportArgs) -> Result<(), CliError> {
             &text
         }
     };
-    match &arguments.output {
+    match arguments.output.as_deref().filter(|path| *path != Path::new("-")) {
         Some(path) => {
             let written = File::create(path).and_then(|mut file| file.write_all(octets));
-            written.map_err(|source| CliError::Open { path: path.clone(), source })?;
+            written.map_err(|source| CliError::Open { path: path.to_owned(), source })?;
         }
-        None if arguments.format == Form::Der && io::stdout().is_terminal() => {
+        None if arguments.format == Form::Der && arguments.output.is_none() && io::stdout().is_terminal() => {
             return Err(CliError::Binary { what: "a certificate in DER" });
         }
         None => io::stdout().lock().write_all(octets)?,

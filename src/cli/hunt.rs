@@ -1,11 +1,13 @@
 //! `sachdns hunt`
 
 use std::fs::File;
-use std::io::{self, Write as _};
-use std::path::PathBuf;
+use std::io::{self, Read, Write as _};
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::Args;
+use url::{Host, Url};
 
 mod summary;
 
@@ -17,7 +19,7 @@ use crate::clock;
 use crate::evidence::store::names::{Gathering, Label, Reach};
 use crate::evidence::store::{Filter, Page};
 use crate::feed::{self, Diagnostic, Format, Indicator, Reading, Sink, Value};
-use crate::name;
+use crate::name::{self, Name};
 use crate::policy::trigger::Scope;
 
 /// How far back is searched unless something else is asked for.
@@ -27,7 +29,8 @@ const SINCE: i64 = 90 * 86_400 * 1_000_000;
 pub(super) struct Arguments {
     #[command(flatten)]
     config: ConfigArg,
-    /// What to look for: a file of names (each with all below it), addresses and networks, one a line, or in any format of feeds.
+    /// What to look for: a file of names (each with all below it), addresses and networks, one a line, or in any format of feeds; of
+    /// URLs their host alone. `-` is standard input.
     #[arg(long, value_name = "FILE", required = true)]
     names: Vec<PathBuf>,
     /// The files' format.
@@ -48,16 +51,28 @@ pub(super) struct Arguments {
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), CliError> {
     let config = arguments.config.load()?;
-    let mut gathered = Gathered { gathering: Gathering::default(), path: String::new(), urls: 0 };
+    let mut gathered =
+        Gathered { gathering: Gathering::default(), path: String::new(), urls: 0, hostless: 0 };
     for path in &arguments.names {
-        let file = File::open(path).map_err(|source| CliError::Open { path: path.clone(), source })?;
+        let file: Box<dyn Read> = if path == Path::new("-") {
+            Box::new(io::stdin().lock())
+        } else {
+            let opened = File::open(path);
+            Box::new(opened.map_err(|source| CliError::Open { path: path.clone(), source })?)
+        };
         gathered.path = path.display().to_string();
         let reading = Reading { format: arguments.names_format, now: clock::now(), ..Reading::default() };
         feed::parse(file, &reading, &mut gathered)
             .map_err(|source| CliError::Feed { path: path.clone(), source })?;
     }
     if gathered.urls > 0 {
-        eprintln!("note: {} URLs are not looked for: the log knows names and addresses only", gathered.urls);
+        let urls = gathered.urls;
+        eprintln!(
+            "note: of {urls} URLs the host alone is looked for: the log knows names and addresses only"
+        );
+    }
+    if gathered.hostless > 0 {
+        eprintln!("note: {} URLs have no host that the log could know", gathered.hostless);
     }
     let needles = gathered.gathering.finish();
     if needles.is_empty() {
@@ -81,7 +96,33 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), CliError> {
 struct Gathered {
     gathering: Gathering,
     path: String,
+    /// URLs of which the host is looked for …
     urls: u64,
+    /// … and those that have none.
+    hostless: u64,
+}
+
+impl Gathered {
+    fn url(&mut self, text: &str, label: &Label) {
+        match host(text) {
+            Some(Host::Ipv4(address)) => self.gathering.add_net(IpAddr::from(address).into(), label),
+            Some(Host::Ipv6(address)) => self.gathering.add_net(IpAddr::from(address).into(), label),
+            Some(Host::Domain(text)) if let Ok(name) = Name::from_host(&text) => {
+                self.gathering.add_name(name::Key::from(&name).as_bytes(), Reach::Exact, label);
+            }
+            _ => {
+                self.hostless += 1;
+                return;
+            }
+        }
+        self.urls += 1;
+    }
+}
+
+/// The host of a URL, which need not have a scheme.
+fn host(text: &str) -> Option<Host> {
+    let host = |text: &str| Some(Url::parse(text).ok()?.host()?.to_owned());
+    if text.contains("://") { host(text) } else { host(&format!("http://{text}")) }
 }
 
 impl Sink for Gathered {
@@ -98,7 +139,7 @@ impl Sink for Gathered {
             }
             Value::Ip(address) => self.gathering.add_net(address.into(), &label),
             Value::Net(net) => self.gathering.add_net(net, &label),
-            Value::Url(_) => self.urls += 1,
+            Value::Url(text) => self.url(&text, &label),
         }
     }
 

@@ -1,5 +1,6 @@
 //! `sachdns identity`
 
+use std::collections::BTreeSet;
 use std::io::{self, BufWriter, Write};
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -13,6 +14,7 @@ use super::{CliError, ConfigArg, ListForm};
 use crate::clock::{self, local_minute, local_time, local_zone};
 use crate::config::Config;
 use crate::daemon;
+use crate::evidence::audit::{self, Look, MachineLook};
 use crate::evidence::export::csv;
 use crate::identity::follow::{self, Watched};
 use crate::identity::list::Query;
@@ -211,6 +213,8 @@ fn show(arguments: &Show) -> Result<(), CliError> {
             spans.retain(|span| span.from <= at && span.to.is_none_or(|to| to > at));
         }
     }
+    let until = arguments.at.map(|at| at.saturating_add(1));
+    note_look(&config, "identity show", what, &spans, arguments.at, until)?;
     if machines.is_empty() && spans.is_empty() {
         return Err(CliError::NoMachine { what: what.to_owned() });
     }
@@ -260,6 +264,31 @@ fn show(arguments: &Show) -> Result<(), CliError> {
     Ok(())
 }
 
+/// Records that somebody looks at which addresses a machine had, or which machines an address.
+fn note_look(
+    config: &Config,
+    command: &str,
+    what: &str,
+    spans: &[Interval],
+    since: Option<i64>,
+    until: Option<i64>,
+) -> Result<(), CliError> {
+    let failed = |source| CliError::Audit { path: audit::path(&config.data_dir), source };
+    let now = clock::now();
+    let clients: BTreeSet<IpAddr> = match what.parse::<IpAddr>() {
+        Ok(address) => BTreeSet::from([address]),
+        Err(_) => {
+            let look = MachineLook { command, machine: what, since, until };
+            audit::append_machine(&config.data_dir, now, &look).map_err(failed)?;
+            spans.iter().map(|span| span.address).collect()
+        }
+    };
+    for client in clients {
+        audit::append(&config.data_dir, now, &Look { command, client, since, until }).map_err(failed)?;
+    }
+    Ok(())
+}
+
 /// The machines that people call so: by an address at a time, a MAC, a host name or a number.
 pub(super) fn called(book: &Book, what: &str, at: i64) -> Result<Vec<Machine>, BookError> {
     if let Ok(address) = what.parse::<IpAddr>() {
@@ -304,6 +333,9 @@ fn describe(out: &mut impl Write, machine: &Machine) -> io::Result<()> {
 
 fn list(arguments: &List) -> Result<(), CliError> {
     let config = arguments.config.load()?;
+    if let Some(text) = &arguments.find {
+        note_look(&config, "identity list", text, &[], arguments.since, None)?;
+    }
     let query = Query {
         agency: arguments.agency.as_deref(),
         find: arguments.find.as_deref(),

@@ -150,6 +150,14 @@ fn a_hunt_finds_names_subtrees_addresses_and_networks() {
     check("example.test\n", &["nothing.example.test", "a.b.evil.example.test", "www.example.test"]);
     check("10.10.10.10\n", &["a.b.evil.example.test"]);
     check("10.10.0.0/16\nnothing.example.test\n", &["nothing.example.test", "a.b.evil.example.test"]);
+    // Of a URL the host, and nothing below it.
+    check("hxxps://www[.]example[.]test/a.php?b=c\n", &["www.example.test"]);
+    check("http://evil.example.test:8080/x\n", &[]);
+    check("https://10.10.10.10/x\nhttp://b.evil.example.test/\n", &["a.b.evil.example.test"]);
+    let urls = house.run("hunt", &["--names", "list.txt"]).well().stderr;
+    assert!(urls.contains("of 2 URLs the host alone is looked for"), "{urls}");
+    let empty = house.run("hunt", &["--names", "-"]);
+    assert!(empty.code() == 1 && empty.stderr.contains("nothing to look for"), "{}", empty.stderr);
     let many: String = (0..20_000).map(|n| format!("n{n}.filler.test\n")).collect();
     check(&many, &[]);
     check(&(many + "www.example.test\n"), &["www.example.test"]);

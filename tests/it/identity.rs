@@ -80,6 +80,13 @@ fn inventories_are_imported_by_hand() {
     assert_eq!(identity(&house, &["list", "--find", "tran van an", "--format", "csv"]).lines().count(), 2);
     // A DHCP server gave that address to another machine.
     identity(&house, &["import", "leases", "--agency", "so-y-te", "--as-of", "2026-11-26T01:00:00Z"]);
+    let looks = house.read("data/audit.jsonl");
+    for part in [
+        r#""action":"identity show","client":"10.2.2.3""#,
+        r#""action":"identity list","machine":"tran van an""#,
+    ] {
+        assert_eq!(looks.matches(part).count(), 1, "{part} in {looks}");
+    }
     let conflicts = identity(&house, &["conflicts", "--since", "2026-11-01", "--format", "csv"]);
     assert!(
         conflicts.contains("lease-inventory,10.2.2.3,2026-11-26T01:00:00Z,2026-11-26T02:00:00Z,m-1 m-3,"),
@@ -89,6 +96,12 @@ fn inventories_are_imported_by_hand() {
     let merged = identity(&house, &["merge", "m-1", "m-3", "--by", "an", "--reason", "card replaced"]);
     assert!(merged.starts_with("m-3 is m-1 from now on"), "{merged}");
     assert!(identity(&house, &["show", "m-3"]).starts_with("m-1\n"));
+    let looks = house.read("data/audit.jsonl");
+    assert!(looks.contains(r#""action":"identity show","machine":"m-3""#), "{looks}");
+    house.write("others.csv", "ten;so\na;1\n");
+    let refused = house.run("identity import", &["others.csv", "--format", "kea"]);
+    assert_eq!((refused.code(), refused.stdout.as_str()), (1, ""));
+    assert!(refused.stderr.starts_with("others.csv: nothing in it is what Kea writes"), "{}", refused.stderr);
     let unknown = house.run("identity show", &["10.9.9.9"]);
     assert_eq!((unknown.code(), unknown.stdout.as_str()), (1, ""));
     assert!(unknown.stderr.starts_with("no source speaks of \"10.9.9.9\""), "{}", unknown.stderr);

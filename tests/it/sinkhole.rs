@@ -213,6 +213,8 @@ fn machines_that_trust_the_authority_see_the_page() {
     let again = server.house().run("ca init", &[]);
     assert!(again.code() == 1 && again.stderr.contains("--replace"), "{again:#?}");
     server.house().run("ca export", &["--output", "ca.pem"]).well();
+    let printed = server.house().run("ca export", &["--output", "-"]).well().stdout;
+    assert!(printed == server.house().read("ca.pem") && !server.house().path().join("-").exists());
     server.house().run("ca export", &["--format", "der", "--output", "ca.cer"]).well();
     let shown = run(Command::new("openssl")
         .args(["x509", "-inform", "DER", "-in", "ca.cer", "-noout", "-text", "-fingerprint", "-sha256"])
