@@ -75,6 +75,24 @@ pub(super) struct Stream {
     pub(super) write: Writing,
 }
 
+/// What Excel wants in front, to know that it is UTF-8.
+const MARK: &str = "\u{feff}";
+
+impl Stream {
+    /// What a page shows, to be saved: a table, or a line of JSON each.
+    pub(super) fn export(is_csv: bool, name: &str, write: Writing) -> Self {
+        if !is_csv {
+            let name = Some(format!("sachdns-{name}.jsonl"));
+            return Self { kind: "application/x-ndjson", name, write };
+        }
+        let write = Box::new(move |out: &mut dyn Write| {
+            out.write_all(MARK.as_bytes())?;
+            write(out)
+        });
+        Self { kind: "text/csv; charset=utf-8", name: Some(format!("sachdns-{name}.csv")), write }
+    }
+}
+
 /// Why there is no such answer.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Failure {

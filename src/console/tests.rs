@@ -444,3 +444,20 @@ fn pages_are_answered_from_a_scratch_house_and_looks_are_recorded() {
         assert_eq!(looks[0].of, Of::Look { client, since: None, until: None });
     }
 }
+
+#[test]
+fn excel_is_told_that_exports_are_utf_8() {
+    let scratch = Scratch::new();
+    let exports = routes::ROUTES.iter().copied().flatten().map(|route| route.path);
+    let exports: Vec<&str> =
+        exports.filter(|path| path.ends_with("/export") && !path.contains('{')).collect();
+    assert!(exports.len() >= 8, "{exports:?}");
+    for path in exports {
+        let get = |format: &str| {
+            text(scratch.get(&viewer(Role::Admin), &format!("{path}?format={format}")).unwrap())
+        };
+        let marks = |text: &str| text.match_indices('\u{feff}').map(|(at, _)| at).collect::<Vec<_>>();
+        assert_eq!(marks(&get("csv")), [0], "{path}");
+        assert_eq!(marks(&get("jsonl")), Vec::<usize>::new(), "{path}");
+    }
+}

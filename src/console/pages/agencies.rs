@@ -6,7 +6,7 @@ use std::io::Write as _;
 use maud::{Markup, html};
 
 use super::super::access::Right;
-use super::super::answer::{Failure, Reply};
+use super::super::answer::{Failure, Reply, Stream};
 use super::super::call::Call;
 use super::super::chart::{self, Bar, Words};
 use super::super::data::work::Row;
@@ -15,7 +15,7 @@ use super::super::parts::{self, Head, Tone};
 use super::super::routes::{Needs, Route, get};
 use super::super::shell;
 use super::super::tongue::Tongue;
-use super::cases::{overdue, stream, threat};
+use super::cases::{overdue, threat};
 use super::coverage::shield;
 use crate::cases::{CaseFilter, State, Subject};
 use crate::evidence::contacts::join::Advice;
@@ -253,7 +253,7 @@ fn export(call: &Call) -> Result<Reply, Failure> {
             let _ = writeln!(out, "{line}");
         }
     }
-    Ok(Reply::Stream(stream(is_csv, "agencies", Box::new(move |to| to.write_all(&out)))))
+    Ok(Reply::Stream(Stream::export(is_csv, "agencies", Box::new(move |to| to.write_all(&out)))))
 }
 
 fn one(call: &Call) -> Result<Reply, Failure> {

@@ -60,11 +60,6 @@ fn export(call: &Call) -> Result<Reply, Failure> {
     let alerts = alerts::all(call)?;
     let tongue = call.tongue;
     let is_json = call.query.find("format") == Some("jsonl");
-    let (kind, name) = if is_json {
-        ("application/x-ndjson", "sachdns-alerts.jsonl")
-    } else {
-        ("text/csv; charset=utf-8", "sachdns-alerts.csv")
-    };
     let write = Box::new(move |out: &mut dyn std::io::Write| {
         if !is_json {
             write!(out, "detector,severity,what,details,to_do,time\r\n")?;
@@ -87,5 +82,5 @@ fn export(call: &Call) -> Result<Reply, Failure> {
         }
         Ok(())
     });
-    Ok(Reply::Stream(Stream { kind, name: Some(name.to_owned()), write }))
+    Ok(Reply::Stream(Stream::export(!is_json, "alerts", write)))
 }

@@ -210,11 +210,6 @@ fn export(call: &Call) -> Result<Reply, Failure> {
     let filter = filter(call)?;
     let data_dir = call.house.data_dir().to_owned();
     let is_csv = call.query.find("format") != Some("jsonl");
-    let (kind, name) = if is_csv {
-        ("text/csv; charset=utf-8", "audit.csv")
-    } else {
-        ("application/x-ndjson", "audit.jsonl")
-    };
     let write = move |out: &mut dyn std::io::Write| {
         if is_csv {
             out.write_all(b"time,account,role,address,user,kind,action,on,details\r\n")?;
@@ -233,7 +228,7 @@ fn export(call: &Call) -> Result<Reply, Failure> {
             }
         }
     };
-    Ok(Reply::Stream(Stream { kind, name: Some(name.to_owned()), write: Box::new(write) }))
+    Ok(Reply::Stream(Stream::export(is_csv, "audit", Box::new(write))))
 }
 
 /// Time, account, role, address, user, kind, action, on, details.

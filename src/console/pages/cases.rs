@@ -535,14 +535,7 @@ fn export(call: &Call) -> Result<Reply, Failure> {
             }
         }
     };
-    Ok(Reply::Stream(stream(is_csv, "cases", Box::new(write))))
-}
-
-/// A file that is made while it is sent.
-pub(super) fn stream(is_csv: bool, name: &str, write: super::super::answer::Writing) -> Stream {
-    let (kind, ending) =
-        if is_csv { ("text/csv; charset=utf-8", "csv") } else { ("application/x-ndjson", "jsonl") };
-    Stream { kind, name: Some(format!("sachdns-{name}.{ending}")), write }
+    Ok(Reply::Stream(Stream::export(is_csv, "cases", Box::new(write))))
 }
 
 #[cfg(test)]

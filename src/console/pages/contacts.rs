@@ -6,13 +6,12 @@ use std::sync::Arc;
 use maud::{Markup, html};
 
 use super::super::access::Right;
-use super::super::answer::{Failure, Reply};
+use super::super::answer::{Failure, Reply, Stream};
 use super::super::call::Call;
 use super::super::data::Data;
 use super::super::parts::{self, Head, Tone};
 use super::super::routes::{Needs, Route, get};
 use super::super::shell;
-use super::cases::stream;
 use crate::cases::Subject;
 use crate::cases::export::time_text;
 use crate::evidence::contacts::{Contact, ContactFilter, Via};
@@ -254,7 +253,7 @@ fn export(call: &Call) -> Result<Reply, Failure> {
             part = data.contacts(&filter, agency.as_deref(), PART).map_err(std::io::Error::other)?;
         }
     };
-    Ok(Reply::Stream(stream(is_csv, "contacts", Box::new(write))))
+    Ok(Reply::Stream(Stream::export(is_csv, "contacts", Box::new(write))))
 }
 
 fn write_contact(

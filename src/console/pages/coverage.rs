@@ -382,10 +382,6 @@ fn export(call: &Call) -> Result<Reply, Failure> {
         }
     }
     let is_csv = call.query.find("format") != Some("jsonl");
-    let (kind, name) = match is_csv {
-        true => ("text/csv; charset=utf-8", "coverage.csv"),
-        false => ("application/x-ndjson", "coverage.jsonl"),
-    };
     let write = move |out: &mut dyn std::io::Write| {
         const KEYS: [&str; 10] = [
             "machine", "host", "owner", "agency", "address", "standing", "product", "version", "ticket",
@@ -423,7 +419,7 @@ fn export(call: &Call) -> Result<Reply, Failure> {
         }
         out.flush()
     };
-    Ok(Reply::Stream(Stream { kind, name: Some(name.to_owned()), write: Box::new(write) }))
+    Ok(Reply::Stream(Stream::export(is_csv, "coverage", Box::new(write))))
 }
 
 /// Machines of one export.

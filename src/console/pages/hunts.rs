@@ -297,11 +297,7 @@ fn remove(call: &Call) -> Result<Reply, Failure> {
 fn export(call: &Call) -> Result<Reply, Failure> {
     let hunt = find(call)?;
     let is_json = call.query.find("format") == Some("jsonl");
-    let (kind, name) = if is_json {
-        ("application/x-ndjson", "sachdns-hunt.jsonl")
-    } else {
-        ("text/csv; charset=utf-8", "sachdns-hunt.csv")
-    };
+    let name = if is_json { "sachdns-hunt.jsonl" } else { "sachdns-hunt.csv" };
     audit::changed(call, "hunt.export", &hunt.number.to_string(), name)?;
     let finds = call.house.hunts().finds(hunt.number, 0, usize::MAX);
     let write = Box::new(move |out: &mut dyn std::io::Write| {
@@ -332,7 +328,7 @@ fn export(call: &Call) -> Result<Reply, Failure> {
         }
         Ok(())
     });
-    Ok(Reply::Stream(Stream { kind, name: Some(name.to_owned()), write }))
+    Ok(Reply::Stream(Stream::export(!is_json, "hunt", write)))
 }
 
 /// Hits that updates of lists found in what was recorded before.

@@ -460,10 +460,8 @@ fn export(call: &Call) -> Result<Reply, Failure> {
         Some("jsonl") => Format::Jsonl,
         _ => Format::Csv,
     };
-    let (kind, name) = match format {
-        Format::Jsonl => ("application/x-ndjson", "sachdns-log.jsonl"),
-        _ => ("text/csv; charset=utf-8", "sachdns-log.csv"),
-    };
+    let is_csv = format == Format::Csv;
+    let name = if is_csv { "sachdns-log.csv" } else { "sachdns-log.jsonl" };
     let asked = read(call)?;
     let viewer = call.viewer()?.clone();
     audit::changed(call, "log.export", name, &call.query.with("format", None))?;
@@ -492,7 +490,7 @@ fn export(call: &Call) -> Result<Reply, Failure> {
             (None, Ok(_)) => Ok(()),
         }
     });
-    Ok(Reply::Stream(Stream { kind, name: Some(name.to_owned()), write }))
+    Ok(Reply::Stream(Stream::export(is_csv, "log", write)))
 }
 
 /// A link to the hits of something.

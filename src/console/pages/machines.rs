@@ -118,11 +118,7 @@ fn page(call: &Call) -> Result<Reply, Failure> {
 
 fn export(call: &Call) -> Result<Reply, Failure> {
     let is_json = call.query.find("format") == Some("jsonl");
-    let (kind, name) = if is_json {
-        ("application/x-ndjson", "sachdns-machines.jsonl")
-    } else {
-        ("text/csv; charset=utf-8", "sachdns-machines.csv")
-    };
+    let name = if is_json { "sachdns-machines.jsonl" } else { "sachdns-machines.csv" };
     let viewer = call.viewer()?.clone();
     audit::changed(call, "machines.export", name, &call.query.with("format", None))?;
     let (house, now) = (Arc::clone(&call.house), call.now);
@@ -181,7 +177,7 @@ fn export(call: &Call) -> Result<Reply, Failure> {
         }
         Ok(())
     });
-    Ok(Reply::Stream(Stream { kind, name: Some(name.to_owned()), write }))
+    Ok(Reply::Stream(Stream::export(!is_json, "machines", write)))
 }
 
 fn one(call: &Call) -> Result<Reply, Failure> {

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use maud::{Markup, html};
 
 use super::super::access::Right;
-use super::super::answer::{Failure, Reply};
+use super::super::answer::{Failure, Reply, Stream};
 use super::super::audit;
 use super::super::call::Call;
 use super::super::parts::{self, Confirm, Head, Tone};
@@ -14,7 +14,7 @@ use super::super::routes::{Needs, Route, get, post};
 use super::super::shell;
 use super::super::tongue::Tongue;
 use super::super::works::{self, Lines, Order};
-use super::cases::{actor, forget, missing, refused, stream};
+use super::cases::{actor, forget, missing, refused};
 use super::feeds::{action_text, works};
 use super::verdicts;
 use crate::cases::Proposal;
@@ -567,7 +567,7 @@ fn export(call: &Call) -> Result<Reply, Failure> {
             let _ = writeln!(out, "{line}");
         }
     }
-    Ok(Reply::Stream(stream(is_csv, "rules", Box::new(move |to| to.write_all(&out)))))
+    Ok(Reply::Stream(Stream::export(is_csv, "rules", Box::new(move |to| to.write_all(&out)))))
 }
 
 /// Proposals that nobody decided about.
