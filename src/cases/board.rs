@@ -2,6 +2,8 @@
 //!
 //! Answered by SQL with a bound on what comes back; the clock is the caller's.
 
+#[cfg(doc)]
+use super::Class;
 use super::desk::DeskError;
 use super::lifecycle::State;
 use super::{CaseFilter, Course, Desk, Options};
@@ -96,12 +98,21 @@ pub struct Standing {
     pub new: u64,
     /// … and overdue.
     pub overdue: u64,
-    /// Machines with open cases of malware.
+    /// Machines with open cases of infections.
     pub infected: u64,
     /// Cases that were closed in the time that was asked for.
     pub closed: u64,
-    /// How long their machines were infected, on average, in microseconds.
+    /// How long machines were infected, on average of those of them that are of infections, in microseconds.
     pub time_to_clean: Option<i64>,
+}
+
+/// What is asked for of infections ([`Class::INFECTIONS`]) that are no list's mistake.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Infected {
+    /// All their cases.
+    Cases,
+    /// Infected machines: of each the open case that was seen last.
+    Machines,
 }
 
 /// By what cases are grouped.
@@ -132,6 +143,14 @@ impl Desk {
         self.ask(|reader| super::store::board::standings(reader, agency, since, overdue))
     }
 
+    /// How many machines are infected, of an agency or of all: each counts once, as in a report's machines that are not done with.
+    ///
+    /// # Errors
+    /// [`DeskError`].
+    pub fn infected(&self, agency: Option<&str>) -> Result<u64, DeskError> {
+        self.ask(|reader| super::store::board::infected(reader, agency))
+    }
+
     /// The most frequent values of open cases, with how many have them; at most `most`, of an agency or of all.
     ///
     /// # Errors
@@ -149,7 +168,7 @@ impl Desk {
 #[cfg(test)]
 mod tests {
     use super::super::lifecycle::DAY;
-    use super::super::{Actor, Class, Evidence, Sighting, Subject};
+    use super::super::{Actor, Class, Evidence, Sighting, Subject, Verdict};
     use super::*;
 
     fn sighting(client: &str, agency: &str, family: &str, time: i64) -> Sighting {
@@ -222,5 +241,59 @@ mod tests {
             desk.list(&filter).unwrap().len()
         };
         assert_eq!([sought("c2.exam"), sought("10.0.0.1"), sought("%"), sought("_")], [4, 1, 0, 0]);
+    }
+
+    #[test]
+    fn machines_are_infected_by_infections_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let desk = Desk::open(folder.path(), Options::default()).unwrap();
+        let (now, by) = (100 * DAY, Actor::Person("An".to_owned()));
+        for (client, agency, family, class, age) in [
+            ("10.0.0.1", "a", "emotet", Class::C2, 2),
+            ("10.0.0.1", "a", "", Class::Unknown, 1),
+            ("10.0.0.1", "b", "qakbot", Class::C2, 0),
+            ("10.0.0.2", "a", "", Class::Address, 3),
+            ("10.0.0.3", "a", "Phishing", Class::Phishing, 0),
+            ("10.0.0.4", "a", "", Class::Scan, 0),
+            ("10.0.0.5", "b", "emotet", Class::C2, 9),
+            ("10.0.0.6", "b", "Phishing", Class::Phishing, 4),
+            ("10.0.0.7", "b", "emotet", Class::C2, 5),
+            ("10.0.0.6", "b", "Phishing", Class::Phishing, 1),
+            ("10.0.0.7", "b", "emotet", Class::C2, 3),
+        ] {
+            let sighting = Sighting { class, ..sighting(client, agency, family, now - age * DAY) };
+            desk.sighting(&sighting, sighting.time).unwrap();
+        }
+        let of = |client: &str| {
+            let filter = CaseFilter { client: client.parse().ok(), ..CaseFilter::default() };
+            desk.list(&filter).unwrap().remove(0).id
+        };
+        for client in ["10.0.0.5", "10.0.0.6"] {
+            desk.close(of(client), "clean", &by, now).unwrap();
+        }
+        desk.verdict(of("10.0.0.7"), Verdict::FalsePositive, &[], "of a bank", &by, now).unwrap();
+
+        assert_eq!([desk.infected(None), desk.infected(Some("b"))].map(Result::unwrap), [2, 1]);
+        let standings = desk.standings(None, now - DAY, now).unwrap();
+        let infected: Vec<u64> = standings.iter().map(|it| it.infected).collect();
+        assert_eq!(infected, [2, 1], "a machine of two agencies is infected in both");
+        assert_eq!(standings[1].closed, 3);
+        // The closed infection was seen once; neither the link nor the mistake counts.
+        assert_eq!(standings[1].time_to_clean, Some(0));
+
+        let listed = |infected, agency: Option<&str>| -> Vec<String> {
+            let agency = agency.map(str::to_owned);
+            let filter = CaseFilter { infected: Some(infected), agency, ..CaseFilter::default() };
+            desk.list(&filter)
+                .unwrap()
+                .iter()
+                .map(|case| format!("{} {}", case.client, case.family))
+                .collect()
+        };
+        let open = ["10.0.0.1 qakbot", "10.0.0.1 ", "10.0.0.1 emotet", "10.0.0.2 "];
+        assert_eq!(listed(Infected::Cases, None)[..4], open);
+        assert_eq!(listed(Infected::Cases, None)[4..], ["10.0.0.5 emotet"]);
+        assert_eq!(listed(Infected::Machines, None), ["10.0.0.1 qakbot", "10.0.0.2 "]);
+        assert_eq!(listed(Infected::Machines, Some("a")), ["10.0.0.1 ", "10.0.0.2 "]);
     }
 }

@@ -31,9 +31,17 @@ const CLASSES: [(&str, Class); 5] = [
 ];
 
 impl Class {
+    /// Those of which a machine counts as infected; a link that deceives and a scan are counted for themselves.
+    pub const INFECTIONS: [Self; 3] = [Self::C2, Self::Address, Self::Unknown];
+
     /// Its word in commands and exports.
     pub fn as_str(self) -> &'static str {
         CLASSES[self as usize].0
+    }
+
+    /// Whether a machine with such a case counts as infected.
+    pub fn is_infection(self) -> bool {
+        Self::INFECTIONS.contains(&self)
     }
 }
 

@@ -350,6 +350,8 @@ pub struct CaseFilter {
     pub family: Option<String>,
     /// Of this class.
     pub class: Option<Class>,
+    /// Of infections alone.
+    pub infected: Option<board::Infected>,
     /// Of this machine or address.
     pub subject: Option<Subject>,
     /// Seen at this address.

@@ -235,6 +235,9 @@ fn conditions(filter: &CaseFilter) -> (String, Vec<Value>) {
         let has = |column| format!("{column} LIKE ?{place} ESCAPE '\\'");
         parts.push(format!("({})", ["host", "client", "subject", "name", "family"].map(has).join(" OR ")));
     }
+    if let Some(infected) = filter.infected {
+        parts.push(board::infected_condition(infected, filter.agency.is_some()));
+    }
     if let Some(overdue) = filter.overdue {
         parts.push(board::overdue_condition(overdue, &mut values));
     }

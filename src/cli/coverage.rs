@@ -12,7 +12,8 @@ use serde_json::{Value, json};
 use super::log::bar::{Bar, Stop};
 use super::log::filters::time;
 use super::{CliError, ConfigArg, ListForm};
-use crate::cases::{Case, CaseFilter, Desk, State};
+use crate::cases::board::Infected;
+use crate::cases::{Case, CaseFilter, Desk};
 use crate::clock::{self, local_time};
 use crate::config::Config;
 use crate::coverage::read::{MAX_FILE, Reading, read};
@@ -318,7 +319,7 @@ fn list(arguments: &List) -> Result<(), CliError> {
         let desk = Desk::open_existing(&folder, config.cases.options.clone())?;
         let desk = desk.ok_or(CliError::NoCases { path: folder })?;
         let filter = CaseFilter {
-            states: vec![State::New, State::Notified, State::Cleaned, State::Watched],
+            infected: Some(Infected::Machines),
             agency: arguments.agency.clone(),
             ..CaseFilter::default()
         };

@@ -239,20 +239,15 @@ impl Tally {
             let key = (case.family.clone(), case.class);
             self.families.entry(key).or_default().0.insert(case.subject);
         }
-        match case.class {
-            Class::Phishing | Class::Scan => {
-                let set = if case.class == Class::Scan { &mut self.scanning } else { &mut self.phishing };
-                if judged.is_of_period {
-                    set.insert(case.subject);
-                }
+        if case.class.is_infection() {
+            if judged.counts() {
+                self.machines.entry(case.subject).or_default().join(judged.machine);
             }
-            Class::C2 | Class::Address | Class::Unknown => {
-                if judged.counts() {
-                    self.machines.entry(case.subject).or_default().join(judged.machine);
-                }
-                self.to_notify.extend(history.times_to_notify(since, until));
-                self.to_clean.extend(history.times_to_clean(since, until));
-            }
+            self.to_notify.extend(history.times_to_notify(since, until));
+            self.to_clean.extend(history.times_to_clean(since, until));
+        } else if judged.is_of_period {
+            let set = if case.class == Class::Scan { &mut self.scanning } else { &mut self.phishing };
+            set.insert(case.subject);
         }
     }
 

@@ -4,12 +4,43 @@ use rusqlite::types::Value;
 use rusqlite::{Connection, params, params_from_iter};
 
 use super::{OPEN, Result, conditions, number};
-use crate::cases::board::{Group, Overdue, Standing, Tally};
-use crate::cases::{CaseFilter, State};
+use crate::cases::board::{Group, Infected, Overdue, Standing, Tally};
+use crate::cases::{CaseFilter, Class, State, Verdict};
 
 /// The states that are not closed, for an index's sake.
 fn open() -> String {
     OPEN.map(|state| format!("'{state}'")).join(", ")
+}
+
+/// Whether a row of `table` is of an infection, and no list's mistake.
+fn is_infection(table: &str) -> String {
+    let classes = Class::INFECTIONS.map(|class| format!("'{class}'")).join(", ");
+    let mistake = Verdict::FalsePositive.as_str();
+    format!("({table}.class IN ({classes}) AND {table}.verdict IS NOT '{mistake}')")
+}
+
+/// As [`conditions`] has it.
+pub(super) fn infected_condition(infected: Infected, is_of_agency: bool) -> String {
+    let is_infection = is_infection("cases");
+    if infected == Infected::Cases {
+        return is_infection;
+    }
+    let (open, is_later) = (open(), self::is_infection("later"));
+    let of_agency = if is_of_agency { "AND later.agency = cases.agency" } else { "" };
+    format!(
+        "{is_infection} AND state IN ({open}) AND NOT EXISTS (SELECT 1 FROM cases AS later
+             WHERE later.subject = cases.subject AND {is_later} AND later.state IN ({open}) {of_agency}
+             AND (later.last_hit, later.id) > (cases.last_hit, cases.id))"
+    )
+}
+
+pub(in crate::cases) fn infected(connection: &Connection, agency: Option<&str>) -> Result<u64> {
+    let (open, is_infection) = (open(), is_infection("cases"));
+    let of = if agency.is_some() { "agency = ?1" } else { "?1 IS NULL" };
+    let select = format!(
+        "SELECT count(DISTINCT subject) FROM cases WHERE state IN ({open}) AND {is_infection} AND {of}"
+    );
+    Ok(connection.prepare(&select)?.query_row(params![agency], |row| number(row, 0))?)
 }
 
 /// Whether a case is overdue, with both times in these places.
@@ -56,15 +87,16 @@ pub(in crate::cases) fn standings(
     overdue: Overdue,
 ) -> Result<Vec<Standing>> {
     let open = open();
-    let is_overdue = is_overdue(2, 3);
+    let (is_overdue, is_infection) = (is_overdue(2, 3), is_infection("cases"));
     // The signs keep it from going through all cases by state or agency: those closed lately are few.
     let of = if agency.is_some() { "agency = ?1" } else { "?1 IS NULL" };
     let select = format!(
         "SELECT agency, count(*), count(*) FILTER (WHERE state = 'new'), count(*) FILTER (WHERE {is_overdue}),
-             count(DISTINCT subject) FILTER (WHERE class = 'c2'), 0, NULL
+             count(DISTINCT subject) FILTER (WHERE {is_infection}), 0, NULL
          FROM cases WHERE state IN ({open}) AND {of} GROUP BY agency
          UNION ALL
-         SELECT agency, 0, 0, 0, 0, count(*), avg(max(0, coalesce(cleaned, last_hit) - since))
+         SELECT agency, 0, 0, 0, 0, count(*),
+             avg(max(0, coalesce(cleaned, last_hit) - since)) FILTER (WHERE {is_infection})
          FROM cases WHERE +state = 'closed' AND closed >= ?4 AND {of} GROUP BY +agency
          ORDER BY 1"
     );

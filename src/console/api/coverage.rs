@@ -34,7 +34,7 @@ const ROW: Kind = Kind::Named(
         field("heard", MAYBE_TIME, "When the product was heard of last."),
         field("export", MAYBE_TEXT, "The export that says so."),
         field("place", MAYBE_TEXT, "… and where in it."),
-        field("ticket", MAYBE_TEXT, "Its open case, where infected ones were asked for."),
+        field("ticket", MAYBE_TEXT, "Its open case that was seen last, where infected ones were asked for."),
         field("family", MAYBE_TEXT, "… and that one's family."),
     ],
 );
@@ -72,12 +72,16 @@ pub(super) static ENDPOINTS: &[Endpoint] = &[
     Endpoint {
         route: get("/api/v1/coverage", Right::See, machines),
         id: "listProtection",
-        summary: "Lists machines that asked and whether they are protected; with infected, those with open cases, one item a case.",
+        summary: "Lists machines that asked and whether they are protected; with infected, those with open cases of infections, each with the case that was seen last.",
         tag: "coverage",
         query: &[
             field("agency", TEXT, "Only this agency's."),
             field("standing", STANDINGS, "Only these."),
-            field("infected", FLAG, "Only machines with open cases."),
+            field(
+                "infected",
+                FLAG,
+                "Only infected machines: those with open cases other than of phishing and scans.",
+            ),
             SINCE,
             field("limit", COUNT, "At most so many, 100 unless said otherwise, up to 1000."),
             field("cursor", TEXT, "The place behind which to go on."),
@@ -166,10 +170,10 @@ fn machines(call: &Call) -> Result<Reply, Failure> {
 }
 
 fn infected(call: &Call, standing: Option<Standing>, limit: u64) -> Result<Reply, Failure> {
-    use crate::cases::board::Behind;
+    use crate::cases::board::{Behind, Infected};
     let data = call.data()?;
     let filter = CaseFilter {
-        states: super::OPEN.to_vec(),
+        infected: Some(Infected::Machines),
         agency: call.query.find("agency").map(str::to_owned),
         after: parsed(call, "cursor", str::parse::<Behind>)?,
         limit: Some(limit),

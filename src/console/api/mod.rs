@@ -27,14 +27,11 @@ use super::access::Right;
 use super::answer::{Failure, Reply};
 use super::call::Call;
 use super::routes::{Needs, Route};
-use crate::cases::State;
 use crate::evidence::store::Watch;
 use hyper::Method;
 
 pub(super) use openapi::problem;
 
-/// States of cases that are not closed.
-pub(super) const OPEN: [State; 4] = [State::New, State::Notified, State::Cleaned, State::Watched];
 /// Octets of a body of JSON.
 const BODY: usize = 64 << 10;
 /// Items of a list, where nobody says how many, and at the most.

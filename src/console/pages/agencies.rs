@@ -16,7 +16,8 @@ use super::super::routes::{Needs, Route, get};
 use super::super::shell;
 use super::super::tongue::Tongue;
 use super::cases::{overdue, threat};
-use super::coverage::shield;
+use super::coverage::{percent, share, shield};
+use super::overview::infected;
 use crate::cases::{CaseFilter, State, Subject};
 use crate::evidence::contacts::join::Advice;
 use crate::evidence::export::csv;
@@ -95,15 +96,10 @@ fn sorted<'a>(call: &Call, agencies: &'a [Agency], rows: &'a [Row]) -> Vec<Line<
     lines
 }
 
-/// Which of a thousand machines are protected; `None` where nobody told of any.
+/// How many of a thousand machines are protected, rounded as in reports; `None` where nobody told of any.
 fn coverage(row: &Row) -> Option<u64> {
-    let is_told = row.machines > 0 && row.protected + row.unprotected > 0;
-    is_told.then(|| row.protected * 1000 / row.machines)
-}
-
-fn percent(tongue: Tongue, share: u64) -> String {
-    let separator = tongue.say(',', '.');
-    format!("{}{separator}{} %", share / 10, share % 10)
+    let is_told = row.protected + row.unprotected > 0;
+    share(row.machines, row.protected).filter(|_| is_told)
 }
 
 fn page(call: &Call) -> Result<Reply, Failure> {
@@ -123,7 +119,7 @@ fn page(call: &Call) -> Result<Reply, Failure> {
     let body = html! {
         (parts::figures(&html! {
             (parts::figure(Tone::Plain, &tongue.number(agencies.len() as u64), tongue.say("Cơ quan", "Agencies"), "", None))
-            (parts::figure(Tone::Warn, &tongue.number(sum(|row| row.standing.infected)), tongue.say("Máy nhiễm mã độc", "Infected machines"), tongue.say("ca đang mở", "with open cases"), Some("/agencies?sort=infected")))
+            (parts::figure(Tone::Warn, &tongue.number(infected(call, &data)?), tongue.say("Máy nhiễm mã độc", "Infected machines"), tongue.say("có ca đang mở", "with open cases"), Some("/agencies?sort=infected")))
             (parts::figure(if sum(|row| row.standing.overdue) > 0 { Tone::Bad } else { Tone::Good }, &tongue.number(sum(|row| row.standing.overdue)), tongue.say("Ca quá hạn", "Overdue cases"), "", Some("/cases?overdue=1")))
             (parts::figure(if blind > 0 { Tone::Warn } else { Tone::Good }, &tongue.number(blind), tongue.say("Cơ quan chưa thấy rõ máy", "Blind agencies"), tongue.say("có lượt chặn mà không máy nào tới sinkhole", "with hits, and no machine comes to the sinkhole"), Some("/agencies?blind=1")))
         }))
@@ -191,7 +187,7 @@ fn table(call: &Call, lines: &[Line<'_>]) -> Markup {
                                 @if row.is_blind() { " " (parts::badge(Tone::Warn, tongue.say("chưa thấy rõ máy", "blind"))) }
                             }
                             td.number { (tongue.number(row.hits)) }
-                            td.number { (counted(tongue, row.standing.infected, &[("agency", &agency.id), ("class", "c2")])) }
+                            td.number { (counted(tongue, row.standing.infected, &[("agency", &agency.id), ("class", "infection")])) }
                             td.number { (counted(tongue, row.standing.open, &[("agency", &agency.id)])) }
                             td.number { (counted(tongue, row.standing.overdue, &[("agency", &agency.id), ("overdue", "1")])) }
                             td.number { (counted(tongue, row.standing.closed, &[("agency", &agency.id), ("state", "closed")])) }
@@ -275,7 +271,7 @@ fn one(call: &Call) -> Result<Reply, Failure> {
             (parts::figure(Tone::Plain, &tongue.number(row.hits), tongue.say("Lượt chặn", "Hits"), tongue.say("30 ngày qua", "last 30 days"),
                 Some(&parts::link(&["log"], &[("agency", id), ("hits", "1")]))))
             (parts::figure(if standing.infected > 0 { Tone::Warn } else { Tone::Good }, &tongue.number(standing.infected), tongue.say("Máy nhiễm mã độc", "Infected machines"), "",
-                Some(&parts::link(&["cases"], &[("agency", id), ("class", "c2")]))))
+                Some(&parts::link(&["cases"], &[("agency", id), ("class", "infection")]))))
             (parts::figure(Tone::Plain, &tongue.number(standing.open), tongue.say("Ca đang mở", "Open cases"), "", Some(&parts::link(&["cases"], &[("agency", id)]))))
             (parts::figure(if standing.overdue > 0 { Tone::Bad } else { Tone::Good }, &tongue.number(standing.overdue), tongue.say("Quá hạn", "Overdue"), "",
                 Some(&parts::link(&["cases"], &[("agency", id), ("overdue", "1")]))))

@@ -13,7 +13,7 @@ use super::super::parts::{self, Head, Tone};
 use super::super::routes::{Needs, Route, get, post};
 use super::super::shell;
 use super::super::tongue::Tongue;
-use crate::cases::board::{Behind, Group, Overdue, Tally};
+use crate::cases::board::{Behind, Group, Infected, Overdue, Tally};
 use crate::cases::export::{HEADING, Row};
 use crate::cases::{Actor, Case, CaseFilter, Class, Desk, DeskError, State, Ticket};
 use crate::evidence::export::csv;
@@ -27,6 +27,8 @@ const MOST_AT_ONCE: usize = 200;
 const PART: u64 = 1000;
 /// Everything that is not closed.
 const OPEN: [State; 4] = [State::New, State::Notified, State::Cleaned, State::Watched];
+/// The word of what counts as an infection, beside those of classes.
+const INFECTION: &str = "infection";
 const CLASSES: [Class; 5] = [Class::C2, Class::Phishing, Class::Address, Class::Scan, Class::Unknown];
 
 pub(in crate::console) static ROUTES: &[Route] = &[
@@ -47,11 +49,14 @@ fn filter(call: &Call, desk: &Desk) -> Result<CaseFilter, Failure> {
         Some("all") => Vec::new(),
         Some(word) => vec![word.parse().map_err(|_| wrong("state"))?],
     };
+    let is_infection = query.find("class") == Some(INFECTION);
+    let class = query.find("class").filter(|_| !is_infection);
     let mut filter = CaseFilter {
         states,
         agency: text("agency"),
         family: text("family"),
-        class: query.find("class").map(str::parse).transpose().map_err(|_| wrong("class"))?,
+        class: class.map(str::parse).transpose().map_err(|_| wrong("class"))?,
+        infected: is_infection.then_some(Infected::Cases),
         officer: text("officer"),
         after: query.find("after").map(str::parse::<Behind>).transpose().map_err(|_| wrong("after"))?,
         overdue: (query.find("overdue") == Some("1")).then(|| Overdue::at(call.now, &desk.options())),
@@ -171,7 +176,10 @@ fn narrowing(call: &Call, data: &Data<'_>) -> Result<Markup, Failure> {
             .into_iter()
             .chain([("all", tongue.say("Tất cả, cả đã đóng", "All, closed too"))])
             .collect();
+    let infection =
+        tongue.say("Mọi loại nhiễm (trừ lừa đảo, dò quét)", "All infections (no phishing, no scans)");
     let classes = CLASSES.map(|class| (class.as_str(), parts::class_text(tongue, class)));
+    let classes = [(INFECTION, infection)].into_iter().chain(classes);
     let view = call.query.find("view");
     let is_narrow = ["class", "family", "officer"].iter().any(|name| call.query.find(name).is_some());
     Ok(parts::filters(

@@ -11,7 +11,7 @@ use super::super::parts::{self, Head, Tone};
 use super::super::routes::{Needs, Route, get, upload};
 use super::super::tongue::Tongue;
 use super::super::{import, shell};
-use crate::cases::board::Behind;
+use crate::cases::board::{Behind, Infected};
 use crate::cases::{Case, CaseFilter};
 use crate::coverage::read::says_protected;
 use crate::coverage::{Coverage, DAY, Query, Row, Standing};
@@ -83,6 +83,17 @@ pub(super) fn shield_source(call: &Call, row: &Row) -> Markup {
     }
 }
 
+/// How many of a thousand machines that is, rounded as in reports; `None` of none.
+pub(super) fn share(machines: u64, part: u64) -> Option<u64> {
+    (part * 2000 + machines).checked_div(2 * machines)
+}
+
+/// So many of a thousand, as a percentage.
+pub(super) fn percent(tongue: Tongue, share: u64) -> String {
+    let separator = tongue.say(',', '.');
+    format!("{}{separator}{} %", share / 10, share % 10)
+}
+
 /// What is asked for, and behind which place.
 struct Asked {
     standing: Option<Standing>,
@@ -111,7 +122,7 @@ impl Asked {
         let data = call.data()?;
         if self.is_infected {
             let filter = CaseFilter {
-                states: super::super::api::OPEN.to_vec(),
+                infected: Some(Infected::Machines),
                 agency: self.agency.clone(),
                 after: after.and_then(|after| after.parse::<Behind>().ok()),
                 limit: Some(limit),
@@ -204,7 +215,7 @@ fn sums(call: &Call, figures: &[(Option<String>, Coverage)]) -> Markup {
     let sum = |of: fn(&Coverage) -> u64| figures.iter().map(|(_, it)| of(it)).sum::<u64>();
     let number = |of: fn(&Coverage) -> u64| tongue.number(sum(of));
     let (machines, protected) = (sum(|it| it.machines), sum(|it| it.protected));
-    let share = (protected * 100).checked_div(machines).map(|share| format!("{share} %")).unwrap_or_default();
+    let share = share(machines, protected).map(|share| percent(tongue, share)).unwrap_or_default();
     parts::figures(&html! {
         (parts::figure(Tone::Plain, &number(|it| it.machines), tongue.say("máy đã thấy trong 30 ngày", "machines seen in 30 days"), "", None))
         (parts::figure(Tone::Good, &number(|it| it.protected), tongue.say("được bảo vệ", "protected"), &share, Some("/coverage?standing=protected")))

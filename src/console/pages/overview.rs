@@ -53,8 +53,8 @@ fn page(call: &Call) -> Result<Reply, Failure> {
         (parts::figures(&html! {
             (parts::figure(
                 if infected > 0 { Tone::Bad } else { Tone::Good }, &tongue.number(infected),
-                tongue.say("Máy đang nhiễm", "Infected machines"), tongue.say("có ca mã độc đang mở", "with an open case of malware"),
-                Some("/cases?class=c2"),
+                tongue.say("Máy đang nhiễm", "Infected machines"), tongue.say("có ca nhiễm đang mở", "with an open case of an infection"),
+                Some("/cases?class=infection"),
             ))
             (parts::figure(
                 if tally.of(State::New) > 0 { Tone::Warn } else { Tone::Good }, &tongue.number(tally.of(State::New)),
@@ -91,13 +91,10 @@ fn page(call: &Call) -> Result<Reply, Failure> {
     Ok(shell::page(call, title, &body))
 }
 
-/// Machines with open cases of malware.
-fn infected(call: &Call, data: &Data<'_>) -> Result<u64, Failure> {
-    let own = call.viewer()?.agency().map(str::to_owned);
-    let count = data.held("infected", 10_000_000, || {
-        let standings = call.house.desk()?.standings(own.as_deref(), call.now, call.now)?;
-        Ok(standings.iter().map(|standing| standing.infected).sum::<u64>())
-    })?;
+/// Infected machines, each once.
+pub(super) fn infected(call: &Call, data: &Data<'_>) -> Result<u64, Failure> {
+    let own = call.viewer()?.agency();
+    let count = data.held("infected", 10_000_000, || Ok(call.house.desk()?.infected(own)?))?;
     Ok(*count)
 }
 
@@ -332,4 +329,61 @@ fn new_cases(call: &Call, cases: &[Case], count: u64) -> Markup {
             }
         },
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::civil::date;
+
+    use super::super::super::access::Role;
+    use super::super::super::house::{House as _, Wanted};
+    use super::super::super::tests::{AGENCIES, NOW, Scratch, text, viewer};
+    use super::*;
+    use crate::cases::{Evidence, Sighting, Subject};
+    use crate::evidence::store::Unwatched;
+    use crate::report::{Format, Period, Scope};
+
+    #[test]
+    fn infected_machines_are_those_that_a_report_has_as_not_done_with() {
+        let scratch = Scratch::new();
+        let desk = scratch.desk().unwrap();
+        for (client, class) in [
+            ("10.1.2.10", Class::Unknown),
+            ("10.1.2.10", Class::Address),
+            ("10.2.2.11", Class::Address),
+            ("10.1.2.12", Class::Phishing),
+            ("10.1.2.13", Class::Scan),
+        ] {
+            let client = client.parse().unwrap();
+            let sighting = Sighting {
+                time: NOW - HOUR,
+                client,
+                machine: Subject::Address(client),
+                host: None,
+                agency: Some(AGENCIES[0].to_owned()),
+                family: String::new(),
+                class,
+                name: "x.example".to_owned(),
+                evidence: Evidence::Query,
+                count: 1,
+                officer: None,
+            };
+            desk.sighting(&sighting, NOW).unwrap();
+        }
+        let reader = viewer(Role::Reader);
+        let call = scratch.call(Some(reader.clone()), "/", &[]);
+        let count = infected(&call, &call.data().unwrap()).unwrap();
+        let period = Period::new(date(2026, 11, 26), date(2026, 11, 26)).unwrap();
+        let wanted = Wanted { period, scope: Scope::All, format: Format::Json };
+        let report = scratch.report(&wanted, &mut Unwatched).unwrap();
+        let report: serde_json::Value = serde_json::from_slice(&report).unwrap();
+        assert_eq!((count, &report["province"]["remaining"]), (4, &json!(4)), "{report}");
+
+        let page = text(scratch.get(&reader, "/").unwrap());
+        assert!(page.contains("/cases?class=infection"), "{page}");
+        let cases = text(scratch.get(&reader, "/cases?class=infection").unwrap());
+        assert!(cases.contains("10.1.2.10") && !cases.contains("10.1.2.12"), "{cases}");
+        let machines = text(scratch.get(&reader, "/coverage/export?infected=1&format=jsonl").unwrap());
+        assert_eq!(machines.lines().count(), 4, "{machines}");
+    }
 }

@@ -237,9 +237,7 @@ fn of_counts(counts: &Counts) -> impl Iterator<Item = (&'static str, String)> + 
 
 /// The families of the most machines, in a sentence; what is no infection is left out.
 fn families(row: &Row) -> String {
-    use crate::cases::Class;
-    let is_infection = |class: Class| matches!(class, Class::C2 | Class::Address | Class::Unknown);
-    let told = row.families.iter().filter(|family| is_infection(family.class) && family.machines > 0);
+    let told = row.families.iter().filter(|family| family.class.is_infection() && family.machines > 0);
     let texts: Vec<String> = told
         .take(NAMED)
         .map(|it| format!("{} ({} máy)", words::family_name(&it.name), words::number(it.machines)))
