@@ -18,6 +18,7 @@ use super::tongue::Tongue;
 use crate::cases::{Case, CaseFilter, Class, State, Subject};
 use crate::evidence::record::Record;
 use crate::evidence::store::{By, Filter, Kind, Why};
+use crate::metrics::{Condition, Health, Part};
 
 /// How long alerts are kept, microseconds.
 const LIFE: i64 = 60_000_000;
@@ -92,6 +93,7 @@ struct Detector {
 }
 
 const DETECTORS: &[Detector] = &[
+    Detector { name: "service", right: Right::See, find: service },
     Detector { name: "found-before-listed", right: Right::See, find: finds },
     Detector { name: "overdue", right: Right::See, find: overdue },
     Detector { name: "relapse", right: Right::See, find: relapses },
@@ -111,17 +113,20 @@ struct Seeing<'a> {
     call: &'a Call,
     data: Data<'a>,
     cases: Arc<Vec<Case>>,
+    health: Health,
 }
 
 /// All alerts that concern the viewer, the worst first.
 pub(super) fn all(call: &Call) -> Result<Arc<Vec<Alert>>, Failure> {
     let viewer = call.viewer()?;
-    // Roles see different ones.
-    call.data()?.held(&format!("alerts {}", viewer.role.as_str()), LIFE, || {
+    // Roles see different ones, and that the service fails nobody learns a minute late.
+    let health = call.house.health();
+    let unwell: Vec<_> = health.parts.iter().map(|part| (part.name, part.condition)).collect();
+    call.data()?.held(&format!("alerts {} {unwell:?}", viewer.role.as_str()), LIFE, || {
         let data = call.data()?;
         let filter = CaseFilter { states: OPEN.to_vec(), limit: Some(MOST_CASES), ..CaseFilter::default() };
         let cases = Arc::new(data.cases(&filter)?);
-        let seeing = Seeing { call, data, cases };
+        let seeing = Seeing { call, data, cases, health };
         let mut alerts = Vec::new();
         for detector in DETECTORS.iter().filter(|detector| viewer.may(detector.right)) {
             match (detector.find)(&seeing) {
@@ -167,6 +172,105 @@ fn listed(texts: &[String]) -> String {
         text.push_str(&format!(" … (+{})", texts.len() - SHOWN));
     }
     text
+}
+
+/// Parts of the server that are not well; for officers only that it fails them.
+fn service(seeing: &Seeing<'_>) -> Result<Vec<Alert>, Failure> {
+    let alert = |tone, what, to_do, href: Option<&str>| Alert {
+        detector: "service",
+        tone,
+        what,
+        details: String::new().into(),
+        to_do,
+        href: href.map(str::to_owned),
+        time: None,
+    };
+    if !seeing.call.viewer()?.may(Right::SeeProvince) {
+        let told = alert(
+            Tone::Warn,
+            Text::of(
+                "Dịch vụ DNS đang gặp sự cố; trung tâm đã được báo.",
+                "The DNS service has trouble; the centre knows of it.",
+            ),
+            Text::of("Cơ quan không cần làm gì.", "There is nothing that your agency should do."),
+            None,
+        );
+        return Ok((!seeing.health.is_ready()).then_some(told).into_iter().collect());
+    }
+    // Of the gate each feed that waits says so itself.
+    let unwell = |part: &&Part| part.condition != Condition::Well && part.name != "gate";
+    let alerts = seeing.health.parts.iter().filter(unwell).map(|part| {
+        let is_failed = part.condition == Condition::Failed;
+        let (what, to_do) = trouble(part.name, is_failed);
+        let href = (part.name == "policy").then_some("/feeds");
+        let what = if what.is_empty() { format!("{}: {}", part.name, part.told).into() } else { what };
+        alert(if is_failed { Tone::Bad } else { Tone::Warn }, what, to_do, href)
+    });
+    Ok(alerts.collect())
+}
+
+/// What it means that a part of the server is not well, and what to do; empty of parts that nobody knows here.
+fn trouble(part: &str, is_failed: bool) -> (Text, Text) {
+    let (vietnamese, english, to_do) = match (part, is_failed) {
+        ("workers", _) => (
+            "Một phần dịch vụ DNS đã dừng",
+            "A part of the DNS service has ended",
+            ("Khởi động lại dịch vụ trên máy chủ.", "Restart the service on the server."),
+        ),
+        ("upstreams", true) => (
+            "Không máy chủ DNS cấp trên nào trả lời: các máy không phân giải được tên miền",
+            "No upstream answers: names cannot be resolved",
+            (
+                "Kiểm tra đường mạng ra ngoài và các máy chủ ở resolver.upstreams.",
+                "Check the way out of the network, and the servers in resolver.upstreams.",
+            ),
+        ),
+        ("upstreams", false) => (
+            "Có tên miền chuyển tiếp riêng mà không máy chủ nào trả lời",
+            "No server of a route answers",
+            ("Kiểm tra các máy chủ ở mục [[route]].", "Check the servers in [[route]]."),
+        ),
+        ("policy", _) => (
+            "Chính sách chặn đang trống, hoặc có nguồn danh sách quá lâu không làm mới được",
+            "The policy lists no name, or feeds could not be renewed for too long",
+            ("Xem các nguồn danh sách.", "Look at the feeds."),
+        ),
+        ("log", true) => (
+            "Không ghi được nhật ký truy vấn",
+            "Queries cannot be recorded",
+            ("Giải phóng dung lượng hoặc sửa ổ đĩa.", "Free room on the disk, or mend it."),
+        ),
+        ("log", false) => (
+            "Ổ đĩa gần đầy: chỉ còn ghi lượt chặn",
+            "The disk is nearly full: only hits are recorded",
+            ("Giải phóng dung lượng.", "Free room on the disk."),
+        ),
+        ("store", _) => (
+            "Nhật ký chờ lưu trữ bị dồn lại",
+            "The log waits to be archived",
+            ("Kiểm tra ổ đĩa và tải của máy chủ.", "Check the disk and the server's load."),
+        ),
+        ("clickhouse", _) => (
+            "ClickHouse chưa nhận hết nhật ký",
+            "ClickHouse has not taken all of the log",
+            (
+                "Kiểm tra ClickHouse có chạy và kết nối được không.",
+                "Check that ClickHouse runs and can be reached.",
+            ),
+        ),
+        ("outlets", _) => (
+            "Có nơi nhận nhật ký không kết nối được",
+            "Receivers of the log are away",
+            ("Kiểm tra nơi nhận và đường mạng tới đó.", "Check the receivers, and the way to them."),
+        ),
+        ("sinkhole", _) => (
+            "Có kết nối tới sinkhole không ghi lại được",
+            "Contacts with the sinkhole could not be recorded",
+            ("Kiểm tra ổ đĩa của máy chủ.", "Check the server's disk."),
+        ),
+        _ => ("", "", ("Xem nhật ký của máy chủ.", "See the server's own log.")),
+    };
+    (Text::of(vietnamese, english), Text::of(to_do.0, to_do.1))
 }
 
 /// Queries of names that were listed only later.
@@ -229,11 +333,12 @@ fn called(case: &Case) -> String {
     case.host.as_ref().map_or(subject.clone(), |host| format!("{host} ({subject})"))
 }
 
-/// Cases that were opened again, or belied, within a week.
+/// Cases of infections that were opened again, or belied, within a week.
 fn relapses(seeing: &Seeing<'_>) -> Result<Vec<Alert>, Failure> {
     let since = seeing.call.now - 7 * DAY;
-    let mut again: Vec<&Case> =
-        seeing.cases.iter().filter(|case| case.course.reopened > 0 && case.course.since >= since).collect();
+    let is_again =
+        |case: &&Case| case.class.is_infection() && case.course.reopened > 0 && case.course.since >= since;
+    let mut again: Vec<&Case> = seeing.cases.iter().filter(is_again).collect();
     again.sort_by_key(|case| std::cmp::Reverse(case.course.since));
     let alert = |case: &&Case| Alert {
         detector: "relapse",
@@ -253,10 +358,10 @@ fn relapses(seeing: &Seeing<'_>) -> Result<Vec<Alert>, Failure> {
     Ok(again.iter().take(MOST).map(alert).collect())
 }
 
-/// Machines with cases of many families.
+/// Machines with infections of many families.
 fn many_families(seeing: &Seeing<'_>) -> Result<Vec<Alert>, Failure> {
     let mut of: BTreeMap<Subject, Vec<&Case>> = BTreeMap::new();
-    for case in seeing.cases.iter().filter(|case| case.class != Class::Scan) {
+    for case in seeing.cases.iter().filter(|case| case.class.is_infection()) {
         of.entry(case.subject).or_default().push(case);
     }
     let mut many: Vec<_> = of.into_iter().filter(|(_, cases)| cases.len() >= FAMILIES).collect();
@@ -268,8 +373,8 @@ fn many_families(seeing: &Seeing<'_>) -> Result<Vec<Alert>, Failure> {
             detector: "many-families",
             tone: Tone::Bad,
             what: Text::of(
-                format!("{} dính {} loại mã độc, lừa đảo", called(cases[0]), cases.len()),
-                format!("{} has {} kinds of malware and phishing", called(cases[0]), cases.len()),
+                format!("{} dính {} loại mã độc", called(cases[0]), cases.len()),
+                format!("{} has {} kinds of malware", called(cases[0]), cases.len()),
             ),
             details: listed(&families).into(),
             to_do: Text::of(
@@ -603,5 +708,74 @@ mod tests {
         assert!(own.contains("doubts") && own.contains(MARKERS[0]), "{own}");
         assert!(!own.contains(MARKERS[1]) && !own.contains("agency\""), "{own}");
         assert!(all.contains(MARKERS[0]) && all.contains(MARKERS[1]), "{all}");
+    }
+
+    #[test]
+    fn a_service_in_trouble_is_told_of_at_once_and_nothing_is_well_then() {
+        use super::super::tests::text;
+
+        const WELL: &str = "Service, log and feeds are well.";
+        // Nothing else is to be told in a house where nobody asks.
+        let scratch = Scratch::empty();
+        let told = |viewer: &_, target: &str| text(scratch.get(viewer, target).unwrap());
+        let (reader, officer) = (viewer(Role::Reader), officer(0));
+        assert!(told(&reader, "/").contains(WELL));
+        let own = told(&officer, "/");
+        assert!(own.contains("No alerts.") && !own.contains(WELL), "what an officer may not see: {own}");
+
+        scratch.is("upstreams", Condition::Degraded);
+        scratch.is("outlets", Condition::Degraded);
+        let page = told(&reader, "/alerts");
+        assert!(page.contains("No server of a route") && page.contains("Receivers of the log"), "{page}");
+        assert!(told(&officer, "/").contains("No alerts."));
+
+        scratch.is("upstreams", Condition::Failed);
+        for target in ["/", "/alerts"] {
+            let page = told(&reader, target);
+            assert!(page.contains("No upstream answers") && !page.contains(WELL), "{page}");
+            let own = told(&officer, target);
+            assert!(own.contains("The DNS service has trouble") && !own.contains("pstream"), "{own}");
+        }
+        let call = scratch.call(Some(reader), "/alerts", &[]);
+        let tones: Vec<Tone> = all(&call).unwrap().iter().map(|alert| alert.tone).collect();
+        assert_eq!(tones, [Tone::Bad, Tone::Warn]);
+    }
+
+    #[test]
+    fn links_that_deceive_ask_nobody_to_reinstall() {
+        use super::super::tests::{AGENCIES, NOW};
+        use crate::cases::{Evidence, Sighting};
+
+        let check = |class: Class, expected: bool| {
+            let scratch = Scratch::empty();
+            let desk = super::super::house::House::desk(&*scratch).unwrap();
+            let sighting = |family: &str, time: i64| Sighting {
+                time,
+                client: Scratch::client(0),
+                machine: Subject::Address(Scratch::client(0)),
+                host: None,
+                agency: Some(AGENCIES[0].to_owned()),
+                family: family.to_owned(),
+                class,
+                name: "x.example".to_owned(),
+                evidence: Evidence::Query,
+                count: 1,
+                officer: None,
+            };
+            for family in ["a", "b", "c"] {
+                desk.sighting(&sighting(family, NOW - 3 * HOUR), NOW - 3 * HOUR).unwrap();
+            }
+            let case = desk.list(&CaseFilter::default()).unwrap().remove(0);
+            desk.close(case.id, "clean", &Actor::Person("An".to_owned()), NOW - 2 * HOUR).unwrap();
+            desk.sighting(&sighting(&case.family, NOW - HOUR), NOW - HOUR).unwrap();
+            let call = scratch.call(Some(viewer(Role::Reader)), "/alerts", &[]);
+            let found: Vec<&str> = all(&call).unwrap().iter().map(|alert| alert.detector).collect();
+            for detector in ["relapse", "many-families"] {
+                assert_eq!(found.contains(&detector), expected, "{class}: {found:?}");
+            }
+        };
+        check(Class::C2, true);
+        check(Class::Unknown, true);
+        check(Class::Phishing, false);
     }
 }

@@ -8,7 +8,7 @@ mod web;
 
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use hyper::Method;
 use jiff::tz::TimeZone;
@@ -36,6 +36,7 @@ use crate::feed::store::Store as Versions;
 use crate::identity::claim::{About, Batch, Claim};
 use crate::identity::read::times::Order;
 use crate::identity::{Book, Source, Trial, claim};
+use crate::metrics::{Condition, Health};
 use crate::name::Name;
 use crate::report::{self, ReportError, Sources};
 use crate::rules::history::History;
@@ -56,6 +57,7 @@ pub(super) struct Scratch {
     agencies: Arc<[Agency]>,
     book: Arc<Book>,
     hunts: Arc<Hunts>,
+    health: Mutex<Health>,
     pub(super) accounts: Arc<Accounts>,
 }
 
@@ -88,8 +90,16 @@ impl Scratch {
             book: Arc::new(book),
             hunts: Arc::new(Hunts::new(folder.path())),
             accounts: Arc::new(accounts),
+            health: Mutex::default(),
             folder,
         })
+    }
+
+    /// Makes a part of the server be like this; queries depend on it.
+    pub(super) fn is(&self, part: &'static str, condition: Condition) {
+        let mut health = self.health.lock().unwrap();
+        health.parts.retain(|it| it.name != part);
+        health.add(part, true, condition, "told");
     }
 
     /// The address of an agency's machine.
@@ -333,6 +343,10 @@ impl House for Scratch {
 
     fn may_measure(&self, _: IpAddr) -> bool {
         false
+    }
+
+    fn health(&self) -> Health {
+        self.health.lock().unwrap().clone()
     }
 
     fn configuration(&self) -> std::io::Result<(PathBuf, String)> {

@@ -17,6 +17,7 @@ use super::super::tongue::{Tongue, vietnam};
 use super::log::{exact, hits_link, hour_of};
 use crate::cases::{Case, CaseFilter, Class, State};
 use crate::evidence::store::{By, Count, Filter, Kind};
+use crate::metrics::Condition;
 
 pub(in crate::console) static ROUTES: &[Route] =
     &[get("/", Needs::Right(Right::See), page), get("/live", Needs::Right(Right::See), live)];
@@ -136,10 +137,14 @@ fn live(call: &Call) -> Result<Reply, Failure> {
 fn health(call: &Call, alerts: &[Alert], worst: Tone) -> Markup {
     let tongue = call.tongue;
     if alerts.is_empty() {
+        // Said only to whom it would be told if it were otherwise.
+        let is_well = call.may(Right::SeeProvince) && call.house.health().condition() == Condition::Well;
         return parts::notice(
             Tone::Good,
-            &html! { strong { (tongue.say("Không có cảnh báo.", "No alerts.")) } " "
-            (tongue.say("Dịch vụ, nhật ký và các nguồn danh sách hoạt động bình thường.", "Service, log and feeds are well.")) },
+            &html! {
+                strong { (tongue.say("Không có cảnh báo.", "No alerts.")) }
+                @if is_well { " " (tongue.say("Dịch vụ, nhật ký và các nguồn danh sách hoạt động bình thường.", "Service, log and feeds are well.")) }
+            },
         );
     }
     // Of one kind two are enough here.
