@@ -20,6 +20,13 @@ use crate::evidence::audit::{self as evidence_audit, Look, Person};
 use crate::evidence::record::Record;
 use crate::evidence::store::{By, Count, Filter, Page, Scan, Watch};
 
+/// Whether the machine's clocks are Vietnam's.
+fn is_vietnam(now: i64) -> bool {
+    let zone = jiff::tz::TimeZone::system();
+    let offset = jiff::Timestamp::from_microsecond(now).map(|now| zone.to_offset(now).seconds());
+    offset.is_ok_and(|seconds| seconds == 7 * 3600)
+}
+
 /// What a viewer may see.
 pub(super) struct Data<'a> {
     house: &'a dyn House,
@@ -82,7 +89,7 @@ impl<'a> Data<'a> {
         Ok(self.house.log().newest_first(&filter, page, watch, visit)?)
     }
 
-    /// Counts of queries.
+    /// Counts of queries; days are those of Vietnam.
     pub(super) fn count(
         &self,
         filter: &Filter,
@@ -90,6 +97,11 @@ impl<'a> Data<'a> {
         watch: &mut dyn Watch,
     ) -> Result<(Vec<Count>, Scan), Failure> {
         let Some(filter) = self.narrowed(filter) else { return Ok((Vec::new(), Scan::default())) };
+        if by == By::Day && !is_vietnam(self.now) {
+            // The log's days are those of the machine's own time zone.
+            let (hours, scan) = self.house.log().count(&filter, By::Hour, watch)?;
+            return Ok((look::days_of(&hours), scan));
+        }
         Ok(self.house.log().count(&filter, by, watch)?)
     }
 

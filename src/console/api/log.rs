@@ -91,7 +91,7 @@ pub(super) static ENDPOINTS: &[Endpoint] = &[
     Endpoint {
         route: get("/api/v1/counts", Right::See, counts),
         id: "countQueries",
-        summary: "Counts queries by one of their values, the most frequent first; by hour and by day in their own order.",
+        summary: "Counts queries by one of their values, the most frequent first; by hour and by day (Vietnam's) in their own order.",
         tag: "log",
         query: &[
             required("by", Kind::Choice(&BY_WORDS), "By what."),

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use super::Data;
 use crate::cases::{Case, CaseFilter, Subject};
 use crate::console::answer::Failure;
+use crate::console::tongue::vietnam;
 use crate::evidence::contacts::{Contact, ContactFilter, ContactsError};
 use crate::evidence::record::Record;
 use crate::evidence::store::whereabouts::Whereabouts;
@@ -105,10 +106,23 @@ pub(in crate::console) struct Hits {
     pub(in crate::console) is_partial: bool,
 }
 
-fn is_vietnam(now: i64) -> bool {
-    let zone = jiff::tz::TimeZone::system();
-    let offset = jiff::Timestamp::from_microsecond(now).map(|now| zone.to_offset(now).seconds());
-    offset.is_ok_and(|seconds| seconds == 7 * 3600)
+/// When the span of this length begins that has a time in it, as Vietnam's clocks have it.
+pub(super) fn begin_of(time: i64, step: i64) -> i64 {
+    (time + 7 * HOUR).div_euclid(step) * step - 7 * HOUR
+}
+
+/// Counts by the hour, added up to days in Vietnam. Values stay times (RFC 3339) that tell when a day begins.
+pub(super) fn days_of(hours: &[Count]) -> Vec<Count> {
+    let mut days = BTreeMap::<i64, u64>::new();
+    for hour in hours {
+        let Ok(time) = hour.value.parse::<jiff::Timestamp>() else { continue };
+        *days.entry(begin_of(time.as_microsecond(), DAY)).or_default() += hour.count;
+    }
+    let count = |(begin, count)| {
+        let begin = jiff::Timestamp::from_microsecond(begin).ok()?.to_zoned_datetime(vietnam());
+        Some(Count { value: begin.strftime("%Y-%m-%dT%H:%M:%S%:z").to_string(), count })
+    };
+    days.into_iter().filter_map(count).collect()
 }
 
 impl Data<'_> {
@@ -148,11 +162,9 @@ impl Data<'_> {
             _ => DAY,
         };
         // Days begin in Vietnam, hours and minutes anywhere.
-        let begin = |time: i64| (time + 7 * HOUR).div_euclid(step) * step - 7 * HOUR;
+        let begin = |time: i64| begin_of(time, step);
         let filter = Filter { since: Some(begin(since)), until: None, ..filter.clone() };
         let of = |kind| -> Result<BTreeMap<i64, u64>, Failure> {
-            // Days are counted by the machine's own time zone; where that is not Vietnam's, hours are added up.
-            let by = if by == By::Day && !is_vietnam(self.now) { By::Hour } else { by };
             let counts = self.counted(&Filter { kind, ..filter.clone() }, by)?;
             let mut sums = BTreeMap::new();
             for count in counts.iter() {
@@ -370,7 +382,7 @@ impl Data<'_> {
         let mut hits = Hits { is_partial, count: records.len() as u64, ..Hits::default() };
         for record in &records {
             *families.entry(record.family.as_deref().unwrap_or("").to_owned()).or_default() += 1;
-            *hits.days.entry((record.time + 7 * HOUR).div_euclid(DAY) * DAY - 7 * HOUR).or_default() += 1;
+            *hits.days.entry(begin_of(record.time, DAY)).or_default() += 1;
         }
         hits.families = families.into_iter().collect();
         hits.families.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
@@ -412,5 +424,27 @@ impl Data<'_> {
     pub(in crate::console) fn cases_of(&self, seen: &Seen) -> Result<Vec<Case>, Failure> {
         let filter = CaseFilter { subject: Some(seen.subject), limit: Some(100), ..CaseFilter::default() };
         self.cases(&filter)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hours_of_any_zone_become_days_of_vietnam() {
+        let hour = |value: &str, count| Count { value: value.to_owned(), count };
+        let hours = [
+            hour("2026-11-25T16:00:00+00:00", 1),
+            hour("2026-11-25T17:00:00+00:00", 2),
+            hour("2026-11-26T11:00:00-05:00", 4),
+            hour("2026-11-27T02:00:00+09:00", 8),
+        ];
+        let expected = [
+            hour("2026-11-25T00:00:00+07:00", 1),
+            hour("2026-11-26T00:00:00+07:00", 6),
+            hour("2026-11-27T00:00:00+07:00", 8),
+        ];
+        assert_eq!(days_of(&hours), expected);
     }
 }

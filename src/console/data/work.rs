@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::Data;
+use super::look::{DAY, begin_of};
 use crate::cases::board::{Group, Standing, Tally};
 use crate::cases::{Case, CaseFile, CaseFilter, Desk, Subject, Ticket};
 use crate::console::answer::Failure;
@@ -52,26 +53,28 @@ pub(in crate::console) struct Contacts {
     pub(in crate::console) after: Option<(i64, u64)>,
 }
 
-/// What the hits of a time and the contacts of it say of each other.
+/// Contacts, and the hits that led to them.
+#[derive(Debug, Default)]
 pub(in crate::console) struct Joined {
-    recent: Recent,
+    /// By the contacts' numbers.
+    led: HashMap<u64, Led>,
     /// Whether hits were left out: a contact without one may have one.
     pub(in crate::console) is_partial: bool,
 }
 
 /// A contact's hit.
-pub(in crate::console) struct Led<'a> {
+#[derive(Debug)]
+pub(in crate::console) struct Led {
     /// The hit.
-    pub(in crate::console) hit: &'a Hit,
+    pub(in crate::console) hit: Hit,
     /// Whether it came by another address: the contact tells which machine it was.
     pub(in crate::console) is_behind: bool,
 }
 
 impl Joined {
     /// The hit that led to a contact.
-    pub(in crate::console) fn hit_of(&self, contact: &Contact, agency: Option<&str>) -> Option<Led<'_>> {
-        let found = self.recent.hit_of(contact, agency)?;
-        Some(Led { is_behind: found.is_behind(contact), hit: found.hit })
+    pub(in crate::console) fn hit_of(&self, contact: &Contact) -> Option<&Led> {
+        self.led.get(&contact.id)
     }
 }
 
@@ -227,10 +230,10 @@ impl Data<'_> {
         Ok(found)
     }
 
-    /// What the hits of the time of these contacts are, to join them to.
+    /// Joins these contacts to the hits of their time.
     pub(in crate::console) fn joined(&self, contacts: &[Contact]) -> Result<Joined, Failure> {
         let rules = Rules::default();
-        let mut joined = Joined { recent: Recent::new(rules), is_partial: false };
+        let mut joined = Joined::default();
         let times = contacts.iter().map(|contact| contact.time);
         let (Some(first), Some(last)) = (times.clone().min(), times.max()) else { return Ok(joined) };
         let filter = Filter {
@@ -248,7 +251,22 @@ impl Data<'_> {
             ControlFlow::Continue(())
         })?;
         joined.is_partial = scan.is_stopped || hits.len() >= MOST_HITS;
-        hits.into_iter().rev().for_each(|hit| joined.recent.add(hit));
+        // What is kept of hits is for a stream of contacts: each is asked about in its own time.
+        let mut recent = Recent::new(rules);
+        let mut hits = hits.into_iter().rev().peekable();
+        let mut contacts: Vec<&Contact> = contacts.iter().collect();
+        contacts.sort_by_key(|contact| contact.time);
+        for contact in contacts {
+            let until = contact.time.saturating_add(rules.early);
+            while let Some(hit) = hits.next_if(|hit| hit.time <= until) {
+                recent.add(hit);
+            }
+            let agency = self.house.agency_of(contact.client);
+            if let Some(found) = recent.hit_of(contact, agency.as_deref()) {
+                let led = Led { is_behind: found.is_behind(contact), hit: found.hit.clone() };
+                joined.led.insert(contact.id, led);
+            }
+        }
         Ok(joined)
     }
 
@@ -301,19 +319,28 @@ impl Data<'_> {
         })
     }
 
-    /// Hits of an agency by day since a time, oldest first; none where they could not be counted soon enough.
+    /// Hits of an agency on each day in Vietnam since a time, oldest first, by when it begins; none where they could not be counted
+    /// soon enough.
     pub(in crate::console) fn hits_by_day(
         &self,
         agency: &str,
         since: i64,
-    ) -> Result<Arc<Vec<Count>>, Failure> {
-        let since = since.div_euclid(3_600_000_000) * 3_600_000_000;
+    ) -> Result<Arc<Vec<(i64, u64)>>, Failure> {
+        let since = begin_of(since, DAY);
         self.kept(&format!("hits by day {since} {agency}"), LONG, || {
             let agency = Some(agency.to_owned());
             let filter = Filter { since: Some(since), kind: Kind::Hits, agency, ..Filter::default() };
             let (counts, scan) = self.count(&filter, By::Day, &mut Until::after(PATIENCE))?;
             // Half of them would be a wrong picture.
-            Ok(if scan.is_stopped { Vec::new() } else { counts })
+            if scan.is_stopped || counts.is_empty() {
+                return Ok(Vec::new());
+            }
+            let time =
+                |count: &Count| count.value.parse::<jiff::Timestamp>().map(jiff::Timestamp::as_microsecond);
+            let counts: HashMap<i64, u64> =
+                counts.iter().filter_map(|count| Some((time(count).ok()?, count.count))).collect();
+            let days = (since..=self.now).step_by(DAY as usize);
+            Ok(days.map(|day| (day, counts.get(&day).copied().unwrap_or_default())).collect())
         })
     }
 
@@ -354,8 +381,56 @@ mod tests {
     use super::super::super::access::Role;
     use super::super::super::tests::{AGENCIES, NOW, Scratch, officer, viewer};
     use super::*;
+    use crate::evidence::contacts::Via;
 
     const MONTH: i64 = 30 * 86_400_000_000;
+    const HOUR: i64 = 3_600_000_000;
+
+    #[test]
+    fn each_contact_of_a_day_finds_its_own_hit() {
+        let scratch = Scratch::new();
+        let contact = |hours: i64, name: &str| Contact {
+            id: 0,
+            time: NOW - hours * HOUR,
+            client: Scratch::client(0),
+            source_port: 50_000,
+            local: "10.10.10.10:80".parse().unwrap(),
+            via: Via::Http,
+            name: Some(name.to_owned()),
+            path: None,
+            agent: None,
+            ja4: None,
+            first: Vec::new(),
+            count: 1,
+        };
+        // There is a hit each second hour.
+        let name = "c2.dautichxanh.example";
+        let mut rows: Vec<Contact> = (0..10).step_by(2).map(|hours| contact(hours, name)).collect();
+        rows.push(contact(3, "other.example"));
+        for (id, row) in (1..).zip(&mut rows) {
+            row.id = id;
+        }
+        let call = scratch.call(Some(officer(0)), "/", &[]);
+        let joined = call.data().unwrap().joined(&rows).unwrap();
+        let times: Vec<Option<i64>> =
+            rows.iter().map(|row| joined.hit_of(row).map(|led| row.time - led.hit.time)).collect();
+        assert_eq!(times, [Some(1_000_000); 5].into_iter().chain([None]).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn days_are_those_of_vietnam_and_none_is_left_out() {
+        let scratch = Scratch::new();
+        let call = scratch.call(Some(officer(0)), "/", &[]);
+        let days = call.data().unwrap().hits_by_day(AGENCIES[0], NOW - MONTH).unwrap();
+        // It is 14:00 there, and the hits came since 06:00, which is a day earlier in UTC.
+        let today = NOW - 14 * HOUR;
+        let expected: Vec<(i64, u64)> =
+            (0..=30).rev().map(|back| (today - back * 24 * HOUR, if back == 0 { 5 } else { 0 })).collect();
+        assert_eq!(*days, expected);
+        let empty = Scratch::empty();
+        let call = empty.call(Some(officer(0)), "/", &[]);
+        assert_eq!(*call.data().unwrap().hits_by_day(AGENCIES[0], NOW - MONTH).unwrap(), []);
+    }
 
     #[test]
     fn an_officer_works_on_and_sees_the_own_agency_alone() {
@@ -384,7 +459,7 @@ mod tests {
             let of_others = ContactFilter { client: Some(Scratch::client(1 - number)), ..Default::default() };
             assert!(data.contacts(&of_others, None, 10).unwrap().rows.is_empty());
             let joined = data.joined(&contacts.rows).unwrap();
-            let led = joined.hit_of(&contacts.rows[0], Some(agency)).unwrap();
+            let led = joined.hit_of(&contacts.rows[0]).unwrap();
             assert_eq!(led.hit.agency.as_deref(), Some(agency));
 
             let league = data.league(NOW - MONTH).unwrap();

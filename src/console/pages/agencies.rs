@@ -14,7 +14,7 @@ use super::super::house::Agency;
 use super::super::parts::{self, Head, Tone};
 use super::super::routes::{Needs, Route, get};
 use super::super::shell;
-use super::super::tongue::Tongue;
+use super::super::tongue::{Tongue, vietnam};
 use super::cases::{overdue, threat};
 use super::coverage::{percent, share, shield};
 use super::overview::infected;
@@ -357,7 +357,7 @@ fn trend(call: &Call, id: &str) -> Result<Markup, Failure> {
     }
     let bars: Vec<Bar> = counts
         .iter()
-        .map(|count| Bar { label: day_text(tongue, &count.value), value: count.count, part: 0, href: None })
+        .map(|(day, count)| Bar { label: day_text(tongue, *day), value: *count, part: 0, href: None })
         .collect();
     let words = Words {
         title: tongue.say("Lượt chặn theo ngày, 30 ngày qua", "Hits by day, the last 30 days"),
@@ -368,10 +368,10 @@ fn trend(call: &Call, id: &str) -> Result<Markup, Failure> {
     Ok(html! { section.card { (chart::bars(tongue, words, &bars)) } })
 }
 
-/// A day as counts have it (2026-11-26…), as people write it.
-fn day_text(tongue: Tongue, value: &str) -> String {
-    let day = value.get(..10).and_then(|day| day.parse::<jiff::civil::Date>().ok());
-    day.map_or_else(|| value.to_owned(), |day| day.strftime(tongue.say("%d/%m/%Y", "%-d %b %Y")).to_string())
+/// A day, by when it begins, as people write it.
+fn day_text(tongue: Tongue, day: i64) -> String {
+    let day = jiff::Timestamp::from_microsecond(day).unwrap_or_default().to_zoned_datetime(vietnam());
+    day.strftime(tongue.say("%d/%m/%Y", "%-d %b %Y")).to_string()
 }
 
 fn cases(call: &Call, id: &str) -> Result<Markup, Failure> {

@@ -91,7 +91,7 @@ fn page(call: &Call) -> Result<Reply, Failure> {
     let rows = html! {
         @for contact in &found.rows {
             @let agency = call.house.agency_of(contact.client);
-            @let led = joined.hit_of(contact, agency.as_deref());
+            @let led = joined.hit_of(contact);
             tr {
                 td data-label=(tongue.say("Lúc", "When")) { (parts::time(call, contact.time)) }
                 th scope="row" { (machine(call, contact, agency.as_deref())) }
@@ -99,7 +99,7 @@ fn page(call: &Call) -> Result<Reply, Failure> {
                 td data-label=(tongue.say("Tới", "To")) { (via_text(contact.via)) " " span.soft { (contact.local.port()) } }
                 td.name data-label=(tongue.say("Nội dung", "Content")) { (content(call, contact)) }
                 td.name data-label=(tongue.say("Truy vấn dẫn tới", "The hit")) {
-                    @match &led {
+                    @match led {
                         None => span.soft { "—" },
                         Some(led) => {
                             @if let Some(family) = &led.hit.family { (parts::badge(Tone::Bad, family)) } @else { (parts::badge(Tone::Plain, tongue.say("chưa rõ họ", "no family"))) }
