@@ -75,6 +75,9 @@ pub(super) struct BlockArgs {
 pub(super) struct AllowArgs {
     #[command(flatten)]
     given: Given,
+    /// Let pass also a whole top-level domain or public suffix (com, com.vn), or a very large network (/8 and wider, of IPv6 /16).
+    #[arg(long)]
+    force: bool,
 }
 
 #[derive(Debug, Args)]
@@ -178,12 +181,15 @@ fn block(arguments: &BlockArgs) -> Result<(), CliError> {
 }
 
 fn allow(arguments: &AllowArgs) -> Result<(), CliError> {
-    let AllowArgs { given } = arguments;
+    let AllowArgs { given, force } = arguments;
     let config = given.config.load()?;
+    for subject in &given.scoped()? {
+        giving::check_exception(subject, *force)?;
+    }
     given.give(&config, |subject, agency| Rule {
         subject,
         action: Action::Passthru,
-        effect: Effect::Usual,
+        effect: if *force { Effect::Forced } else { Effect::Usual },
         agency,
         expires: given.expires,
         family: None,
@@ -192,17 +198,22 @@ fn allow(arguments: &AllowArgs) -> Result<(), CliError> {
 }
 
 impl Given {
-    fn give(
-        &self,
-        config: &Config,
-        rule: impl Fn(Subject, Option<Arc<str>>) -> Rule,
-    ) -> Result<(), CliError> {
+    /// What is given, the names alone where that is asked for.
+    fn scoped(&self) -> Result<Vec<Subject>, RuleError> {
         let scoped = |subject: &Subject| match (subject, self.exact) {
             (Subject::Name(name, _), true) => Ok(Subject::Name(name.clone(), Scope::Exact)),
             (other, true) => Err(RuleError::Exact(other.clone())),
             (other, false) => Ok(other.clone()),
         };
-        let subjects = self.subjects.iter().map(scoped).collect::<Result<Vec<_>, _>>()?;
+        self.subjects.iter().map(scoped).collect()
+    }
+
+    fn give(
+        &self,
+        config: &Config,
+        rule: impl Fn(Subject, Option<Arc<str>>) -> Rule,
+    ) -> Result<(), CliError> {
+        let subjects = self.scoped()?;
         let word = Word { by: &self.by, reason: &self.reason };
         let (reading, events) = giving::give(config, &subjects, &self.agency, word, rule)?;
         warn(config, &reading);

@@ -257,6 +257,16 @@ pub enum Trouble {
     /// A block would take a whole top-level domain.
     #[error("{0} is a whole top-level domain; it is blocked only by force")]
     TopLevel(String),
+    /// An exception would let pass everything below a top-level domain or public suffix.
+    #[error(
+        "{0} is a top-level domain or a public suffix: no feed would act on anything below it; it passes only by force"
+    )]
+    Suffix(String),
+    /// … or whatever leads to a large part of all addresses.
+    #[error(
+        "{0} is a very large network: no feed would act on whatever leads there; it passes only by force"
+    )]
+    Large(String),
     /// Nobody may block that address.
     #[error("{0}: {1}")]
     Address(String, String),
@@ -294,6 +304,20 @@ impl From<Trouble> for Failure {
             Trouble::TopLevel(subject) => wrong(
                 "subjects",
                 format!("{subject} là cả một tên miền cấp cao nhất; chỉ chặn được khi chọn “vẫn chặn”."),
+            ),
+            Trouble::Suffix(subject) => wrong(
+                "subjects",
+                format!(
+                    "{subject} là tên miền cấp cao nhất hoặc đuôi tên miền dùng chung: cho qua thì không nguồn nào còn chặn được tên nào \
+                     bên dưới; chỉ cho qua được khi chọn “vẫn cho qua”."
+                ),
+            ),
+            Trouble::Large(subject) => wrong(
+                "subjects",
+                format!(
+                    "{subject} là một mạng rất lớn: cho qua thì không nguồn nào còn chặn được những gì dẫn tới đó; chỉ cho qua được \
+                     khi chọn “vẫn cho qua”."
+                ),
             ),
             Trouble::Address(subject, _) => {
                 wrong("subjects", format!("{subject}: không được chặn địa chỉ này ({english})."))

@@ -7,10 +7,14 @@ use std::sync::Arc;
 use crate::clock;
 use crate::config::Config;
 use crate::feed::address::Addresses;
-use crate::feed::gate::Gate;
+use crate::feed::gate::{self, Conflict, Gate};
 use crate::policy::trigger::Scope;
 use crate::rules::history::{History, HistoryError, Reading};
 use crate::rules::{Change, Deed, Entry, Event, MOST, Rule, Subject};
+
+/// Networks of so many bits or fewer pass only by force.
+const WIDEST_IPV4: u8 = 8;
+const WIDEST_IPV6: u8 = 16;
 
 /// Why a rule is not given or taken back.
 #[derive(Debug, thiserror::Error)]
@@ -29,6 +33,16 @@ pub enum RuleError {
     /// It would take everything below a top-level domain.
     #[error("{0} is a whole top-level domain; with --force it is blocked all the same")]
     TopLevel(Subject),
+    /// An exception would let pass everything below a top-level domain or public suffix.
+    #[error(
+        "{0} is a top-level domain or a public suffix: no feed would act on anything below it; with --force it passes all the same"
+    )]
+    Suffix(Subject),
+    /// … or whatever leads to a large part of all addresses.
+    #[error(
+        "{0} is a very large network: no feed would act on whatever leads there; with --force it passes all the same"
+    )]
+    Large(Subject),
     /// Nobody may block that address or network.
     #[error("{subject}: {why}")]
     Address {
@@ -103,6 +117,29 @@ pub fn check(config: &Config, gate: &Gate, subject: &Subject, is_forced: bool) -
         return Err(RuleError::Objection { subject: subject.clone(), why });
     }
     if name.label_count() < 2 { Err(RuleError::TopLevel(subject.clone())) } else { Ok(()) }
+}
+
+/// Whether an exception for this would undo far more than anybody means.
+///
+/// # Errors
+/// [`RuleError`].
+pub fn check_exception(subject: &Subject, is_forced: bool) -> Result<(), RuleError> {
+    if is_forced {
+        return Ok(());
+    }
+    match subject {
+        Subject::Name(_, Scope::Exact) => Ok(()),
+        Subject::Name(name, scope) => {
+            // A gate without names of its own objects to public suffixes alone.
+            let is_suffix = Gate::load(&gate::Options::default())
+                .is_ok_and(|gate| gate.conflict(name, *scope) == Some(Conflict::Suffix));
+            if is_suffix || name.label_count() < 2 { Err(RuleError::Suffix(subject.clone())) } else { Ok(()) }
+        }
+        Subject::Network(net) => {
+            let widest = if net.addr().is_ipv4() { WIDEST_IPV4 } else { WIDEST_IPV6 };
+            if net.prefix_len() <= widest { Err(RuleError::Large(subject.clone())) } else { Ok(()) }
+        }
+    }
 }
 
 /// Gives a rule on each subject and for each agency; for everybody, where none is named. Returns what was read before, and what was
@@ -187,4 +224,31 @@ fn is_on(entry: &Entry, text: &str, agency: Option<&str>) -> bool {
         (subject, wanted) => subject == wanted,
     };
     is_same && agency.is_none_or(|id| entry.rule.agency.as_deref() == Some(id))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn exceptions_for_very_much_need_force() {
+        let check = |text: &str, expected: bool| {
+            let subject: Subject = text.parse().unwrap();
+            assert_eq!(check_exception(&subject, false).is_ok(), expected, "{text}");
+            assert!(check_exception(&subject, true).is_ok(), "{text}");
+        };
+        for text in
+            ["com", "vn", "*.vn", "com.vn", "gov.vn", "*.co.uk", "zz", "10.0.0.0/8", "0.0.0.0/0", "2001::/16"]
+        {
+            check(text, false);
+        }
+        for text in
+            ["example.com", "*.example.com", "so-yte.gov.vn", "10.0.0.0/9", "192.0.2.1", "2001:db8::/32"]
+        {
+            check(text, true);
+        }
+        let name = "com.vn".parse::<Subject>().unwrap();
+        let Subject::Name(name, _) = name else { unreachable!("it is a name") };
+        assert!(check_exception(&Subject::Name(name, Scope::Exact), false).is_ok(), "the name alone");
+    }
 }

@@ -103,7 +103,7 @@ const GIVING: &[Field] = &[
     field(
         "effect",
         Kind::Choice(&EFFECTS),
-        "usual unless said otherwise; forced: also what is protected; shadow: only shown in the log.",
+        "usual unless said otherwise; forced: also what is protected, and exceptions for public suffixes and very large networks; shadow: only shown in the log.",
     ),
     field("agency", TEXT, "The only agency that it is for."),
     field("expires", TEXT, "When it ends: RFC 3339, or a time from now such as 30d."),

@@ -237,6 +237,10 @@ fn giving(call: &Call, asked: Option<&str>) -> Markup {
                 }
                 label.check { input type="checkbox" name="exact" value="1"; (tongue.say("Chỉ riêng tên này, không gồm tên con", "The name alone, and nothing below it")) }
                 label.check { input type="checkbox" name="force" value="1"; (tongue.say("Vẫn chặn dù tên được bảo vệ hoặc rất phổ biến", "Block it even where it is protected or popular")) }
+                label.check { input type="checkbox" name="wide" value="1"; (tongue.say(
+                    "Vẫn cho qua cả một tên miền cấp cao nhất, đuôi dùng chung (com, com.vn) hoặc mạng rất lớn: mọi tên bên dưới không còn bị chặn",
+                    "Let it pass even where it is a top-level domain, a public suffix (com, com.vn) or a very large network: nothing below is blocked any more",
+                )) }
                 button { (tongue.say("Thêm quy tắc", "Add the rule")) }
                 p.hint { (tongue.say("Có hiệu lực trong vòng một giây.", "It is live within a second.")) }
             }
@@ -293,7 +297,9 @@ fn give(call: &Call) -> Result<Reply, Failure> {
     let first = subjects.first().ok_or_else(|| missing("subjects"))?.clone();
     let reason = reason(call)?;
     let is_forced = call.form.find("force") == Some("1");
+    let is_wide = call.form.find("wide") == Some("1");
     let (action, effect) = match (call.form.find("kind"), call.form.find("action")) {
+        (Some("allow"), _) if is_wide => (Action::Passthru, Effect::Forced),
         (Some("allow"), _) => (Action::Passthru, Effect::Usual),
         (Some("block"), Some("shadow")) => (Action::Sinkhole, Effect::Shadow),
         (Some("block"), action) => {

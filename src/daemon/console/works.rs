@@ -58,6 +58,8 @@ fn of_rule(error: RuleError) -> Trouble {
     match error {
         RuleError::Objection { subject, why } => Trouble::Guarded(subject.to_string(), why),
         RuleError::TopLevel(subject) => Trouble::TopLevel(subject.to_string()),
+        RuleError::Suffix(subject) => Trouble::Suffix(subject.to_string()),
+        RuleError::Large(subject) => Trouble::Large(subject.to_string()),
         RuleError::Address { subject, why } => Trouble::Address(subject.to_string(), why.to_string()),
         RuleError::Agency(id) => Trouble::NoAgency(id),
         RuleError::TooMany => Trouble::TooMany,
@@ -202,9 +204,13 @@ impl Works for Served {
 
     fn give(&self, order: &Order<'_>) -> Result<Vec<u64>, Trouble> {
         let config = self.config();
-        if order.action != Action::Passthru {
+        let is_forced = order.effect != Effect::Usual;
+        if order.action == Action::Passthru {
+            for subject in &order.subjects {
+                giving::check_exception(subject, is_forced).map_err(of_rule)?;
+            }
+        } else {
             let gate = Gate::load(&config.gate).map_err(failed)?;
-            let is_forced = order.effect != Effect::Usual;
             for subject in &order.subjects {
                 giving::check(&config, &gate, subject, is_forced).map_err(of_rule)?;
             }
