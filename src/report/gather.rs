@@ -24,7 +24,7 @@ const MOST_FAMILIES: usize = 1 << 16;
 /// Gathers the figures of a period.
 ///
 /// # Errors
-/// [`ReportError`]: one of the sources cannot be read, or `watch` had it stopped.
+/// [`ReportError`]: the period has not begun, one of the sources cannot be read, or `watch` had it stopped.
 pub fn gather(
     sources: &Sources<'_>,
     period: Period,
@@ -36,6 +36,9 @@ pub fn gather(
         Scope::Agency(id) => Some(id.as_str()),
     };
     let (since, until) = (period.since(), period.until());
+    if sources.now < since {
+        return Err(ReportError::NotBegun(period.first()));
+    }
     let configured = sources.agencies.iter().map(|it| (&*it.id, &*it.name));
     let mut agencies = Agencies::new(configured.filter(|(id, _)| agency.is_none_or(|only| only == *id)));
     if agency.is_some() {

@@ -186,6 +186,9 @@ pub enum ReportError {
     /// The period is none.
     #[error(transparent)]
     Period(#[from] PeriodError),
+    /// It has not begun.
+    #[error("the period begins on {0}, which is yet to come: choose days up to today")]
+    NotBegun(jiff::civil::Date),
     /// Somebody had it stopped.
     #[error("stopped before the end: there is no report")]
     Stopped,

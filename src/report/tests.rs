@@ -10,7 +10,8 @@ use super::tally::{Agencies, Facts};
 use super::*;
 use crate::cases::history::{Closing, History, Seen};
 use crate::cases::{Actor, Case, CaseId, Class, Course, Step, Subject, Ticket, Verdict, What};
-use crate::evidence::store::{Gap, Why};
+use crate::evidence::store::embedded::Embedded;
+use crate::evidence::store::{Gap, Unwatched, Why};
 
 const HOUR: i64 = 3_600_000_000;
 
@@ -253,6 +254,28 @@ fn no_text_becomes_a_formula_or_a_tag() {
     );
     assert!(texts.contains("=HYPERLINK(&quot;x&quot;)") || texts.contains("=HYPERLINK(\"x\")"));
     assert!(!texts.contains("<hyperlink"));
+}
+
+#[test]
+fn a_period_that_has_not_begun_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let period = Period::month("2026-12").unwrap();
+    let gathered = |now| {
+        let sources = Sources {
+            store: &Embedded::new(folder.path()),
+            desk: None,
+            book: None,
+            agencies: &[],
+            classes: &Classes::default(),
+            coverage: None,
+            anonymised_before: None,
+            now,
+        };
+        gather(&sources, period, &Scope::All, &mut Unwatched)
+    };
+    let why = gathered(period.since() - 1).unwrap_err();
+    assert!(why.to_string().contains("begins on 2026-12-01"), "{why}");
+    assert!(gathered(period.since()).is_ok());
 }
 
 #[test]

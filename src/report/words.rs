@@ -288,7 +288,9 @@ pub(super) fn period(period: Period) -> String {
             && last == last.last_of_month()
     };
     if months(first.month(), first.month()) {
-        return format!("tháng {} năm {}", first.month(), first.year());
+        // Nghị định 30/2020/NĐ-CP: January and February have a zero in front, no other month.
+        let zero = if first.month() <= 2 { "0" } else { "" };
+        return format!("tháng {zero}{} năm {}", first.month(), first.year());
     }
     for (number, from) in [("I", 1), ("II", 4), ("III", 7), ("IV", 10)] {
         if months(from, from + 2) {
@@ -424,6 +426,9 @@ mod tests {
             assert_eq!(period(of), expected);
         }
         check("2026-11-01", "2026-11-30", "tháng 11 năm 2026");
+        check("2027-01-01", "2027-01-31", "tháng 01 năm 2027");
+        check("2027-02-01", "2027-02-28", "tháng 02 năm 2027");
+        check("2027-03-01", "2027-03-31", "tháng 3 năm 2027");
         check("2026-10-01", "2026-12-31", "quý IV năm 2026");
         check("2026-01-01", "2026-06-30", "6 tháng đầu năm 2026");
         check("2026-01-01", "2026-12-31", "năm 2026");

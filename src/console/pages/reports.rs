@@ -184,6 +184,10 @@ fn make(call: &Call) -> Result<Reply, Failure> {
             &error.to_string(),
         )
     })?;
+    if period.since() > call.now {
+        let english = "the period has not begun: choose days up to today";
+        return Err(wrong("from", "kỳ báo cáo chưa bắt đầu: hãy chọn ngày không sau hôm nay", english));
+    }
     let word = call.form.find("format").unwrap_or_default();
     let format = FORMATS.into_iter().find(|(format, ..)| format.as_str() == word);
     let (format, kind, ..) =
@@ -260,6 +264,11 @@ mod tests {
         assert!(matches!(
             scratch.post(&officer(0), "/reports", &wrong),
             Err(Failure::Wrong { field: "to", .. })
+        ));
+        let future = [("from", "2026-11-27"), ("to", "2026-11-30"), ("format", "json")];
+        assert!(matches!(
+            scratch.post(&officer(0), "/reports", &future),
+            Err(Failure::Wrong { field: "from", .. })
         ));
     }
 

@@ -33,6 +33,7 @@ pub(super) enum Field<'v> {
 impl Values {
     pub(super) fn of(figures: &Figures, letter: &Letter) -> Self {
         let counts = &figures.province.counts;
+        let letter = &from_whom(figures, letter);
         let or_blank = |text: &str| match text.trim() {
             "" => BLANK.to_owned(),
             text => words::clean(text),
@@ -46,7 +47,7 @@ impl Values {
             ("dia_danh", or_blank(&letter.place)),
             ("ky_hieu", or_blank(&letter.symbol)),
             ("kinh_gui", or_blank(&letter.addressees.join("; "))),
-            ("chuc_vu", letter.signer_title.to_uppercase()),
+            ("chuc_vu", upper(&letter.signer_title)),
             ("nguoi_ky", words::clean(&letter.signer)),
             ("ky_bao_cao", words::period(figures.period)),
             ("khoang_ngay", words::days(figures.period)),
@@ -60,6 +61,7 @@ impl Values {
             ),
             ("ho_pho_bien", families(&figures.province)),
             ("ty_le_xu_ly", words::share(counts.cleaned, counts.followed())),
+            ("y_bang_co_quan", of_table(figures)),
             (
                 "pham_vi",
                 match figures.scope {
@@ -76,12 +78,13 @@ impl Values {
             ),
         ]);
         single.extend(of_counts(counts));
+        single.extend(clauses(&figures.province));
         let mut lines = HashMap::from([
             ("noi_nhan", recipients(letter)),
             ("ghi_chu", words::lacks(figures)),
             ("bao_ve", Vec::new()),
         ]);
-        if let Some(coverage) = counts.coverage {
+        if let Some(coverage) = counts.coverage.filter(|coverage| coverage.machines > 0) {
             let (machines, protected) = (coverage.machines, coverage.protected);
             let sentence = format!(
                 "{}/{} máy (đạt {}) có phần mềm phòng, chống mã độc tập trung",
@@ -235,6 +238,63 @@ fn of_counts(counts: &Counts) -> impl Iterator<Item = (&'static str, String)> + 
     COUNT_COLUMNS.into_iter().zip(numbers.map(words::number).into_iter().chain(others))
 }
 
+/// Who writes to whom: an agency's own report is its letter to the department; who signs it is not known here.
+fn from_whom(figures: &Figures, letter: &Letter) -> Letter {
+    if figures.scope == Scope::All {
+        return letter.clone();
+    }
+    Letter {
+        department: words::about(figures),
+        place: letter.place.clone(),
+        addressees: Some(letter.department.clone()).filter(|it| !it.trim().is_empty()).into_iter().collect(),
+        signer_title: String::new(),
+        ..Letter::default()
+    }
+}
+
+/// What the table by agency has in it.
+fn of_table(figures: &Figures) -> String {
+    match figures.scope {
+        Scope::Agency(_) => format!("Bảng dưới đây nêu số liệu của {}.", words::about(figures)),
+        Scope::All if figures.agencies.iter().all(|row| row.counts.followed() == 0) => {
+            "Không cơ quan, đơn vị nào có máy phải theo dõi trong kỳ; bảng dưới đây nêu số liệu chung.".to_owned()
+        }
+        Scope::All => "Bảng dưới đây nêu các cơ quan, đơn vị có máy phải theo dõi; các cơ quan, đơn vị khác không có máy phải theo \
+                       dõi trong kỳ."
+            .to_owned(),
+    }
+}
+
+/// Parts of sentences, empty where there is nothing to tell.
+fn clauses(row: &Row) -> [(&'static str, String); 4] {
+    let counts = &row.counts;
+    let times = |what: &str, times: Option<Times>| {
+        times.map_or_else(String::new, |it| {
+            format!(
+                "; {what}: trung vị {}, trung bình {}",
+                words::duration(it.median),
+                words::duration(it.mean)
+            )
+        })
+    };
+    let (named, followed) = (families(row), counts.followed());
+    let done = match followed {
+        0 => String::new(),
+        followed => format!(", đạt {} số máy phải theo dõi", words::share(counts.cleaned, followed)),
+    };
+    let families =
+        if named == NONE { String::new() } else { format!(" Các họ mã độc phổ biến: {named}.") };
+    [
+        ("y_ho_pho_bien", families),
+        ("y_ty_le_xu_ly", done),
+        ("y_tg_thong_bao", times("thời gian từ khi phát hiện đến khi thông báo", counts.to_notify)),
+        ("y_tg_lam_sach", times("thời gian làm sạch", counts.to_clean)),
+    ]
+}
+
+/// What stands where no family is.
+const NONE: &str = "không có";
+
 /// The families of the most machines, in a sentence; what is no infection is left out.
 fn families(row: &Row) -> String {
     let told = row.families.iter().filter(|family| family.class.is_infection() && family.machines > 0);
@@ -242,7 +302,7 @@ fn families(row: &Row) -> String {
         .take(NAMED)
         .map(|it| format!("{} ({} máy)", words::family_name(&it.name), words::number(it.machines)))
         .collect();
-    if texts.is_empty() { "không có".to_owned() } else { texts.join(", ") }
+    if texts.is_empty() { NONE.to_owned() } else { texts.join(", ") }
 }
 
 /// Who gets it, with the marks that end each line of such a list.

@@ -4,19 +4,28 @@ use std::collections::HashMap;
 
 use jiff::civil::date;
 
-use super::super::figures::{Counts, Lacks, Row};
+use super::super::figures::{Counts, Lacks, Row, Times};
 use super::super::{Letter, Period, Scope};
 use super::fields::Values;
 use super::*;
 
 fn figures(agencies: &[&str], recipients: &[&str]) -> Values {
+    let letter = Letter {
+        department: "Sở <KH> & \"CN\"".to_owned(),
+        recipients: recipients.iter().map(|name| (*name).to_owned()).collect(),
+        ..Letter::default()
+    };
+    Values::of(&of(agencies, &Counts { infected: 3, ..Counts::default() }), &letter)
+}
+
+fn of(agencies: &[&str], counts: &Counts) -> Figures {
     let row = |name: &&str| Row {
         id: Some((*name).to_owned()),
         name: (*name).to_owned(),
-        counts: Counts { infected: 3, ..Counts::default() },
+        counts: counts.clone(),
         ..Row::default()
     };
-    let figures = Figures {
+    Figures {
         period: Period::new(date(2026, 11, 1), date(2026, 11, 30)).unwrap(),
         scope: Scope::All,
         made: 1_796_000_000_000_000,
@@ -26,13 +35,63 @@ fn figures(agencies: &[&str], recipients: &[&str]) -> Values {
         cases: Vec::new(),
         gaps: Vec::new(),
         lacks: Lacks::default(),
-    };
+    }
+}
+
+/// The text of the built-in letter.
+fn letter_of(figures: &Figures, letter: &Letter) -> String {
+    let filled = fill_letter(figures, letter, default_template()).unwrap();
+    let (_, document) = unpacked(filled).unwrap().into_iter().find(|(name, _)| name == DOCUMENT).unwrap();
+    let document = String::from_utf8(document).unwrap();
+    let texts = document.split("<w:t ").skip(1).map(|rest| &rest[rest.find('>').unwrap() + 1..]);
+    texts.map(|rest| rest.split("</w:t>").next().unwrap()).collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn an_agencys_letter_is_its_own_and_says_nothing_of_others() {
+    let figures =
+        Figures { scope: Scope::Agency("a".to_owned()), ..of(&["Sở Y tế"], &Counts::default()) };
     let letter = Letter {
-        department: "Sở <KH> & \"CN\"".to_owned(),
-        recipients: recipients.iter().map(|name| (*name).to_owned()).collect(),
+        department: "Sở Khoa học và Công nghệ".to_owned(),
+        parent: "ỦY BAN NHÂN DÂN TỈNH".to_owned(),
+        addressees: vec!["Bộ Công an".to_owned()],
+        signer: "Nguyễn Văn An".to_owned(),
         ..Letter::default()
     };
-    Values::of(&figures, &letter)
+    let text = letter_of(&figures, &letter);
+    for expected in
+        ["\nSỞ Y TẾ\n", "Kính gửi: Sở Khoa học và Công nghệ", "Bảng dưới đây nêu số liệu của Sở Y tế."]
+    {
+        assert!(text.contains(expected), "{expected}: {text}");
+    }
+    for other in ["cơ quan, đơn vị khác", "ỦY BAN", "Bộ Công an", "Nguyễn Văn An", "GIÁM ĐỐC"]
+    {
+        assert!(!text.contains(other), "{other}: {text}");
+    }
+    let text = letter_of(&of(&["Sở Y tế"], &Counts { infected: 3, ..Counts::default() }), &letter);
+    for expected in ["Kính gửi: Bộ Công an", "các cơ quan, đơn vị khác không có máy", "Nguyễn Văn An"]
+    {
+        assert!(text.contains(expected), "{expected}: {text}");
+    }
+}
+
+#[test]
+fn a_letter_with_nothing_to_tell_has_no_empty_clauses() {
+    let empty = Figures { province: Row::default(), ..of(&["Sở Y tế"], &Counts::default()) };
+    let text = letter_of(&empty, &Letter::default());
+    for clause in ["–", "chưa có số liệu", "đạt", "trung vị", "họ mã độc phổ biến"] {
+        assert!(!text.contains(clause), "{clause}: {text}");
+    }
+    for expected in ["Đã xử lý xong 0 máy.", "người dùng 0 máy.", "Không cơ quan, đơn vị nào có máy"]
+    {
+        assert!(text.contains(expected), "{expected}: {text}");
+    }
+    let times = Some(Times { count: 1, median: 5400, mean: 5400 });
+    let counts = Counts { infected: 2, cleaned: 1, to_notify: times, ..Counts::default() };
+    let some = Figures { province: Row { counts, ..Row::default() }, ..of(&[], &Counts::default()) };
+    let text = letter_of(&some, &Letter::default());
+    assert!(text.contains("Đã xử lý xong 1 máy, đạt 50,0% số máy phải theo dõi."), "{text}");
+    assert!(text.contains("đến khi thông báo: trung vị 1,5 giờ, trung bình 1,5 giờ."), "{text}");
 }
 
 fn fill(xml: &str) -> Result<String, TemplateError> {
