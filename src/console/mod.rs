@@ -25,6 +25,7 @@ pub mod hunts;
 mod import;
 pub mod jobs;
 pub mod kept;
+mod labels;
 pub mod multipart;
 pub mod outside;
 mod pages;

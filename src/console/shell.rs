@@ -9,6 +9,7 @@ use sha2::{Digest as _, Sha256};
 use super::account::AccountsError;
 use super::answer::{Failure, File, Reply};
 use super::call::Call;
+use super::labels::label;
 use super::routes::{self, Found, Needs};
 use super::tongue::Tongue;
 
@@ -273,7 +274,7 @@ pub(super) fn failure(call: &Call, why: &Failure) -> Markup {
         ),
         Failure::Wrong { field, vietnamese, english } => (
             tongue.say("Thông tin chưa đúng", "Something is not right"),
-            format!("{field}: {}", tongue.say(vietnamese, english)),
+            format!("{}: {}", label(tongue, &call.path, field), tongue.say(vietnamese, english)),
         ),
         Failure::Busy(seconds) => (
             tongue.say("Quá nhiều lần thử", "Too many attempts"),

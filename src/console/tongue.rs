@@ -3,6 +3,7 @@
 //! Both wordings stand side by side where they are used: `tongue.say("Tổng quan", "Overview")`. Vietnamese comes first.
 
 use jiff::Timestamp;
+use jiff::civil::Date;
 use jiff::tz::{Offset, TimeZone};
 
 /// A language.
@@ -68,6 +69,11 @@ pub(super) fn vietnam() -> TimeZone {
     TimeZone::fixed(Offset::constant(7))
 }
 
+/// A day as people type it: 26/11/2026 or, as programs and links have it, 2026-11-26.
+pub(super) fn read_day(text: &str) -> Option<Date> {
+    text.parse().or_else(|_| Date::strptime("%d/%m/%Y", text)).ok()
+}
+
 fn format(time: i64, form: &str) -> String {
     Timestamp::from_microsecond(time)
         .map_or_else(|_| String::new(), |time| time.to_zoned_datetime(vietnam()).strftime(form).to_string())
@@ -86,5 +92,12 @@ mod tests {
         assert_eq!(vi.time(time), "26/11/2026 14:05:09");
         assert_eq!(en.time(time), "26 Nov 2026 14:05:09");
         assert_eq!(vi.day(time), "26/11/2026");
+    }
+
+    #[test]
+    fn days_are_read_as_they_are_written() {
+        let day = Some(jiff::civil::date(2026, 11, 6));
+        assert_eq!(["2026-11-06", "06/11/2026", "6/11/2026"].map(read_day), [day; 3]);
+        assert_eq!(["11/26/2026", "06/11", "", "6/11/2026 x"].map(read_day), [None; 4]);
     }
 }

@@ -13,7 +13,7 @@ use super::super::call::Call;
 use super::super::parts::{self, Head, Tone};
 use super::super::routes::{Needs, Route, get};
 use super::super::shell;
-use super::super::tongue::{Tongue, vietnam};
+use super::super::tongue::{Tongue, read_day, vietnam};
 use crate::evidence::audit::read::{self, Came, Entry, Filter, Kind, Of};
 use crate::evidence::export::csv::quoted;
 
@@ -84,10 +84,10 @@ fn filter(call: &Call) -> Result<Filter, Failure> {
     let text = |name| call.query.find(name).map(str::to_owned);
     let day = |name: &'static str| -> Result<Option<Date>, Failure> {
         let Some(text) = call.query.find(name) else { return Ok(None) };
-        text.parse().map(Some).map_err(|_| Failure::Wrong {
+        read_day(text).map(Some).ok_or_else(|| Failure::Wrong {
             field: name,
-            vietnamese: "ngày viết như 2026-11-26".to_owned(),
-            english: "a day is written as in 2026-11-26".to_owned(),
+            vietnamese: "ngày viết như 26/11/2026".to_owned(),
+            english: "a day is written as in 26/11/2026 or 2026-11-26".to_owned(),
         })
     };
     let start =

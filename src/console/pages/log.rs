@@ -23,6 +23,7 @@ use super::super::call::{Call, Fields};
 use super::super::chart::{self, Bar, Words};
 use super::super::data::Data;
 use super::super::data::look::{DAY, Deadline, HOUR, MINUTE};
+use super::super::labels::label;
 use super::super::parts::{self, Head, Tone};
 use super::super::routes::{Needs, Route, get};
 use super::super::shell;
@@ -54,7 +55,7 @@ fn page(call: &Call) -> Result<Reply, Failure> {
         // The form is shown with what was typed, and why that will not do.
         Err(Failure::Wrong { field, vietnamese, english }) => {
             let body = html! {
-                (parts::notice(Tone::Bad, &html! { (tongue.say(vietnamese, format!("{field}: {english}"))) }))
+                (parts::notice(Tone::Bad, &html! { (label(tongue, &call.path, field)) ": " (tongue.say(vietnamese, english)) }))
                 (filters(call, None))
             };
             return Ok(shell::page(call, tongue.say("Nhật ký truy vấn", "Query log"), &body));

@@ -14,7 +14,7 @@ use super::super::data::look::{DAY, HOUR, Hits, MOST_HITS, Seen};
 use super::super::parts::{self, Head, Tone};
 use super::super::routes::{Needs, Route, get};
 use super::super::shell;
-use super::super::tongue::vietnam;
+use super::super::tongue::{Tongue, vietnam};
 use super::coverage::{shield, shield_source};
 use super::log::{exact, hits_link};
 use crate::cases::{State, Subject};
@@ -47,6 +47,11 @@ fn place(text: &str) -> Option<(i64, MachineId)> {
     Some((last.parse().ok()?, MachineId(id.parse().ok()?)))
 }
 
+/// Whose word it is when a machine was there: what is seen asking, sources do not know.
+fn told(tongue: Tongue) -> &'static str {
+    tongue.say("DHCP hoặc kiểm kê ghi nhận lần cuối", "Last told of by DHCP or an inventory")
+}
+
 fn page(call: &Call) -> Result<Reply, Failure> {
     let tongue = call.tongue;
     let data = call.data()?;
@@ -65,7 +70,7 @@ fn page(call: &Call) -> Result<Reply, Failure> {
         Head::Text(tongue.say("Người dùng", "Owner")),
         Head::Text("MAC"),
         Head::Text(tongue.say("Bảo vệ", "Protection")),
-        Head::Text(tongue.say("Thấy lần cuối", "Last told of")),
+        Head::Text(told(tongue)),
     ];
     let heads: Vec<Head<'_>> = heads.into_iter().filter(|head| !matches!(head, Head::Text(""))).collect();
     let rows = data.standings(found.iter().map(|it| Subject::Machine(it.machine.id)))?;
@@ -81,7 +86,7 @@ fn page(call: &Call) -> Result<Reply, Failure> {
                 td data-label=(tongue.say("Người dùng", "Owner")) { (machine.owner.as_deref().unwrap_or("—")) @if let Some(unit) = &machine.unit { div.soft.small { (unit) } } }
                 td.mono data-label="MAC" { @match machine.mac { Some(mac) => (mac), None => span.soft { "—" } } }
                 td data-label=(tongue.say("Bảo vệ", "Protection")) { (shield(tongue, row.as_ref(), machine.protection.as_deref())) }
-                td data-label=(tongue.say("Thấy lần cuối", "Last told of")) { (parts::ago(call, machine.last)) }
+                td data-label=(told(tongue)) { (parts::ago(call, machine.last)) }
             }
         }
     };
@@ -106,7 +111,7 @@ fn page(call: &Call) -> Result<Reply, Failure> {
             }
         } @else {
             p.soft { (tongue.number(data.machine_count()?)) (tongue.say(" máy đã biết.", " machines are known.")) }
-            (parts::cards(tongue.say("Máy, mới thấy trước", "Machines, those told of last first"), &heads, &rows))
+            (parts::cards(tongue.say("Máy, được ghi nhận gần nhất ở trên", "Machines, those told of last first"), &heads, &rows))
         }
         div.pager {
             (parts::pager(call, found.len(), next.as_deref()))
@@ -249,6 +254,9 @@ fn about(call: &Call, seen: &Seen, row: Option<&Row>) -> Markup {
                     (shield(tongue, row, seen.machine.as_ref().and_then(|machine| machine.protection.as_deref())))
                     @if let Some(row) = row { (shield_source(call, row)) }
                 }
+                @if let Some(row) = row {
+                    dt { (tongue.say("Ngày truy vấn gần nhất", "Day of the last query")) } dd { (parts::day(call, row.last)) }
+                }
                 @if let Some(machine) = &seen.machine {
                     @if matches!(seen.subject, Subject::Address(_)) {
                         dt { (tongue.say("Máy hiện tại", "Machine now")) } dd { (parts::machine(&Subject::Machine(machine.id), machine.host.as_deref())) }
@@ -261,7 +269,7 @@ fn about(call: &Call, seen: &Seen, row: Option<&Row>) -> Markup {
                     (fact(tongue.say("Loại máy", "Model"), machine.model.as_deref()))
                     (fact(tongue.say("Ghi chú", "Notes"), machine.notes.as_deref()))
                     dt { (tongue.say("Biết từ", "Known since")) } dd { (parts::day(call, machine.first)) }
-                    dt { (tongue.say("Thấy lần cuối", "Last told of")) } dd { (parts::time(call, machine.last)) }
+                    dt { (told(tongue)) } dd { (parts::time(call, machine.last)) }
                 } @else {
                     dt { (tongue.say("Máy", "Machine")) } dd.soft { (tongue.say("chưa nguồn nào (DHCP, kiểm kê) cho biết đây là máy nào", "no source (DHCP, inventory) says which one this is")) }
                 }
@@ -474,4 +482,23 @@ fn contact_table(call: &Call, contacts: &[Contact]) -> Markup {
             } @else { (parts::cards(tongue.say("Kết nối tới sinkhole", "Contacts with the sinkhole"), &heads, &rows)) }
         },
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::access::Role;
+    use super::super::super::tests::{Scratch, text, viewer};
+
+    #[test]
+    fn a_machine_says_when_it_asked_and_who_told_of_it() {
+        let scratch = Scratch::new();
+        let get = |target: &str| text(scratch.get(&viewer(Role::Reader), target).unwrap());
+        let list = get("/machines");
+        assert!(list.contains("Last told of by DHCP or an inventory"), "{list}");
+        // The inventory is of the day before; the machine asked today.
+        let page = get("/machines/m-1");
+        let asked = page.split("Day of the last query").nth(1).unwrap();
+        assert!(asked.split("</dd>").next().unwrap().contains("26 Nov 2026"), "{page}");
+        assert!(page.contains("Last told of by DHCP or an inventory"), "{page}");
+    }
 }

@@ -14,6 +14,7 @@ use super::super::answer::{self, Failure, Reply, Stream};
 use super::super::call::Call;
 use super::super::parts::{self, Head};
 use super::super::routes::{Needs, Route, get, post};
+use super::super::tongue::read_day;
 use super::super::{audit, shell};
 use crate::evidence::store::Watch;
 use crate::report::{Format, Period};
@@ -174,8 +175,9 @@ fn file(call: &Call) -> Result<Reply, Failure> {
 fn make(call: &Call) -> Result<Reply, Failure> {
     let day = |field: &'static str| -> Result<Date, Failure> {
         let text = call.form.find(field).unwrap_or_default();
-        text.parse()
-            .map_err(|_| wrong(field, "hãy ghi ngày như 2026-11-01", "write a day such as 2026-11-01"))
+        read_day(text).ok_or_else(|| {
+            wrong(field, "hãy ghi ngày như 01/11/2026", "write a day such as 01/11/2026 or 2026-11-01")
+        })
     };
     let period = Period::new(day("from")?, day("to")?).map_err(|error| {
         wrong(

@@ -9,7 +9,7 @@ use jiff::{Span, SpanRelativeTo, Timestamp};
 use super::super::super::answer::Failure;
 use super::super::super::call::Call;
 use super::super::super::data::look::{DAY, HOUR, MINUTE};
-use super::super::super::tongue::{Tongue, vietnam};
+use super::super::super::tongue::{Tongue, read_day, vietnam};
 use crate::cases::Subject;
 use crate::evidence::record::Outcome;
 use crate::evidence::store::{Filter, Kind, Place};
@@ -154,12 +154,13 @@ fn within(text: Option<&str>) -> i64 {
     text.and_then(|minutes| minutes.parse::<i64>().ok()).map_or(10 * MINUTE, |it| it.clamp(1, 1440) * MINUTE)
 }
 
-/// A time as forms, links and people write it: on a clock in Vietnam, RFC 3339, or an age.
+/// A time as forms, links and people write it: on a clock in Vietnam (26/11/2026, 26/11/2026 14:05, 2026-11-26T14:05), RFC 3339, or an age.
 pub(in crate::console) fn time(text: &str, now: i64) -> Option<i64> {
     if let Ok(time) = text.parse::<Timestamp>() {
         return Some(time.as_microsecond());
     }
-    if let Ok(time) = text.parse::<DateTime>() {
+    let typed = text.parse::<DateTime>().or_else(|_| DateTime::strptime("%d/%m/%Y %H:%M", text));
+    if let Some(time) = typed.ok().or_else(|| Some(read_day(text)?.at(0, 0, 0, 0))) {
         return Some(vietnam().to_timestamp(time).ok()?.as_microsecond());
     }
     let span = text.parse::<Span>().ok()?;
@@ -227,6 +228,8 @@ mod tests {
         check("2026-11-26T14:05", Some(NOW - 9_000_000));
         check("2026-11-26", Some(NOW - (14 * 3600 + 5 * 60 + 9) * 1_000_000));
         check(&exact(NOW + 7), Some(NOW + 7));
+        check("26/11/2026", Some(NOW - (14 * 3600 + 5 * 60 + 9) * 1_000_000));
+        check("26/11/2026 14:05", Some(NOW - 9_000_000));
         check("2h", Some(NOW - 2 * HOUR));
         check("7d", Some(NOW - 7 * DAY));
         check("'; DROP TABLE hits", None);
