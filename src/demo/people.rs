@@ -22,6 +22,9 @@ const SINKHOLE: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 10, 10, 10));
 /// … at which doors.
 const DOORS: [u16; 9] = [21, 22, 23, 80, 135, 443, 445, 3389, 8080];
 
+/// The mark by which a server knows which contacts its desk has taken in.
+const CONTACTS: &str = "contacts";
+
 /// Follows cases through the months.
 #[derive(Debug)]
 pub(super) struct People<'a> {
@@ -36,6 +39,7 @@ pub(super) struct People<'a> {
     /// What people are still to do, in the order of times.
     acts: BTreeMap<(i64, usize, usize), Act>,
     pub(super) contact_count: u64,
+    last_contact: u64,
     /// What analysts did, for the audit log.
     pub(super) trace: Trace,
 }
@@ -63,6 +67,7 @@ impl<'a> People<'a> {
             subjects: vec![None; infections.len()],
             acts: acts.collect(),
             contact_count: 0,
+            last_contact: 0,
             trace: Trace::default(),
         }
     }
@@ -87,6 +92,7 @@ impl<'a> People<'a> {
         let rows: Vec<Contact> = came.iter().map(|(contact, ..)| contact.clone()).collect();
         let ids = if rows.is_empty() { Vec::new() } else { contacts::enter(&self.contacts, &rows, None)? };
         self.contact_count += ids.len() as u64;
+        self.last_contact = ids.last().copied().unwrap_or(self.last_contact);
         for (id, (contact, infection, name)) in ids.into_iter().zip(came) {
             let evidence = Evidence::Contact(id);
             sightings.push(self.sighting(
@@ -100,9 +106,14 @@ impl<'a> People<'a> {
         }
         sightings.sort_by_key(|sighting| sighting.time);
         if !sightings.is_empty() {
-            self.desk.sightings(&sightings, &Notes::default(), now)?;
+            self.desk.sightings(&sightings, &self.notes(), now)?;
         }
         Ok(())
+    }
+
+    /// How far contacts are taken in, so that a server goes on behind them.
+    fn notes(&self) -> Notes {
+        Notes::mark(CONTACTS, i64::try_from(self.last_contact).unwrap_or(i64::MAX))
     }
 
     fn sighting(
@@ -175,6 +186,7 @@ impl<'a> People<'a> {
         let rows: Vec<Contact> = (0..).zip(DOORS).map(|(number, port)| contact(number, port)).collect();
         let ids = contacts::enter(&self.contacts, &rows, None)?;
         self.contact_count += ids.len() as u64;
+        self.last_contact = ids.last().copied().unwrap_or(self.last_contact);
         let agency = self.province.agency_of(machine);
         let mut sightings = Vec::new();
         for (id, contact) in ids.into_iter().zip(rows) {
@@ -193,7 +205,7 @@ impl<'a> People<'a> {
                 officer: Some(agency.officer.clone()),
             });
         }
-        self.desk.sightings(&sightings, &Notes::default(), time + MINUTE)?;
+        self.desk.sightings(&sightings, &self.notes(), time + MINUTE)?;
         Ok(())
     }
 

@@ -216,6 +216,15 @@ fn the_same_seed_gives_the_same_province() {
     let first = shown("one", "7");
     assert!(first == shown("two", "7") && first.0.lines().count() > 100 && !first.1.is_empty());
     assert!(first.0 != shown("three", "8").0);
+
+    // Its cases have all contacts in them: a server would count them again where that is not marked.
+    let number = |path: &str, select: &str| -> i64 {
+        let database = rusqlite::Connection::open(house.path().join(path)).unwrap();
+        database.query_row(select, [], |row| row.get(0)).unwrap()
+    };
+    let last = number("one/data/contacts/contacts.db", "SELECT max(id) FROM contacts");
+    let mark = number("one/data/cases/cases.db", "SELECT value FROM meta WHERE key = 'contacts'");
+    assert_eq!((last > 0, mark), (true, last));
 }
 
 #[test]
