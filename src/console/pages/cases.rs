@@ -1,10 +1,12 @@
 //! Cases side by side: a list to narrow and a board by state, steps for many at once, export.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use maud::{Markup, html};
 
 use super::super::access::Right;
+use super::super::account::Account;
 use super::super::answer::{Failure, Reply, Stream};
 use super::super::audit;
 use super::super::call::{Call, Fields};
@@ -289,7 +291,7 @@ fn list(call: &Call, data: &Data<'_>, filter: &CaseFilter, desk: &Desk) -> Resul
             (parts::pager(call, cases.len(), after.as_deref()))
             (parts::export(call, "/cases/export"))
         }
-        @if may_work { (steps(call, viewer.may(Right::Judge))) }
+        @if may_work { (steps(call, data, viewer.may(Right::Judge))?) }
     })
 }
 
@@ -331,9 +333,10 @@ fn nothing(call: &Call) -> Markup {
 }
 
 /// What can be done to the ticked cases.
-fn steps(call: &Call, may_judge: bool) -> Markup {
+fn steps(call: &Call, data: &Data<'_>, may_judge: bool) -> Result<Markup, Failure> {
     let tongue = call.tongue;
-    html! {
+    let officers = officers(call, data)?;
+    Ok(html! {
         form.card id="bulk" method="post" action="/cases/bulk/note" {
             (parts::csrf(call))
             input type="hidden" name="back" value=(call.query.with("done", None));
@@ -342,17 +345,38 @@ fn steps(call: &Call, may_judge: bool) -> Markup {
                 input type="checkbox" data-all="ticket";
                 (tongue.say("Chọn tất cả trên trang này", "Tick all on this page"))
             }
-            label { (tongue.say("Nội dung: ghi chú, cách thông báo, tên cán bộ hoặc lý do đóng", "Text: the note, how somebody was told, the officer's name, or why it is closed"))
-                input type="text" name="text" required maxlength="1000" autocomplete="off";
+            label { (tongue.say("Nội dung: ghi chú, cách thông báo hoặc lý do đóng", "Text: the note, how somebody was told, or why it is closed"))
+                input type="text" name="text" maxlength="1000" autocomplete="off";
             }
             div.actions {
                 button.second formaction="/cases/bulk/note" { (tongue.say("Ghi chú", "Note")) }
                 button.second formaction="/cases/bulk/told" { (tongue.say("Đã thông báo", "Was told")) }
-                button.second formaction="/cases/bulk/assign" { (tongue.say("Giao cán bộ", "Assign")) }
                 @if may_judge { button.danger formaction="/cases/bulk/close" { (tongue.say("Đóng ca", "Close")) } }
             }
+            label { (tongue.say("Cán bộ nhận ca", "Officer who gets them"))
+                input type="text" name="officer" list="officers" maxlength="1000" autocomplete="off";
+                datalist id="officers" { @for name in &officers { option value=(name); } }
+            }
+            div.actions {
+                button.second formaction="/cases/bulk/assign" { (tongue.say("Giao cán bộ", "Assign")) }
+            }
         }
-    }
+    })
+}
+
+/// Who may be given cases: officers of agencies, those who have cases, and accounts that work on them, as far as the viewer sees them.
+fn officers(call: &Call, data: &Data<'_>) -> Result<BTreeSet<String>, Failure> {
+    let viewer = call.viewer()?;
+    let agencies = call.house.agencies();
+    let seen = agencies.iter().filter(|agency| viewer.sees(Some(&agency.id)));
+    let mut names: BTreeSet<String> = seen.filter_map(|agency| agency.officer.clone()).collect();
+    names.extend(data.frequent(Group::Officer)?.iter().map(|(name, _)| name.clone()));
+    let works = |account: &Account| {
+        !account.is_disabled && account.role.may(Right::Work) && viewer.sees(account.agency.as_deref())
+    };
+    names.extend(call.accounts.list()?.into_iter().filter(works).map(|account| account.name));
+    names.remove("");
+    Ok(names)
 }
 
 fn board(call: &Call, data: &Data<'_>, filter: &CaseFilter, tally: &Tally) -> Result<Markup, Failure> {
@@ -434,8 +458,16 @@ fn bulk(call: &Call, step: Step) -> Result<Reply, Failure> {
     if tickets.is_empty() {
         return Ok(Reply::Redirect(format!("/cases?{}", to("none"))));
     }
-    let text = call.form.find("text").ok_or_else(|| missing("text"))?;
     let (data, by) = (call.data()?, actor(call)?);
+    let field = if step == Step::Assign { "officer" } else { "text" };
+    let text = call.form.find(field).ok_or_else(|| missing(field))?;
+    if step == Step::Assign && !officers(call, &data)?.contains(text) {
+        return Err(Failure::Wrong {
+            field,
+            vietnamese: format!("“{text}” không phải cán bộ hay tài khoản nào; hãy chọn trong danh sách"),
+            english: format!("“{text}” is neither an officer nor an account; choose one of the list"),
+        });
+    }
     let (mut count, mut failed) = (0, 0);
     for ticket in tickets {
         let (desk, case) = match data.case_to_work_on(ticket) {
@@ -551,6 +583,29 @@ mod tests {
     use super::super::super::access::Role;
     use super::super::super::tests::{AGENCIES, MARKERS, Scratch, officer, text, viewer};
     use super::*;
+
+    #[test]
+    fn cases_are_given_to_somebody_who_is_known_alone() {
+        let scratch = Scratch::new();
+        let analyst = viewer(Role::Analyst);
+        let ticket = scratch.ticket(0);
+        let assign = |field: &str, name: &str| {
+            scratch.post(&analyst, "/cases/bulk/assign", &[("ticket", &ticket), (field, name)])
+        };
+        let officer_of = || scratch.get(&analyst, &format!("/cases/{ticket}")).map(text).unwrap();
+        let is_wrong = |found| matches!(found, Err(Failure::Wrong { field: "officer", .. }));
+        // An officer is shown nobody of another agency.
+        let other = format!("Cán bộ {}", MARKERS[1]);
+        let page = text(scratch.get(&officer(0), "/cases").unwrap());
+        assert!(
+            page.contains("/cases/bulk/assign") && !page.contains(&format!("value=\"{other}\"")),
+            "{page}"
+        );
+        // What was meant as a note, or why a case is closed, is no officer.
+        assert!(is_wrong(assign("text", "đã cài lại máy")) && is_wrong(assign("officer", "đã cài lại máy")));
+        assert!(!officer_of().contains("đã cài lại máy"));
+        assert!(assign("officer", &other).is_ok() && officer_of().contains(&other));
+    }
 
     #[test]
     fn an_officer_is_shown_the_own_agency_alone() {
