@@ -169,7 +169,12 @@ fn many_cases_are_worked_on_at_once_and_exported() {
     let csv = officer.get("/cases/export?format=csv&state=all");
     assert_eq!(csv.field("content-disposition"), Some("attachment; filename=\"sachdns-cases.csv\""));
     let lines: Vec<&str> = csv.body.lines().collect();
-    assert_eq!((lines.len(), lines[0].starts_with("ticket,state,class,family")), (4, true), "{}", csv.body);
+    assert_eq!(
+        (lines.len(), lines[0].starts_with("\u{feff}ticket,state,class,family")),
+        (4, true),
+        "{}",
+        csv.body
+    );
     assert!(lines[1..].iter().all(|line| line.contains(",so-yt,") && line.contains(",Emotet,")));
 
     // An agency's page, the league table, and contacts, as far as each may see.

@@ -152,7 +152,7 @@ fn it_is_served() {
 fn staff_find_something_on_every_page() {
     let around = House::with_config("");
     // Up to now: what pages show by themselves is of the last days.
-    let made = ["demo", "--agencies", "20", "--days", "16", "--machines", "400", "--infections", "90"];
+    let made = ["demo", "--agencies", "20", "--days", "16", "--machines", "400", "--infections", "120"];
     let made = [&made[..], &["--output", "province"]].concat();
     let told = run(&mut around.command(&made)).well().stdout;
     let password = told.split_once("the password ").unwrap().1.split_whitespace().next().unwrap();
