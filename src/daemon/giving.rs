@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crate::clock;
 use crate::config::Config;
 use crate::feed::address::Addresses;
-use crate::feed::gate::{self, Conflict, Gate};
+use crate::feed::gate::{self, Gate};
 use crate::policy::trigger::Scope;
 use crate::rules::history::{History, HistoryError, Reading};
 use crate::rules::{Change, Deed, Entry, Event, MOST, Rule, Subject};
@@ -129,12 +129,10 @@ pub fn check_exception(subject: &Subject, is_forced: bool) -> Result<(), RuleErr
     }
     match subject {
         Subject::Name(_, Scope::Exact) => Ok(()),
-        Subject::Name(name, scope) => {
-            // A gate without names of its own objects to public suffixes alone.
-            let is_suffix = Gate::load(&gate::Options::default())
-                .is_ok_and(|gate| gate.conflict(name, *scope) == Some(Conflict::Suffix));
-            if is_suffix || name.label_count() < 2 { Err(RuleError::Suffix(subject.clone())) } else { Ok(()) }
+        Subject::Name(name, _) if gate::is_public_suffix(name) || name.label_count() < 2 => {
+            Err(RuleError::Suffix(subject.clone()))
         }
+        Subject::Name(..) => Ok(()),
         Subject::Network(net) => {
             let widest = if net.addr().is_ipv4() { WIDEST_IPV4 } else { WIDEST_IPV6 };
             if net.prefix_len() <= widest { Err(RuleError::Large(subject.clone())) } else { Ok(()) }

@@ -147,9 +147,12 @@ fn for_each_added<D: AsRef<[u8]>, E: AsRef<[u8]>>(
 /// Whether a rule tells of an infection: no exception, no feed on trial, no canary, no bare address that half the web shares.
 fn is_sought<D: AsRef<[u8]>>(rule: &Rule, index: &Index<D>) -> bool {
     let feed = index.provenance().feeds.get(usize::from(rule.feed));
-    rule.mode == Mode::Enforced
-        && rule.action != Action::Passthru
-        && feed.is_some_and(|feed| feed.kind == FeedKind::Threat)
+    let acts = match rule.mode {
+        Mode::Enforced => true,
+        Mode::Guarded => rule.trigger != Trigger::Address,
+        Mode::Shadow => false,
+    };
+    acts && rule.action != Action::Passthru && feed.is_some_and(|feed| feed.kind == FeedKind::Threat)
 }
 
 fn label<D: AsRef<[u8]>>(rule: &Rule, index: &Index<D>) -> Label {

@@ -29,7 +29,7 @@ use crate::name::{Name, NameError};
 use crate::policy::action::Action;
 use crate::policy::trigger::Scope;
 
-pub use names::{Conflict, Own, OwnName};
+pub use names::{Conflict, Own, OwnName, is_public_suffix};
 
 use names::{Kind, Names};
 

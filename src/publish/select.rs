@@ -12,6 +12,7 @@ use super::content::Sets;
 use crate::policy::action::Action;
 use crate::policy::layers::{Audience, Layer, Layers};
 use crate::policy::rule::{Feed, FeedIndex, FeedKind, Mode, Provenance, Rule};
+use crate::policy::trigger::Trigger;
 
 /// A rule that counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -107,7 +108,8 @@ impl Selection {
             let counts = |rule: &Rule| {
                 let acts = match rule.mode {
                     Mode::Enforced => true,
-                    Mode::Guarded => bare == Bare::Taken,
+                    // A zone's own rules stand as it had them.
+                    Mode::Guarded => bare == Bare::Taken || rule.trigger != Trigger::Address,
                     Mode::Shadow => false,
                 };
                 let is_exception = layer == Layer::Own && rule.action == Action::Passthru;

@@ -80,8 +80,9 @@ fn an_alias_is_its_own_answer_for_cname_and_any() {
 
 #[test]
 fn no_alias_leads_to_itself() {
-    let server =
-        Setup::new(nsd::address()).feed_as("list", "cname:www.example.test.", "example.test\n").serve();
+    // The gate would not let a list take where it leads to.
+    let feed = "[[feed]]\nname = \"list\"\nsource = \"list.txt\"\naction = \"cname:www.example.test.\"\ngate = false\n";
+    let server = Setup::new(nsd::address()).file("list.txt", "example.test\n").more(feed).serve();
     let reply = server.dig().ask("WWW.example.test", "A");
     assert!(reply.rdata("CNAME").is_empty(), "{}", reply.raw);
     assert_eq!(reply.rdata("A"), ["192.0.2.80"], "{}", reply.raw);

@@ -167,7 +167,6 @@ fn staff_find_something_on_every_page() {
     for detector in [
         "found-before-listed",
         "overdue",
-        "relapse",
         "scan",
         "doubts",
         "silent-agency",

@@ -290,7 +290,7 @@ fn ends(wire: &[u8]) -> impl Iterator<Item = &[u8]> {
 }
 
 /// Whether names of different owners are registered right below `name` (publicsuffix.org, both sections).
-fn is_public_suffix(name: &Name) -> bool {
+pub fn is_public_suffix(name: &Name) -> bool {
     let mut list = [&[][..]; SUFFIX_LABELS];
     let (mut count, mut len) = (0, 0);
     for label in labels(name.as_wire()) {
