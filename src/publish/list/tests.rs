@@ -245,15 +245,18 @@ fn bare_addresses_are_for_firewalls_and_sinkholes_are_feeds() {
         family: None,
         severity: None,
     };
-    compiler.add_network(Trigger::Ip, "203.0.113.7/32".parse().unwrap(), listing).unwrap();
+    compiler.add_network(Trigger::Address, "203.0.113.7/32".parse().unwrap(), listing.clone()).unwrap();
+    compiler.add_network(Trigger::Ip, "203.0.113.9/32".parse().unwrap(), listing).unwrap();
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("policy.img");
     image::write(&path, &compiler.finish().unwrap(), &[0; 32], 0).unwrap();
     let image = content(image::open(&path).unwrap());
-    assert_eq!(list(&image, |it| it.kind = Kind::Addresses).0, ["203.0.113.7"]);
-    // Whoever takes the zone has no guard.
+    assert_eq!(list(&image, |it| it.kind = Kind::Addresses).0, ["203.0.113.7", "203.0.113.9"]);
+    // Whoever takes the zone has no guard; what a zone had stands in it.
     let (lines, _) = list(&image, |it| it.format = Format::Rpz);
-    assert_eq!(lines[3..], ["a.example 30 A 10.9.9.9", "b.example 30 A 10.10.10.10"]);
+    let expected =
+        ["32.9.113.0.203.rpz-ip 30 A 10.10.10.10", "a.example 30 A 10.9.9.9", "b.example 30 A 10.10.10.10"];
+    assert_eq!(lines[3..], expected);
 }
 
 #[test]
