@@ -48,8 +48,11 @@ fn a_click_over_https_is_heard_and_one_from_elsewhere_is_not() {
         wait_until("the case", || {
             house.run("case list", &["--format", "jsonl"]).well().stdout.contains("emotet")
         });
-        browser.go("https://c2.evil.example/");
-        browser.wait_for("Tôi đã làm sạch máy");
+        // Where the desk is slow, the page goes out without its buttons; a person looks again.
+        wait_until("the page with its buttons", || {
+            browser.go("https://c2.evil.example/");
+            browser.text("body").contains("Tôi đã làm sạch máy")
+        });
         let secure = browser.run("return [location.href, isSecureContext]");
         assert_eq!(secure, json!(["https://c2.evil.example/", true]));
         assert_eq!(case(house)["state"], "new");
