@@ -9,10 +9,8 @@ use super::reader::{Reader, Table, factor, integer, list};
 use super::{Config, Origin};
 use crate::cases::notify::Receiver;
 use crate::feed::gate::{Options, Own, OwnName};
-use crate::feed::source::FeedAction;
 use crate::name::Name;
 use crate::outlet::To;
-use crate::policy::action::Action;
 use crate::publish::rpz::Sinkholed;
 use crate::resolve::forward;
 use crate::resolve::upstream::Protocol;
@@ -67,10 +65,7 @@ fn own_name(what: Own) -> impl Fn(Name) -> OwnName {
 
 /// Where people are led: to the landing page by an alias, and to the console.
 fn pages(config: &Config) -> impl Iterator<Item = Name> {
-    let of_feeds = config.feeds.iter().filter_map(|feed| match &feed.action {
-        FeedAction::Always(Action::Cname(target)) => Some(target.clone()),
-        _ => None,
-    });
+    let of_feeds = config.feeds.iter().filter_map(|feed| feed.action.leads_to().cloned());
     let of_zones = config.publish.iter().filter_map(|zone| match &zone.options.sinkholed {
         Sinkholed::Cname(target) => Some(target.clone()),
         _ => None,

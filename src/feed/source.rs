@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use super::address::Addresses;
 use super::{Columns, Format, Reading, Urls};
+use crate::name::Name;
 use crate::policy::action::{Action, ActionError};
 use crate::policy::rule::Mode;
 
@@ -136,6 +137,16 @@ pub enum FeedAction {
     Always(Action),
     /// As [`FeedAction::Given`], and it only shows in the log.
     Shadow,
+}
+
+impl FeedAction {
+    /// Where all of its names lead, if that is one name.
+    pub fn leads_to(&self) -> Option<&Name> {
+        match self {
+            Self::Always(Action::Cname(target)) => Some(target),
+            _ => None,
+        }
+    }
 }
 
 impl Default for FeedAction {
