@@ -57,7 +57,7 @@ impl Question {
 pub struct Story {
     /// Who asks.
     pub client: Client,
-    /// Names of the chain that no address alone takes, and why.
+    /// Names of the chain that no address or name server alone takes, and why.
     pub guarded: Vec<(Name, Guarded)>,
     /// Every rule that was considered.
     pub accounts: Vec<Account>,
@@ -175,7 +175,7 @@ impl fmt::Display for Fate {
             }
             Self::Guarded(name, why) => write!(
                 f,
-                "would decide, but {name} is {}: no address alone takes such a name, it only shows in the log",
+                "would decide, but {name} is {}: no address or name server alone takes such a name, it only shows in the log",
                 guarded_word(*why)
             ),
             Self::OutOfScope(Scope::Exact) => {

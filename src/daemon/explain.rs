@@ -34,7 +34,7 @@ pub struct Sources<'a, D> {
     pub config: &'a Config,
     /// The rules of feeds.
     pub index: &'a Index<D>,
-    /// Names that no address alone takes.
+    /// Names that no address or name server alone takes.
     pub guard: &'a Guard,
     /// Analysts' rules as decisions ask them …
     pub own: Option<&'a Own>,

@@ -23,7 +23,7 @@ pub struct Addresses {
     pub clients: Vec<IpNet>,
 }
 
-/// A zone's rule on clients may hold less of a network that is served than its part of this many bits: a sixteenth.
+/// A zone's rule on clients may hold no more of a network that is served than its part of this many bits: a sixteenth.
 const PART: u8 = 4;
 
 /// Whether bare addresses are rules.

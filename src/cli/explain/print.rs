@@ -28,7 +28,7 @@ impl Printed<'_> {
         line(out, "client", &self.client_text())?;
         line(out, "policy", &self.basis_text())?;
         for (name, why) in &self.story.guarded {
-            let text = format!("{name} is {}: no address alone takes it", guarded_word(*why));
+            let text = format!("{name} is {}: no address or name server alone takes it", guarded_word(*why));
             line(out, "guard", &text)?;
         }
         for account in &self.story.accounts {

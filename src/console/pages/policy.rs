@@ -185,7 +185,7 @@ fn whom(call: &Call, story: &Story) -> Markup {
                 },
             }
             @for (name, _) in &story.guarded {
-                " " (name) (tongue.say(" được bảo vệ hoặc rất phổ biến: riêng một địa chỉ không chặn được tên này.", " is protected or popular: no address alone takes it."))
+                " " (name) (tongue.say(" được bảo vệ hoặc rất phổ biến: riêng một địa chỉ hoặc máy chủ tên không chặn được tên này.", " is protected or popular: no address or name server alone takes it."))
             }
         }
     }

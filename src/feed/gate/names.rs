@@ -45,7 +45,8 @@ pub enum Own {
     Upstream,
     /// The name on this server's certificate, of the landing page, or of the console.
     Server,
-    /// Of what this server cannot do without: the sign-in, the mail relay, a webhook, ClickHouse, a proxy, an outlet.
+    /// Of what this server cannot do without: the sign-in, the mail relay, a webhook, ClickHouse, a proxy, an outlet. They may be
+    /// others' and serve attackers too, so that a version is not condemned for one of them.
     Service,
     /// Where a feed is fetched from.
     Feed,
@@ -120,8 +121,8 @@ impl Kind {
         match self {
             Self::Own(Own::Zone) => ZONE,
             Self::Own(Own::Route) | Self::Protected => PROTECTED,
+            Self::Own(Own::Service) | Self::Popular => POPULAR,
             Self::Own(_) => OWN,
-            Self::Popular => POPULAR,
         }
     }
 }

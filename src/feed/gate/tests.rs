@@ -244,6 +244,17 @@ fn what_judgements_depend_on_shows_in_the_digest() {
 }
 
 #[test]
+fn what_this_server_needs_is_left_out_and_condemns_no_version() {
+    // Where somebody's webhook is, others' malware may be.
+    let gate = gate(|options| options.own.push(own("hooks.chat.example", Own::Service)));
+    assert_eq!(gate.conflict(&name("chat.example"), Scope::Subtree), Some(Conflict::Popular));
+    assert_eq!(gate.conflict(&name("evil.hooks.chat.example"), Scope::Exact), None);
+    let objection = gate.objection(&name("hooks.chat.example"), Scope::Exact).unwrap();
+    assert_eq!(objection, "is the name of a service that this server needs");
+    check(&gate, Standing::Candidate(None), "hooks.chat.example\nevil.example\n", &[]);
+}
+
+#[test]
 fn the_lists_that_come_with_the_program_need_no_files() {
     // Tests run where the files are, so these are asked for from elsewhere.
     for path in [PROTECTED, POPULAR] {
