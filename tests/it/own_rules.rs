@@ -338,7 +338,7 @@ fn explain_tells_every_rule_and_why_it_lost() {
         &[
             "guard ns.zone.test is protected: no address or name server alone takes it",
             "192.0.2.0/24 (address) of feed ips, high: sinkhole would decide, but ns.zone.test is protected: no address \
-             alone takes such a name, it only shows in the log [ips.txt:1]",
+             or name server alone takes such a name, it only shows in the log [ips.txt:1]",
             "answer whatever the local zone zone.test says",
         ],
     );
