@@ -30,6 +30,7 @@ pub mod multipart;
 pub mod outside;
 mod pages;
 mod parts;
+mod reporting;
 mod routes;
 pub mod server;
 mod shell;

@@ -312,6 +312,7 @@ pub(super) fn answer(call: &Call, route: Option<&'static Route>, is_own: bool) -
             return Err(Failure::Forged);
         }
     }
+    api::check_query(call, route)?;
     (route.answer)(call)
 }
 

@@ -7,6 +7,7 @@
 mod agencies;
 mod cases;
 mod coverage;
+mod figures;
 mod log;
 mod machines;
 mod openapi;
@@ -32,6 +33,8 @@ use hyper::Method;
 
 pub(super) use openapi::problem;
 
+/// What every query may have: the language of what is said.
+const LANGUAGE: &str = "language";
 /// Octets of a body of JSON.
 const BODY: usize = 64 << 10;
 /// Items of a list, where nobody says how many, and at the most.
@@ -76,6 +79,7 @@ pub(super) static ENDPOINTS: &[&[Endpoint]] = &[
     cases::ENDPOINTS,
     agencies::ENDPOINTS,
     coverage::ENDPOINTS,
+    figures::ENDPOINTS,
     service::ENDPOINTS,
 ];
 
@@ -193,6 +197,27 @@ fn text<'a>(
 /// A text that must be there.
 fn needed<'a>(object: &'a serde_json::Map<String, Value>, field: &'static str) -> Result<&'a str, Failure> {
     text(object, field)?.ok_or_else(|| wrong(field, "it is missing"))
+}
+
+/// Refuses fields of the query that a route does not know: a misspelt one would widen what comes back, silently.
+///
+/// # Errors
+/// [`Failure::Wrong`].
+pub(super) fn check_query(call: &Call, route: &Route) -> Result<(), Failure> {
+    let mut all = ENDPOINTS.iter().copied().flatten();
+    let is_it =
+        |endpoint: &&Endpoint| (endpoint.route.path, &endpoint.route.method) == (route.path, &route.method);
+    let Some(endpoint) = all.find(is_it) else { return Ok(()) };
+    let is_known = |name: &str| name == LANGUAGE || endpoint.query.iter().any(|field| field.name == name);
+    match call.query.iter().find(|(name, _)| !is_known(name)) {
+        None => Ok(()),
+        Some((name, _)) => {
+            let known = endpoint.query.iter().map(|field| field.name).collect::<Vec<_>>().join(", ");
+            let known =
+                if known.is_empty() { "there are none".to_owned() } else { format!("there are {known}") };
+            Err(wrong("query", format!("{name:?} is no parameter of this; {known}")))
+        }
+    }
 }
 
 /// Refuses fields of the body that are not known: a misspelt one would do nothing, silently.

@@ -65,6 +65,8 @@ fn answers_are_as_described_and_of_the_viewers_own_agency() {
         ("/api/v1/coverage/exports", "/api/v1/coverage/exports", 2),
         ("/api/v1/rules", "/api/v1/rules?all=true", 0),
         ("/api/v1/audit", "/api/v1/audit?limit=3", 0),
+        ("/api/v1/standings", "/api/v1/standings?since=90d", 2),
+        ("/api/v1/hunts", "/api/v1/hunts", 0),
     ];
     for (path, target, count) in lists {
         let answer = check(&scratch, &admin, path, target);
@@ -75,6 +77,13 @@ fn answers_are_as_described_and_of_the_viewers_own_agency() {
         ("/api/v1/cases/{ticket}", &*format!("/api/v1/cases/{ticket}")),
         ("/api/v1/health", "/api/v1/health"),
         ("/api/v1/me", "/api/v1/me"),
+        ("/api/v1/overview", "/api/v1/overview"),
+        ("/api/v1/alerts", "/api/v1/alerts"),
+        ("/api/v1/figures", "/api/v1/figures?from=2026-11-25&to=2026-11-26"),
+        (
+            "/api/v1/figures",
+            &*format!("/api/v1/figures?from=2026-11-25&to=2026-11-26&agency={}", AGENCIES[0]),
+        ),
     ] {
         check(&scratch, &admin, path, target);
     }
@@ -196,6 +205,10 @@ fn queries_that_cannot_be_are_refused_by_their_field() {
         ("/api/v1/counts", "by"),
         ("/api/v1/cases?state=odd", "state"),
         ("/api/v1/coverage?standing=odd", "standing"),
+        ("/api/v1/figures?from=2026-11-25", "to"),
+        ("/api/v1/figures?from=2027-01-01&to=2027-01-31", "from"),
+        ("/api/v1/log?agncy=so-yt", "query"),
+        ("/api/v1/agencies?limit=3", "query"),
     ] {
         match ask(&scratch, &admin, &RIGHTS, (Method::GET, target, "")) {
             Err(Failure::Wrong { field: told, .. }) => assert_eq!(told, field, "{target}"),
@@ -203,6 +216,28 @@ fn queries_that_cannot_be_are_refused_by_their_field() {
             Ok(_) => panic!("{target} was answered"),
         }
     }
+}
+
+#[test]
+fn what_pages_tell_at_a_glance_is_told_to_programs_too() {
+    let scratch = Scratch::new();
+    let (admin, of_first) = (viewer(Role::Admin), officer(0));
+    let get =
+        |viewer: &Viewer, path: &str, query: &str| check(&scratch, viewer, path, &format!("{path}{query}"));
+    let overview = get(&admin, "/api/v1/overview", "?language=vi");
+    assert_eq!((&overview["infected"], &overview["new"]), (&Value::from(2), &Value::from(2)), "{overview:#}");
+    assert_eq!(get(&of_first, "/api/v1/overview", "")["infected"], 1);
+    let alerts = get(&of_first, "/api/v1/alerts", "").to_string();
+    assert!(!alerts.contains(MARKERS[1]) && !alerts.contains(AGENCIES[1]), "{alerts}");
+    let days = "?from=2026-11-25&to=2026-11-26";
+    let of_all = get(&admin, "/api/v1/figures", days);
+    assert_eq!(of_all["province"]["remaining"], overview["infected"], "{of_all:#}");
+    let own = get(&of_first, "/api/v1/figures", days);
+    assert!(own["province"].is_null() && own["agency"] == AGENCIES[0], "{own:#}");
+    let other = format!("/api/v1/figures{days}&agency={}", AGENCIES[1]);
+    assert!(matches!(ask(&scratch, &of_first, &RIGHTS, (Method::GET, &other, "")), Err(Failure::Absent)));
+    let absent = ask(&scratch, &admin, &RIGHTS, (Method::GET, "/api/v1/hunts/7", ""));
+    assert!(matches!(absent, Err(Failure::Absent)));
 }
 
 #[test]

@@ -93,7 +93,7 @@ fn page(call: &Call) -> Result<Reply, Failure> {
 }
 
 /// Infected machines, each once.
-pub(super) fn infected(call: &Call, data: &Data<'_>) -> Result<u64, Failure> {
+pub(in crate::console) fn infected(call: &Call, data: &Data<'_>) -> Result<u64, Failure> {
     let own = call.viewer()?.agency();
     let count = data.held("infected", 10_000_000, || Ok(call.house.desk()?.infected(own)?))?;
     Ok(*count)

@@ -2,9 +2,7 @@
 
 use std::fs::{self, File};
 use std::io;
-use std::ops::ControlFlow;
-use std::sync::{Mutex, TryLockError};
-use std::time::{Duration, Instant, UNIX_EPOCH};
+use std::time::UNIX_EPOCH;
 
 use jiff::civil::Date;
 use maud::{Markup, html};
@@ -15,8 +13,7 @@ use super::super::call::Call;
 use super::super::parts::{self, Head};
 use super::super::routes::{Needs, Route, get, post};
 use super::super::tongue::read_day;
-use super::super::{audit, shell};
-use crate::evidence::store::Watch;
+use super::super::{reporting, shell};
 use crate::report::{Format, Period};
 
 pub(in crate::console) static ROUTES: &[Route] = &[
@@ -28,12 +25,6 @@ pub(in crate::console) static ROUTES: &[Route] = &[
 
 /// Files that are listed, the newest.
 const MOST_LISTED: usize = 120;
-/// How long somebody waits for a report. A longer one is for `sachdns report`.
-const PATIENCE: Duration = Duration::from_secs(120);
-
-/// One report is made at a time: it reads much.
-static MAKING: Mutex<()> = Mutex::new(());
-
 /// Formats, with their content types and what people call them.
 const FORMATS: [(Format, &str, &str, &str); 5] = [
     (
@@ -186,37 +177,14 @@ fn make(call: &Call) -> Result<Reply, Failure> {
             &error.to_string(),
         )
     })?;
-    if period.since() > call.now {
-        let english = "the period has not begun: choose days up to today";
-        return Err(wrong("from", "kỳ báo cáo chưa bắt đầu: hãy chọn ngày không sau hôm nay", english));
-    }
     let word = call.form.find("format").unwrap_or_default();
     let format = FORMATS.into_iter().find(|(format, ..)| format.as_str() == word);
     let (format, kind, ..) =
         format.ok_or_else(|| wrong("format", "hãy chọn một định dạng", "choose a format"))?;
-    let _only = match MAKING.try_lock() {
-        Err(TryLockError::WouldBlock) => return Err(Failure::Busy(PATIENCE.as_secs() / 4)),
-        // A panic left nothing half done.
-        Err(TryLockError::Poisoned(lock)) => lock.into_inner(),
-        Ok(lock) => lock,
-    };
-    let mut watch = Until { end: Instant::now() + PATIENCE, is_over: false };
     let agency = call.form.find("agency");
-    let octets = call.data()?.report(period, agency, format, &mut watch);
-    if watch.is_over {
-        return Err(Failure::Refused(
-            call.tongue
-                .say(
-                    "Báo cáo này lâu hơn hai phút: hãy chọn ít ngày hơn, hoặc chạy `sachdns report` trên máy chủ.",
-                    "This report takes longer than two minutes: choose fewer days, or run `sachdns report` on the server.",
-                )
-                .to_owned(),
-        ));
-    }
-    let octets = octets?;
+    let octets = reporting::make(call, period, "from", agency, format)?;
     let about = call.viewer()?.agency().or(agency);
     let days = format!("{}_{}", period.first(), period.last());
-    audit::changed(call, "report.make", about.unwrap_or("province"), &format!("{days} {}", format.as_str()))?;
     let name =
         format!("report-{}{days}.{}", about.map(|id| format!("{id}-")).unwrap_or_default(), format.as_str());
     Ok(Reply::File(answer::File { kind, name: Some(name), octets }))
@@ -224,19 +192,6 @@ fn make(call: &Call) -> Result<Reply, Failure> {
 
 fn wrong(field: &'static str, vietnamese: &str, english: &str) -> Failure {
     Failure::Wrong { field, vietnamese: vietnamese.to_owned(), english: english.to_owned() }
-}
-
-/// Ends a scan when its time is over.
-struct Until {
-    end: Instant,
-    is_over: bool,
-}
-
-impl Watch for Until {
-    fn progress(&mut self, _: u64, _: u64) -> ControlFlow<()> {
-        self.is_over = Instant::now() >= self.end;
-        if self.is_over { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-    }
 }
 
 #[cfg(test)]
